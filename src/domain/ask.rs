@@ -1,0 +1,99 @@
+//! Who asks, how urgently, and what it cost them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Vendor;
+
+/// Who asks. Anonymous until keys exist; whatever depends on the caller is keyed by this type.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum Caller {
+    /// Nobody in particular: may see everything that is configured.
+    #[default]
+    Anonymous,
+}
+
+/// How urgent an ask is. Later variants yield to earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Class {
+    /// Somebody is looking at the screen.
+    #[default]
+    Interactive,
+    /// A report or an export: may wait, never starves.
+    Bulk,
+    /// A refresh that nobody waits for.
+    Background,
+}
+
+/// What one request wants of the store, beside the keys.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Who asks.
+    pub caller: Caller,
+    /// How urgent it is.
+    pub class: Class,
+    /// When the caller stops waiting: arrival + `max_wait` + `timeout`.
+    pub deadline: Instant,
+    /// The longest wait for permits that is worth admitting.
+    pub max_wait: Duration,
+    /// What the request really cost, counted as it happens.
+    pub tally: Arc<Tally>,
+}
+
+/// What one request really cost; `extensions.weir` shows it.
+#[derive(Debug, Default)]
+pub struct Tally {
+    calls: [AtomicU64; Vendor::ALL.len()],
+    cache_hits: AtomicU64,
+    collapsed: AtomicU64,
+    queue_wait_ms: AtomicU64,
+}
+
+impl Tally {
+    /// One attempt was started for this request.
+    pub fn count_call(&self, vendor: Vendor) {
+        self.calls[vendor as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// `n` slices or windows were answered from memory.
+    pub fn count_hits(&self, n: usize) {
+        self.cache_hits.fetch_add(n as u64, Ordering::Relaxed);
+    }
+
+    /// `n` slices or windows were answered by a call of somebody else.
+    pub fn count_collapsed(&self, n: usize) {
+        self.collapsed.fetch_add(n as u64, Ordering::Relaxed);
+    }
+
+    /// A call waited this long for its permit; the longest counts.
+    pub fn note_queue_wait(&self, wait: Duration) {
+        self.queue_wait_ms.fetch_max(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Attempts started for `vendor`.
+    #[must_use]
+    pub fn calls(&self, vendor: Vendor) -> u64 {
+        self.calls[vendor as usize].load(Ordering::Relaxed)
+    }
+
+    /// Slices and windows answered from memory.
+    #[must_use]
+    pub fn cache_hits(&self) -> u64 {
+        self.cache_hits.load(Ordering::Relaxed)
+    }
+
+    /// Slices and windows answered by somebody else's call.
+    #[must_use]
+    pub fn collapsed(&self) -> u64 {
+        self.collapsed.load(Ordering::Relaxed)
+    }
+
+    /// The longest wait for a permit, in milliseconds.
+    #[must_use]
+    pub fn queue_wait_ms(&self) -> u64 {
+        self.queue_wait_ms.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,53 @@
+//! Two kinds of number that must not be mistaken for one another.
+
+use std::iter::Sum;
+use std::ops::Add;
+
+/// Messages sent or delivered. Adds up over time and over phone numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct MessageCount(i64);
+
+impl MessageCount {
+    /// `None` if negative: no vendor counts less than nothing.
+    #[must_use]
+    pub fn new(count: i64) -> Option<Self> {
+        (count >= 0).then_some(Self(count))
+    }
+
+    /// The number itself.
+    #[must_use]
+    pub const fn as_i64(self) -> i64 {
+        self.0
+    }
+}
+
+impl Add for MessageCount {
+    type Output = Self;
+    fn add(self, rhs: Self) -> Self {
+        Self(self.0.saturating_add(rhs.0))
+    }
+}
+
+impl Sum for MessageCount {
+    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
+        iter.fold(Self::default(), Add::add)
+    }
+}
+
+/// Distinct users over one exact window. No `Add`, no `Sum`: a user seen in two windows would count twice.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct DistinctUsers(f64);
+
+impl DistinctUsers {
+    /// `None` if negative or not finite.
+    #[must_use]
+    pub fn new(count: f64) -> Option<Self> {
+        (count.is_finite() && count >= 0.0).then_some(Self(count))
+    }
+
+    /// The number itself.
+    #[must_use]
+    pub const fn as_f64(self) -> f64 {
+        self.0
+    }
+}

@@ -1,0 +1,184 @@
+//! Names of things that vendors and accounts own. Cheap to clone; compared whole.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// A company and product whose API weir calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Vendor {
+    /// Alibaba Cloud Chat App Message Service.
+    AlibabaCams,
+    /// Volcengine Real-Time Communication.
+    VolcengineRtc,
+}
+
+impl Vendor {
+    /// Every vendor, in the order of the schema.
+    pub const ALL: [Self; 2] = [Self::AlibabaCams, Self::VolcengineRtc];
+
+    /// The spelling of the GraphQL enum and of `extensions`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AlibabaCams => "ALIBABA_CAMS",
+            Self::VolcengineRtc => "VOLCENGINE_RTC",
+        }
+    }
+}
+
+impl fmt::Display for Vendor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One configured entry of a vendor: its name, and the identity that the vendor counts limits against.
+///
+/// Two entries with one identity are two keys of one vendor account: they share permits. Equality is by vendor and
+/// name, which are unique in a config.
+#[derive(Clone)]
+pub struct Account(Arc<AccountParts>);
+
+struct AccountParts {
+    vendor: Vendor,
+    name: String,
+    host: String,
+    owner: String,
+}
+
+impl Account {
+    /// `host` is the endpoint's authority; `owner` is `quota_account`, else the access key id.
+    #[must_use]
+    pub fn new(vendor: Vendor, name: &str, host: &str, owner: &str) -> Self {
+        Self(Arc::new(AccountParts { vendor, name: name.to_owned(), host: host.to_owned(), owner: owner.to_owned() }))
+    }
+
+    /// The vendor that keeps the account.
+    #[must_use]
+    pub fn vendor(&self) -> Vendor {
+        self.0.vendor
+    }
+
+    /// The entry's name in the config: safe to show.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What limits are counted against: vendor, endpoint host and owner. Holds the key id, so it is never shown.
+    #[must_use]
+    pub fn identity(&self) -> (Vendor, &str, &str) {
+        (self.0.vendor, &self.0.host, &self.0.owner)
+    }
+}
+
+impl PartialEq for Account {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || (self.0.vendor == other.0.vendor && self.0.name == other.0.name)
+    }
+}
+
+impl Eq for Account {}
+
+impl Hash for Account {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.vendor.hash(state);
+        self.0.name.hash(state);
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.0.vendor, self.0.name)
+    }
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Takes the text as it is: the vendor's ids are opaque.
+            #[must_use]
+            pub fn new(text: &str) -> Self {
+                Self(Arc::from(text))
+            }
+
+            /// The text as the vendor knows it.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_id! {
+    /// A WhatsApp channel: the vendor's `CustSpaceId`.
+    ChannelId
+}
+text_id! {
+    /// An RTC application: the vendor's `AppId`.
+    AppId
+}
+
+/// A business phone number, by its digits. Printing it masks all but the last two digits.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PhoneNumber(Arc<str>);
+
+impl PhoneNumber {
+    /// Keeps the digits of `text`; `None` if it has none. `+86 138-0000` and `861380000` are one number.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+        (!digits.is_empty()).then(|| Self(Arc::from(digits)))
+    }
+
+    /// All digits: for answers and for the wire, never for a log.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PhoneNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.0.len().saturating_sub(2).max(self.0.len().min(2));
+        write!(f, "***{}", &self.0[shown..])
+    }
+}
+
+impl fmt::Debug for PhoneNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phones_are_their_digits_and_print_masked() {
+        let phone = PhoneNumber::parse("+86 138-0000").unwrap();
+        assert_eq!(phone, PhoneNumber::parse("861380000").unwrap());
+        assert_eq!(format!("{phone} {phone:?}"), "***00 ***00");
+        assert_eq!(PhoneNumber::parse("7").unwrap().to_string(), "***");
+        assert!(PhoneNumber::parse("none").is_none());
+    }
+
+    #[test]
+    fn an_account_never_prints_its_owner() {
+        let account = Account::new(Vendor::AlibabaCams, "retail", "cams.example", "key-id");
+        assert_eq!(format!("{account:?}"), "ALIBABA_CAMS/retail");
+    }
+}

@@ -1,0 +1,21 @@
+//! The words of the field as types. Nothing here knows a vendor's spelling, does I/O or reads a clock.
+//!
+//! Start with [`window`] (half-open spans), then [`operation`] (the seam between the layers).
+
+pub mod ask;
+pub mod count;
+pub mod facts;
+pub mod freshness;
+pub mod ids;
+pub mod operation;
+pub mod time;
+pub mod window;
+
+pub use ask::{Ask, Caller, Class, Tally};
+pub use count::{DistinctUsers, MessageCount};
+pub use facts::Facts;
+pub use freshness::{Finality, Held, Keep, Source};
+pub use ids::{Account, AppId, ChannelId, PhoneNumber, Vendor};
+pub use operation::{CallError, CallErrorKind, Cut, Operation, Sent, Slice, Subject};
+pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+pub use window::Window;

@@ -1,0 +1,180 @@
+//! The seam between the layers: what the store, the planner and the quota need to know of one upstream operation.
+//!
+//! A vendor's room implements [`Operation`] and [`Subject`]; nobody below the loader knows more of it than this.
+
+use std::fmt;
+use std::hash::Hash;
+use std::time::Duration;
+
+use super::{Account, Facts, Keep, Timestamp, Vendor, Window};
+
+/// Whose numbers: everything that identifies an answer, except the time.
+pub trait Subject: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static {
+    /// The account that serves it.
+    fn account(&self) -> &Account;
+
+    /// The wider subject whose slices also answer for this one (the channel, for one of its phones).
+    fn whole(&self) -> Option<Self> {
+        None
+    }
+}
+
+/// A subject and a window: the key of one cache entry, a gap when memory does not hold it, and one upstream call when
+/// gaps were joined.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Slice<S> {
+    /// Whose numbers.
+    pub subject: S,
+    /// Over which span. For a call: the wanted span, before any padding that the room adds on the wire.
+    pub window: Window,
+}
+
+/// One slice cut out of a reply.
+#[derive(Debug)]
+pub struct Cut<D> {
+    /// The window of the slice.
+    pub window: Window,
+    /// Its content, rows ordered as the schema orders them.
+    pub data: D,
+    /// How long it may be used.
+    pub keep: Keep,
+    /// Whether it holds no rows.
+    pub is_empty: bool,
+    /// What it weighs in memory.
+    pub bytes: u32,
+}
+
+/// A reply and when its request was sent, by the clock that signed it.
+#[derive(Debug)]
+pub struct Sent<A> {
+    /// The parsed and checked reply.
+    pub answer: A,
+    /// When the request was signed, right before it was written.
+    pub at: Timestamp,
+}
+
+/// One upstream operation that answers slices.
+pub trait Operation: Send + Sync + 'static {
+    /// Whose numbers.
+    type Subject: Subject;
+    /// What one slice holds.
+    type Data: fmt::Debug + Send + Sync + 'static;
+    /// A parsed and checked reply.
+    type Answer: Send + 'static;
+
+    /// Limits and lateness.
+    fn facts(&self) -> &'static Facts;
+
+    /// The cells in which answers are kept and that calls may join; `None` where a window is only good as a whole.
+    fn grid(&self) -> Option<Duration>;
+
+    /// How many rows a call is expected to bring, from what was learned so far.
+    fn expected_rows(&self, call: &Slice<Self::Subject>) -> u64;
+
+    /// The subject of one call for all of `subjects` (never empty, all of one group). By default the first if all are
+    /// equal, else the whole.
+    fn joint_subject(&self, subjects: &[&Self::Subject]) -> Self::Subject;
+
+    /// Whether the vendor would still answer this call if it were sent at `at`.
+    ///
+    /// # Errors
+    /// [`CallErrorKind::OutOfRetention`] beyond the vendor's lookback.
+    fn check_retention(&self, call: &Slice<Self::Subject>, at: Timestamp) -> Result<(), CallError>;
+
+    /// Cuts a reply into slices: every cell of the grid that the call covers, or the window as a whole. Also learns from
+    /// the reply whatever later calls need.
+    fn cut(&self, call: &Slice<Self::Subject>, answer: Self::Answer, sent_at: Timestamp) -> Vec<Cut<Self::Data>>;
+}
+
+/// Why a call brought no answer, sorted once, in the vendor's room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CallErrorKind {
+    /// The vendor counted too many calls.
+    Throttled,
+    /// Key, signature, clock or permission were refused.
+    Denied,
+    /// The product is not subscribed.
+    NotSubscribed,
+    /// The channel is not the account's.
+    UnknownChannel,
+    /// The application is not the account's.
+    UnknownApplication,
+    /// The window begins before what the vendor still answers.
+    OutOfRetention,
+    /// The vendor refused a value that the caller chose.
+    BadInput,
+    /// The vendor refused a form of request that the room has now changed; the next attempt is sent differently.
+    Adjusted,
+    /// No connection, a reset, or a 5xx.
+    Unavailable,
+    /// No complete reply in time.
+    TimedOut,
+    /// A reply that makes no sense.
+    BadReply,
+    /// weir's own mistake.
+    Internal,
+}
+
+/// A failed call: kind and what may be shown of it. The cause is for the log alone.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{kind:?}: {message}")]
+pub struct CallError {
+    /// What it means.
+    pub kind: CallErrorKind,
+    /// For people; holds no secret and none of the vendor's signature text.
+    pub message: String,
+    /// The vendor whose call failed.
+    pub vendor: Vendor,
+    /// The vendor's own code.
+    pub vendor_code: Option<String>,
+    /// The vendor's id of the request.
+    pub request_id: Option<String>,
+    /// How long the vendor asks to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+impl CallError {
+    /// A failure without a word from the vendor.
+    #[must_use]
+    pub fn new(vendor: Vendor, kind: CallErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), vendor, vendor_code: None, request_id: None, retry_after: None }
+    }
+
+    /// Whether the same call may succeed a moment later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self.kind {
+            CallErrorKind::Throttled
+            | CallErrorKind::Adjusted
+            | CallErrorKind::Unavailable
+            | CallErrorKind::TimedOut => true,
+            CallErrorKind::Denied
+            | CallErrorKind::NotSubscribed
+            | CallErrorKind::UnknownChannel
+            | CallErrorKind::UnknownApplication
+            | CallErrorKind::OutOfRetention
+            | CallErrorKind::BadInput
+            | CallErrorKind::BadReply
+            | CallErrorKind::Internal => false,
+        }
+    }
+
+    /// Whether every such call of the same subject will be refused alike, so that the refusal is worth remembering.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        match self.kind {
+            CallErrorKind::Denied
+            | CallErrorKind::NotSubscribed
+            | CallErrorKind::UnknownChannel
+            | CallErrorKind::UnknownApplication => true,
+            CallErrorKind::Throttled
+            | CallErrorKind::Adjusted
+            | CallErrorKind::Unavailable
+            | CallErrorKind::TimedOut
+            | CallErrorKind::OutOfRetention
+            | CallErrorKind::BadInput
+            | CallErrorKind::BadReply
+            | CallErrorKind::Internal => false,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What can go wrong for a caller, with the codes that callers may rely on.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::domain::{Account, CallError, CallErrorKind, Vendor};
+
+/// The closed list of `extensions.code`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// An argument makes no sense.
+    BadUserInput,
+    /// A window longer than the vendor answers in one piece.
+    RangeTooLong,
+    /// A window that the vendor no longer answers.
+    OutOfRetention,
+    /// No account serves the channel, or the vendor does not know it.
+    UnknownChannel,
+    /// No account serves the application, or the vendor does not know it.
+    UnknownApplication,
+    /// The vendor's product is not subscribed.
+    NotSubscribed,
+    /// The vendor refused key, signature, clock or permission.
+    VendorDenied,
+    /// The vendor counted too many calls.
+    VendorThrottled,
+    /// The vendor cannot be reached or fails.
+    VendorUnavailable,
+    /// The vendor did not answer in time.
+    VendorTimeout,
+    /// The vendor's reply makes no sense.
+    VendorBadReply,
+    /// The permits would come too late.
+    QuotaWaitTooLong,
+    /// A sum was asked of numbers that do not add up.
+    NonAdditive,
+    /// No valid key was sent.
+    Unauthenticated,
+    /// The key does not allow it.
+    Forbidden,
+    /// The request plans too many upstream calls.
+    TooExpensive,
+    /// weir's own mistake.
+    Internal,
+}
+
+impl Code {
+    /// Every code, in the order of the documentation.
+    pub const ALL: [Self; 17] = [
+        Self::BadUserInput,
+        Self::RangeTooLong,
+        Self::OutOfRetention,
+        Self::UnknownChannel,
+        Self::UnknownApplication,
+        Self::NotSubscribed,
+        Self::VendorDenied,
+        Self::VendorThrottled,
+        Self::VendorUnavailable,
+        Self::VendorTimeout,
+        Self::VendorBadReply,
+        Self::QuotaWaitTooLong,
+        Self::NonAdditive,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::TooExpensive,
+        Self::Internal,
+    ];
+
+    /// The spelling in `extensions.code`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadUserInput => "BAD_USER_INPUT",
+            Self::RangeTooLong => "RANGE_TOO_LONG",
+            Self::OutOfRetention => "OUT_OF_RETENTION",
+            Self::UnknownChannel => "UNKNOWN_CHANNEL",
+            Self::UnknownApplication => "UNKNOWN_APPLICATION",
+            Self::NotSubscribed => "NOT_SUBSCRIBED",
+            Self::VendorDenied => "VENDOR_DENIED",
+            Self::VendorThrottled => "VENDOR_THROTTLED",
+            Self::VendorUnavailable => "VENDOR_UNAVAILABLE",
+            Self::VendorTimeout => "VENDOR_TIMEOUT",
+            Self::VendorBadReply => "VENDOR_BAD_REPLY",
+            Self::QuotaWaitTooLong => "QUOTA_WAIT_TOO_LONG",
+            Self::NonAdditive => "NON_ADDITIVE",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::Forbidden => "FORBIDDEN",
+            Self::TooExpensive => "TOO_EXPENSIVE",
+            Self::Internal => "INTERNAL",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An error as a caller sees it: a stable code, a message that says how to mend it, and whether to come back.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct WeirError {
+    /// The stable code.
+    pub code: Code,
+    /// For people.
+    pub message: String,
+    /// The vendor concerned.
+    pub vendor: Option<Vendor>,
+    /// The configured account concerned.
+    pub account: Option<Account>,
+    /// The vendor's own code.
+    pub vendor_code: Option<String>,
+    /// The vendor's id of the request, for its support.
+    pub vendor_request_id: Option<String>,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+    /// When to come back.
+    pub retry_after: Option<Duration>,
+}
+
+impl WeirError {
+    /// An error that concerns no vendor.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            vendor: None,
+            account: None,
+            vendor_code: None,
+            vendor_request_id: None,
+            retryable: false,
+            retry_after: None,
+        }
+    }
+
+    /// An argument that makes no sense.
+    #[must_use]
+    pub fn bad_input(message: impl Into<String>) -> Self {
+        Self::new(Code::BadUserInput, message)
+    }
+
+    /// The same error, about `account`.
+    #[must_use]
+    pub fn of(mut self, account: &Account) -> Self {
+        self.vendor = Some(account.vendor());
+        self.account = Some(account.clone());
+        self
+    }
+
+    /// A failed call of `account`.
+    #[must_use]
+    pub fn from_call(error: &CallError, account: &Account) -> Self {
+        let code = match error.kind {
+            CallErrorKind::Throttled => Code::VendorThrottled,
+            CallErrorKind::Denied => Code::VendorDenied,
+            CallErrorKind::NotSubscribed => Code::NotSubscribed,
+            CallErrorKind::UnknownChannel => Code::UnknownChannel,
+            CallErrorKind::UnknownApplication => Code::UnknownApplication,
+            CallErrorKind::OutOfRetention => Code::OutOfRetention,
+            CallErrorKind::BadInput => Code::BadUserInput,
+            CallErrorKind::Adjusted | CallErrorKind::Unavailable => Code::VendorUnavailable,
+            CallErrorKind::TimedOut => Code::VendorTimeout,
+            CallErrorKind::BadReply => Code::VendorBadReply,
+            CallErrorKind::Internal => Code::Internal,
+        };
+        Self {
+            vendor_code: error.vendor_code.clone(),
+            vendor_request_id: error.request_id.clone(),
+            retryable: error.is_transient(),
+            retry_after: error.retry_after,
+            ..Self::new(code, error.message.clone()).of(account)
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! weir: a GraphQL gateway that unifies two vendors' metrics and never overruns their quotas.
+//!
+//! The modules in reading order are the map of the tree; data flows from `http` down to `vendor`.
+
+pub mod domain;
+pub mod error;
+
+pub mod quota;
+pub mod schema;
+pub mod vendor;

@@ -1,0 +1,80 @@
+//! The right to make exactly one call, and how that call ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How a call ended, as far as the vendor's counting is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// No byte left: the permit comes back at once.
+    NotWritten,
+    /// A complete response head was read at this instant: the request has arrived before it.
+    HeadRead(Instant),
+    /// A byte may have left, and nothing proves when it arrives.
+    Unknown,
+}
+
+/// The right to make exactly one call. Its end is noted when it is dropped, whatever happened in between: a dropped
+/// future, a panic and a cancelled task count as [`Ending::Unknown`] once a byte may have left.
+#[derive(Debug)]
+pub struct Permit {
+    ending: Ending,
+    granted_at: Instant,
+    on_end: Arc<dyn Ledger>,
+}
+
+/// Where permits come back to.
+pub(super) trait Ledger: Send + Sync + std::fmt::Debug {
+    fn ended(&self, ending: Ending, granted_at: Instant);
+}
+
+/// Answers of a proxy in between: they do not prove that the request has arrived at the vendor.
+const PROXY_STATUSES: [u16; 4] = [408, 499, 502, 504];
+
+impl Permit {
+    pub(super) fn issue(on_end: Arc<dyn Ledger>) -> Self {
+        Self { ending: Ending::NotWritten, granted_at: Instant::now(), on_end }
+    }
+
+    /// A permit that nobody counts, for unit tests of the rooms.
+    #[cfg(test)]
+    pub(crate) fn uncounted() -> Self {
+        #[derive(Debug)]
+        struct Nowhere;
+        impl Ledger for Nowhere {
+            fn ended(&self, _: Ending, _: Instant) {}
+        }
+        Self::issue(Arc::new(Nowhere))
+    }
+
+    /// From now on a byte may have left. Called directly before the transport is handed the request.
+    pub fn begin_write(&mut self) {
+        self.ending = Ending::Unknown;
+    }
+
+    /// No connection was made, so nothing was written.
+    pub fn not_written(&mut self) {
+        self.ending = Ending::NotWritten;
+    }
+
+    /// A complete response head with this status was read just now.
+    pub fn head_read(&mut self, status: u16) {
+        if !PROXY_STATUSES.contains(&status) {
+            self.ending = Ending::HeadRead(Instant::now());
+        }
+    }
+
+    /// How long ago it was granted.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.granted_at.elapsed()
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.on_end.ended(self.ending, self.granted_at);
+    }
+}

@@ -1,0 +1,56 @@
+//! The settings of one Alibaba Cloud account.
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// One `[[alibaba_cams]]` entry.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The entry's name: unique, shown in answers, errors and logs.
+    pub name: String,
+    /// `https://` anywhere, `http://` only to loopback.
+    #[serde(default = "default_endpoint")]
+    pub endpoint: String,
+    /// The access key's id.
+    pub access_key_id: SecretString,
+    /// The access key's secret.
+    pub access_key_secret: SecretString,
+    /// The STS token; empty without STS.
+    #[serde(default)]
+    pub security_token: SecretString,
+    /// Entries with equal `quota_account` share one quota; empty means that the access key id tells them apart.
+    #[serde(default)]
+    pub quota_account: String,
+    /// The `CustSpaceId`s that this account serves; empty means one channel without an id.
+    #[serde(default)]
+    pub channels: Vec<String>,
+    /// The ISV verification code; empty without one.
+    #[serde(default)]
+    pub isv_code: String,
+    /// Calls a second, where fewer than published.
+    #[serde(default)]
+    pub quota: QuotaConfig,
+}
+
+fn default_endpoint() -> String {
+    "https://cams.ap-southeast-1.aliyuncs.com".to_owned()
+}
+
+/// Calls a second per operation; the defaults are the published limits.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuotaConfig {
+    /// Published: 50 (docs/vendors/alibaba-cams.md).
+    #[serde(rename = "GetChatappPhoneNumberMetric")]
+    pub get_chatapp_phone_number_metric: u32,
+    /// Published: 5 (docs/vendors/alibaba-cams.md).
+    #[serde(rename = "EnableWhatsappROIMetric")]
+    pub enable_whatsapp_roi_metric: u32,
+}
+
+impl Default for QuotaConfig {
+    fn default() -> Self {
+        Self { get_chatapp_phone_number_metric: 50, enable_whatsapp_roi_metric: 5 }
+    }
+}

@@ -1,0 +1,5 @@
+//! The Alibaba Cloud CAMS room.
+
+pub mod config;
+
+pub use config::Config;

@@ -1,0 +1,1 @@
+//! HMAC, SHA-256 and percent-encoding: primitives only, no scheme.

@@ -1,0 +1,7 @@
+//! One room per vendor, and what the rooms share: the way out ([`transport`]) and the primitives of signing
+//! ([`crypto`]).
+
+pub mod alibaba_cams;
+pub mod crypto;
+pub mod transport;
+pub mod volcengine_rtc;

@@ -1,0 +1,71 @@
+//! The settings of one Volcengine account.
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// One `[[volcengine_rtc]]` entry.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The entry's name: unique, shown in answers, errors and logs.
+    pub name: String,
+    /// `https://` anywhere, `http://` only to loopback.
+    #[serde(default = "default_endpoint")]
+    pub endpoint: String,
+    /// The region of the signature's scope.
+    #[serde(default = "default_region")]
+    pub region: String,
+    /// The API version; it decides the spelling of the indicator.
+    #[serde(default = "default_version")]
+    pub version: String,
+    /// The IANA zone in which whole hours, days and weeks of distributions are cut.
+    #[serde(default = "default_time_zone")]
+    pub time_zone: String,
+    /// The access key's id.
+    pub access_key_id: SecretString,
+    /// The access key's secret.
+    pub access_key_secret: SecretString,
+    /// The STS token; empty without STS.
+    #[serde(default)]
+    pub security_token: SecretString,
+    /// Entries with equal `quota_account` share one quota; empty means that the access key id tells them apart.
+    #[serde(default)]
+    pub quota_account: String,
+    /// The `AppId`s that this account serves.
+    #[serde(default)]
+    pub apps: Vec<String>,
+    /// Calls a second, where fewer than published.
+    #[serde(default)]
+    pub quota: QuotaConfig,
+}
+
+fn default_endpoint() -> String {
+    "https://rtc.volcengineapi.com".to_owned()
+}
+
+fn default_region() -> String {
+    "cn-north-1".to_owned()
+}
+
+fn default_version() -> String {
+    "2020-12-01".to_owned()
+}
+
+fn default_time_zone() -> String {
+    "Asia/Shanghai".to_owned()
+}
+
+/// Calls a second per operation; the defaults are the published limits.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuotaConfig {
+    /// Published: 2 (docs/vendors/volcengine-rtc.md).
+    #[serde(rename = "ListOperationDistribution")]
+    pub list_operation_distribution: u32,
+}
+
+impl Default for QuotaConfig {
+    fn default() -> Self {
+        Self { list_operation_distribution: 2 }
+    }
+}

@@ -1,0 +1,5 @@
+//! The Volcengine RTC room.
+
+pub mod config;
+
+pub use config::Config;

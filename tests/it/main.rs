@@ -1,0 +1,1 @@
+//! The promises of weir, one file each, in one binary.
