@@ -5,6 +5,8 @@
 pub mod domain;
 pub mod error;
 
+pub mod planner;
 pub mod quota;
 pub mod schema;
+pub mod store;
 pub mod vendor;

@@ -1,9 +1,21 @@
 //! Nobody calls a vendor without a [`Permit`], and only this module can make one.
+//!
+//! The rule, with its proof, is in `docs/quota.md`: N permits per (vendor, endpoint host, account identity,
+//! operation), each back [`Rule::hold`] after the response head that proves the request's arrival, or `guard` later than
+//! that when nothing proves it. [`Limiter`] keeps the permits, [`queue`] decides who is next, [`Metered`] is the only
+//! way to a vendor's client, [`state_file`] carries the rule over a restart.
 
+mod limiter;
+mod metered;
 mod permit;
+mod queue;
+pub mod state_file;
 
 use std::future::Future;
+use std::time::Duration;
 
+pub use limiter::{Limiter, Place, Standing};
+pub use metered::{Audience, Metered};
 pub use permit::{Ending, Permit};
 
 use crate::domain::CallError;
@@ -21,4 +33,32 @@ pub trait Call: Send + Sync + 'static {
         request: &Self::Request,
         permit: Permit,
     ) -> impl Future<Output = Result<Self::Answer, CallError>> + Send;
+}
+
+/// How many permits there are and how long each is held after its call.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    /// Calls that the vendor allows in any second.
+    pub permits: u32,
+    /// How long after a response head a permit stays out: a second, and a margin for closed windows and clock drift.
+    pub hold: Duration,
+    /// How much later a request that we gave up on may still be counted by the vendor.
+    pub guard: Duration,
+}
+
+impl Rule {
+    /// A second and one percent (`docs/quota.md`, letter S).
+    pub const HOLD: Duration = Duration::from_millis(1_010);
+
+    /// The rule for `permits` calls a second.
+    #[must_use]
+    pub const fn per_second(permits: u32, guard: Duration) -> Self {
+        Self { permits, hold: Self::HOLD, guard }
+    }
+
+    /// How long a permit stays out after a call whose arrival nothing proves.
+    #[must_use]
+    pub fn hold_unproven(&self) -> Duration {
+        self.guard + self.hold
+    }
 }

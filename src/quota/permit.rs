@@ -27,15 +27,15 @@ pub struct Permit {
 
 /// Where permits come back to.
 pub(super) trait Ledger: Send + Sync + std::fmt::Debug {
-    fn ended(&self, ending: Ending, granted_at: Instant);
+    fn ended(self: Arc<Self>, ending: Ending, granted_at: Instant);
 }
 
 /// Answers of a proxy in between: they do not prove that the request has arrived at the vendor.
 const PROXY_STATUSES: [u16; 4] = [408, 499, 502, 504];
 
 impl Permit {
-    pub(super) fn issue(on_end: Arc<dyn Ledger>) -> Self {
-        Self { ending: Ending::NotWritten, granted_at: Instant::now(), on_end }
+    pub(super) fn issue(on_end: Arc<dyn Ledger>, granted_at: Instant) -> Self {
+        Self { ending: Ending::NotWritten, granted_at, on_end }
     }
 
     /// A permit that nobody counts, for unit tests of the rooms.
@@ -44,9 +44,9 @@ impl Permit {
         #[derive(Debug)]
         struct Nowhere;
         impl Ledger for Nowhere {
-            fn ended(&self, _: Ending, _: Instant) {}
+            fn ended(self: Arc<Self>, _: Ending, _: Instant) {}
         }
-        Self::issue(Arc::new(Nowhere))
+        Self::issue(Arc::new(Nowhere), Instant::now())
     }
 
     /// From now on a byte may have left. Called directly before the transport is handed the request.
@@ -75,6 +75,6 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.on_end.ended(self.ending, self.granted_at);
+        Arc::clone(&self.on_end).ended(self.ending, self.granted_at);
     }
 }

@@ -1,0 +1,475 @@
+//! One desk per (account, operation): gaps of one group gather here until a permit is there, and only then become
+//! calls.
+//!
+//! A place in the limiter's queue is not tied to a call. While a group waits, every new gap of the group is planned
+//! together with those still waiting, and the number of queued places follows the number of planned calls; when a place
+//! gets its permit, the first call of the plan *as it is then* takes off. While a call of the group is out and none is
+//! queued, new gaps gather until it ends, [`GATHER`] at most. Groups never wait for one another.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::flight::{Cohort, Promise, Waiter};
+use super::plan::{group_of, plan, serves};
+use super::{Errand, Outcome, Shelf, errand};
+use crate::domain::{Account, Ask, CallError, Class, Held, Operation, Sent, Slice, Subject, Vendor, Window};
+use crate::error::{Code, WeirError};
+use crate::quota::{Call, Limiter, Metered};
+
+/// How long new gaps of a group gather at most while a call of the group is out.
+const GATHER: Duration = Duration::from_millis(250);
+
+/// What the gaps of one plan share.
+pub(super) type GroupKey<S> = (S, Option<Window>);
+
+/// A slice at the desk: there already, or promised.
+#[derive(Debug)]
+pub enum Found<D> {
+    /// It was fetched between two looks.
+    Held(Arc<Held<D>>),
+    /// A call will bring it.
+    Promised(Promise<D>),
+}
+
+/// What submitting slices would mean.
+#[derive(Debug)]
+pub struct Forecast<S> {
+    /// How many calls it would add to those that are planned already.
+    pub new_calls: usize,
+    /// The calls that would serve the slices, as they would be sent.
+    pub calls: Vec<Slice<S>>,
+    /// How many of the slices somebody else's call brings.
+    pub joined: usize,
+    /// How long the last new call would wait for its permit.
+    pub wait: Duration,
+    /// How long it would wait if nobody else wanted anything.
+    pub least_wait: Duration,
+}
+
+/// Plans and makes the calls of one (account, operation).
+#[derive(Debug)]
+pub struct Desk<O: Operation, C>(Arc<Inner<O, C>>);
+
+pub(super) struct Inner<O: Operation, C> {
+    operation: Arc<O>,
+    pub(super) metered: Metered<C>,
+    shelf: Arc<dyn Shelf<O>>,
+    account: Account,
+    max_rows: u64,
+    state: Mutex<State<O>>,
+}
+
+struct State<O: Operation> {
+    gaps: HashMap<Slice<O::Subject>, Gap<O::Data>>,
+    groups: HashMap<GroupKey<O::Subject>, Group<O::Subject>>,
+}
+
+/// A slice that is waited for, or that a call in flight will bring.
+struct Gap<D> {
+    /// The first `on_time` of them joined before the last attempt was sent.
+    cohorts: Vec<Cohort<D>>,
+    on_time: usize,
+    is_out: bool,
+}
+
+struct Group<S> {
+    waiting: Vec<Slice<S>>,
+    places: Vec<(u64, Class)>,
+    out: usize,
+    is_gathering: bool,
+}
+
+/// A call that has taken off, and the slices it brings.
+pub(super) struct Flight<O: Operation, C: Call> {
+    desk: Arc<Inner<O, C>>,
+    group: GroupKey<O::Subject>,
+    pub(super) call: Slice<O::Subject>,
+    slices: Vec<Slice<O::Subject>>,
+    /// Whom the attempts are counted for.
+    owner: Option<Arc<Waiter>>,
+    has_landed: bool,
+}
+
+impl<O, C> Desk<O, C>
+where
+    O: Operation,
+    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
+{
+    /// A desk of `account`.
+    pub fn new(
+        operation: Arc<O>,
+        metered: Metered<C>,
+        shelf: Arc<dyn Shelf<O>>,
+        account: Account,
+        max_rows: u64,
+    ) -> Self {
+        let state = Mutex::new(State { gaps: HashMap::new(), groups: HashMap::new() });
+        Self(Arc::new(Inner { operation, metered, shelf, account, max_rows, state }))
+    }
+
+    /// The permits its calls are made with.
+    #[must_use]
+    pub fn limiter(&self) -> &Limiter {
+        self.0.metered.limiter()
+    }
+
+    /// What submitting `slices` would mean now; changes nothing.
+    #[must_use]
+    pub fn forecast(&self, slices: &[&Slice<O::Subject>], ask: &Ask) -> Forecast<O::Subject> {
+        let state = self.0.lock();
+        let mut new: HashMap<GroupKey<O::Subject>, Vec<&Slice<O::Subject>>> = HashMap::new();
+        let mut joined = 0;
+        for slice in slices {
+            if state.gap_for(slice).is_some() {
+                joined += 1;
+            } else if self.0.fresh(slice).is_none() {
+                new.entry(group_of(&*self.0.operation, slice)).or_default().push(slice);
+            }
+        }
+        let (mut calls, mut new_calls) = (Vec::new(), 0);
+        for (key, gaps) in &new {
+            let group = state.groups.get(key);
+            let waiting = group.map(|group| group.waiting.as_slice()).unwrap_or_default();
+            let all: Vec<_> = waiting.iter().chain(gaps.iter().copied()).collect();
+            let planned = plan(&*self.0.operation, &all, self.0.max_rows);
+            let before = if waiting.is_empty() {
+                0
+            } else {
+                plan(&*self.0.operation, &waiting.iter().collect::<Vec<_>>(), self.0.max_rows).len()
+            };
+            new_calls += planned.len().saturating_sub(before);
+            calls.extend(planned.into_iter().filter(|call| gaps.iter().any(|gap| serves(call, gap))));
+        }
+        drop(state);
+        let limiter = self.limiter();
+        let (wait, least_wait) = (limiter.expected_wait(ask.class, new_calls), limiter.least_wait(new_calls));
+        Forecast { new_calls, calls, joined, wait, least_wait }
+    }
+
+    /// Lets `waiter` wait for `slices`, in their order. The errands are to be spawned once everything that is asked for
+    /// together has been submitted.
+    pub fn submit(&self, slices: &[&Slice<O::Subject>], waiter: &Arc<Waiter>) -> (Vec<Found<O::Data>>, Vec<Errand>) {
+        let mut state = self.0.lock();
+        let mut touched = Vec::new();
+        let found = slices
+            .iter()
+            .map(|slice| {
+                let group = group_of(&*self.0.operation, slice);
+                let mut touch = || {
+                    if !touched.contains(&group) {
+                        touched.push(group.clone());
+                    }
+                };
+                if let Some(key) = state.gap_for(slice)
+                    && let Some(gap) = state.gaps.get_mut(&key)
+                {
+                    if gap.is_out {
+                        waiter.ask.tally.count_collapsed(1);
+                    } else {
+                        touch(); // the newcomer may be more urgent
+                    }
+                    return Found::Promised(gap.join(waiter));
+                }
+                if let Some(held) = self.0.fresh(slice) {
+                    waiter.ask.tally.count_hits(1);
+                    return Found::Held(held);
+                }
+                touch();
+                let mut gap = Gap { cohorts: Vec::new(), on_time: 0, is_out: false };
+                let promise = gap.join(waiter);
+                state.gaps.insert((*slice).clone(), gap);
+                state.groups.entry(group).or_default().waiting.push((*slice).clone());
+                Found::Promised(promise)
+            })
+            .collect();
+        let errands = touched.iter().flat_map(|group| self.0.reconcile(&mut state, group, false)).collect();
+        (found, errands)
+    }
+
+    /// Somebody who waited for `slices` has left: what nobody waits for any more is taken from the queue.
+    pub fn leave(&self, slices: &[Slice<O::Subject>]) {
+        let mut state = self.0.lock();
+        let mut groups: Vec<_> = Vec::new();
+        for slice in slices {
+            let group = group_of(&*self.0.operation, slice);
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
+        }
+        let errands: Vec<_> = groups.iter().flat_map(|group| self.0.reconcile(&mut state, group, false)).collect();
+        drop(state);
+        errand::spawn(errands);
+    }
+}
+
+impl<O, C> Inner<O, C>
+where
+    O: Operation,
+    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
+{
+    fn lock(&self) -> MutexGuard<'_, State<O>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fresh(&self, slice: &Slice<O::Subject>) -> Option<Arc<Held<O::Data>>> {
+        let whole = slice.subject.whole().map(|subject| Slice { subject, window: slice.window });
+        whole.and_then(|whole| self.shelf.fresh(&whole)).or_else(|| self.shelf.fresh(slice))
+    }
+
+    /// Makes the queued places of a group match its plan. `gathered` says that waiting for the call that is out has
+    /// ended.
+    fn reconcile(self: &Arc<Self>, state: &mut State<O>, key: &GroupKey<O::Subject>, gathered: bool) -> Vec<Errand> {
+        let State { gaps, groups } = state;
+        let Some(group) = groups.get_mut(key) else { return Vec::new() };
+        let now = Instant::now();
+        group.forget_unwanted(gaps, now);
+        if gathered {
+            group.is_gathering = false;
+        }
+        let mut errands = Vec::new();
+        if !group.waiting.is_empty() && group.out > 0 && group.places.is_empty() && !gathered {
+            if !group.is_gathering {
+                group.is_gathering = true;
+                errands.push(errand::later(self, key, GATHER));
+            }
+            return errands;
+        }
+        let classes: Vec<Class> = {
+            let waiting: Vec<_> = group.waiting.iter().collect();
+            let calls = plan(&*self.operation, &waiting, self.max_rows);
+            let mut classes: Vec<_> = calls.iter().map(|call| group.class_of(gaps, call, now)).collect();
+            classes.sort_unstable();
+            classes
+        };
+        while group.places.len() > classes.len()
+            && let Some((place, _)) = group.places.pop()
+        {
+            self.metered.limiter().cancel(place);
+        }
+        for (at, class) in classes.into_iter().enumerate() {
+            match group.places.get_mut(at) {
+                Some((_, known)) if *known <= class => {}
+                Some((place, known)) => {
+                    self.metered.limiter().move_to(*place, class);
+                    *known = class;
+                }
+                None => {
+                    let caller = group.caller(gaps, now);
+                    let place = self.metered.limiter().enqueue(class, caller);
+                    group.places.push((place.id(), class));
+                    errands.push(errand::make(self, key, place));
+                }
+            }
+        }
+        if group.waiting.is_empty() && group.out == 0 {
+            groups.remove(key);
+        }
+        errands
+    }
+
+    /// A call of the group that is out has been waited for long enough.
+    pub(super) fn stop_gathering(self: &Arc<Self>, key: &GroupKey<O::Subject>) {
+        let mut state = self.lock();
+        let is_gathering = state.groups.get(key).is_some_and(|group| group.is_gathering);
+        let errands = if is_gathering { self.reconcile(&mut state, key, true) } else { Vec::new() };
+        drop(state);
+        errand::spawn(errands);
+    }
+
+    /// The permit of `place` is there: the most urgent call of the plan takes off; `None` if there is none any more.
+    pub(super) fn take_off(self: &Arc<Self>, key: &GroupKey<O::Subject>, place: u64) -> Option<Flight<O, C>> {
+        let now = Instant::now();
+        let mut guard = self.lock();
+        let State { gaps, groups } = &mut *guard;
+        let group = groups.get_mut(key)?;
+        group.places.retain(|(id, _)| *id != place);
+        group.forget_unwanted(gaps, now);
+        let calls = plan(&*self.operation, &group.waiting.iter().collect::<Vec<_>>(), self.max_rows);
+        let call = calls.into_iter().min_by_key(|call| group.class_of(gaps, call, now))?;
+
+        let mut slices: Vec<_> = group.waiting.extract_if(.., |slice| serves(&call, slice)).collect();
+        group.out += 1;
+        for slice in &slices {
+            if let Some(gap) = gaps.get_mut(slice) {
+                gap.is_out = true;
+            }
+        }
+        let owner = slices.iter().find_map(|slice| gaps.get(slice)?.waiters().find(|w| w.is_present(now))).cloned();
+        // What else the call brings may be joined as well.
+        for window in self.operation.grid().into_iter().flat_map(|step| call.window.cells(step)) {
+            let slice = Slice { subject: call.subject.clone(), window };
+            if !gaps.contains_key(&slice) && self.shelf.fresh(&slice).is_none() {
+                gaps.insert(slice.clone(), Gap { cohorts: Vec::new(), on_time: 0, is_out: true });
+                slices.push(slice);
+            }
+        }
+        let errands = self.reconcile(&mut guard, key, false);
+        drop(guard);
+        errand::spawn(errands);
+        Some(Flight { desk: Arc::clone(self), group: key.clone(), call, slices, owner, has_landed: false })
+    }
+}
+
+impl<O: Operation> State<O> {
+    /// The slice under which somebody already waits for this one.
+    fn gap_for(&self, slice: &Slice<O::Subject>) -> Option<Slice<O::Subject>> {
+        let whole = slice.subject.whole().map(|subject| Slice { subject, window: slice.window });
+        whole
+            .filter(|whole| self.gaps.contains_key(whole))
+            .or_else(|| self.gaps.contains_key(slice).then(|| slice.clone()))
+    }
+}
+
+impl<D> Gap<D> {
+    fn waiters(&self) -> impl Iterator<Item = &Arc<Waiter>> {
+        self.cohorts.iter().flat_map(|cohort| &cohort.waiters)
+    }
+
+    fn is_wanted(&self, now: Instant) -> bool {
+        self.waiters().any(|waiter| waiter.is_present(now))
+    }
+
+    fn join(&mut self, waiter: &Arc<Waiter>) -> Promise<D> {
+        if self.cohorts.len() == self.on_time {
+            self.cohorts.push(Cohort::new());
+        }
+        let last = self.cohorts.len() - 1;
+        self.cohorts[last].join(waiter)
+    }
+}
+
+impl<S: Subject> Group<S> {
+    /// What nobody waits for any more is not planned any more.
+    fn forget_unwanted<D>(&mut self, gaps: &mut HashMap<Slice<S>, Gap<D>>, now: Instant) {
+        self.waiting.retain(|slice| {
+            let is_wanted = gaps.get(slice).is_some_and(|gap| gap.is_wanted(now));
+            if !is_wanted {
+                gaps.remove(slice);
+            }
+            is_wanted
+        });
+    }
+
+    fn class_of<D>(&self, gaps: &HashMap<Slice<S>, Gap<D>>, call: &Slice<S>, now: Instant) -> Class {
+        let served = self.waiting.iter().filter(|slice| serves(call, slice));
+        let waiters = served.filter_map(|slice| gaps.get(slice)).flat_map(Gap::waiters);
+        waiters.filter(|waiter| waiter.is_present(now)).map(|waiter| waiter.ask.class).min().unwrap_or_default()
+    }
+
+    fn caller<D>(&self, gaps: &HashMap<Slice<S>, Gap<D>>, now: Instant) -> crate::domain::Caller {
+        let mut waiters = self.waiting.iter().filter_map(|slice| gaps.get(slice)).flat_map(Gap::waiters);
+        waiters.find(|waiter| waiter.is_present(now)).map(|waiter| waiter.ask.caller.clone()).unwrap_or_default()
+    }
+}
+
+impl<S> Default for Group<S> {
+    fn default() -> Self {
+        Self { waiting: Vec::new(), places: Vec::new(), out: 0, is_gathering: false }
+    }
+}
+
+impl<O, C> Flight<O, C>
+where
+    O: Operation,
+    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
+{
+    /// Tells everybody who waits, and lets the group go on.
+    pub(super) fn land(mut self, result: Result<Sent<O::Answer>, CallError>) {
+        match result {
+            Ok(Sent { answer, at }) => {
+                let cuts = self.desk.operation.cut(&self.call, answer, at);
+                let held: HashMap<_, _> = self.desk.shelf.put(&self.call.subject, cuts, at).into_iter().collect();
+                self.tell(|window| held.get(&window).map(Arc::clone).ok_or_else(|| self.lost()), false);
+            }
+            Err(error) => {
+                let told = Arc::new(WeirError::from_call(&error, &self.desk.account));
+                if error.is_lasting() {
+                    self.desk.shelf.refuse(&self.call.subject, &told);
+                }
+                self.tell(|_| Err(Arc::clone(&told)), error.is_transient());
+            }
+        }
+        self.has_landed = true;
+    }
+
+    /// `spare_late`: those who joined after the last attempt was sent begin to wait anew.
+    fn tell(&self, outcome: impl Fn(Window) -> Outcome<O::Data>, spare_late: bool) {
+        let mut guard = self.desk.lock();
+        let State { gaps, groups } = &mut *guard;
+        for slice in &self.slices {
+            let Some(mut gap) = gaps.remove(slice) else { continue };
+            let late = if spare_late { gap.cohorts.split_off(gap.on_time) } else { Vec::new() };
+            if !late.is_empty() {
+                gaps.insert(slice.clone(), Gap { cohorts: late, on_time: 0, is_out: false });
+                groups.entry(self.group.clone()).or_default().waiting.push(slice.clone());
+            }
+            if !gap.cohorts.is_empty() {
+                let outcome = outcome(slice.window);
+                gap.cohorts.iter().for_each(|cohort| cohort.tell(&outcome));
+            }
+        }
+        if let Some(group) = groups.get_mut(&self.group) {
+            group.out = group.out.saturating_sub(1);
+        }
+        let errands = self.desk.reconcile(&mut guard, &self.group, true);
+        drop(guard);
+        errand::spawn(errands);
+    }
+
+    fn lost(&self) -> Arc<WeirError> {
+        tracing::error!(account = ?self.desk.account, "a reply was not cut into the slices of its call");
+        Arc::new(WeirError::new(Code::Internal, "the reply was lost inside weir").of(&self.desk.account))
+    }
+
+    /// Looks at everybody who waits for this call.
+    pub(super) fn for_waiters(&self, mut look: impl FnMut(&Arc<Waiter>)) {
+        let (now, state) = (Instant::now(), self.desk.lock());
+        let gaps = self.slices.iter().filter_map(|slice| state.gaps.get(slice));
+        gaps.flat_map(Gap::waiters).filter(|waiter| waiter.is_present(now)).for_each(&mut look);
+    }
+
+    /// An attempt is about to be sent: whoever has joined by now is told what becomes of it.
+    pub(super) fn close_cohorts(&self) {
+        let mut state = self.desk.lock();
+        for slice in &self.slices {
+            if let Some(gap) = state.gaps.get_mut(slice) {
+                gap.on_time = gap.cohorts.len();
+            }
+        }
+    }
+
+    pub(super) fn owner(&self) -> Option<&Arc<Waiter>> {
+        self.owner.as_ref()
+    }
+
+    pub(super) fn vendor(&self) -> Vendor {
+        self.desk.account.vendor()
+    }
+}
+
+impl<O: Operation, C: Call> Drop for Flight<O, C> {
+    fn drop(&mut self) {
+        if self.has_landed {
+            return;
+        }
+        // The call panicked, or the runtime is ending: nobody may be left waiting.
+        let told = Arc::new(WeirError::new(Code::Internal, "the call was abandoned").of(&self.desk.account));
+        let mut guard = self.desk.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { gaps, groups } = &mut *guard;
+        for gap in self.slices.iter().filter_map(|slice| gaps.remove(slice)) {
+            gap.cohorts.iter().for_each(|cohort| cohort.tell(&Err(Arc::clone(&told))));
+        }
+        if let Some(group) = groups.get_mut(&self.group) {
+            group.out = group.out.saturating_sub(1);
+        }
+    }
+}
+
+impl<O: Operation, C> std::fmt::Debug for Inner<O, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("account", &self.account).finish_non_exhaustive()
+    }
+}

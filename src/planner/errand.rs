@@ -1,0 +1,197 @@
+//! Tasks of a desk: each waits for one permit, flies the call that is due then, and lands it. They belong to nobody: a
+//! caller that goes away takes no call with it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::desk::{Flight, GroupKey, Inner};
+use super::flight::Waiter;
+use crate::domain::{Account, Ask, CallError, Caller, Class, Operation, Sent, Slice};
+use crate::error::{Code, WeirError};
+use crate::quota::{Audience, Call, Limiter, Metered, Place};
+
+/// A task that is ready to be spawned.
+pub type Errand = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Starts errands; they end by themselves.
+pub(crate) fn spawn(errands: impl IntoIterator<Item = Errand>) {
+    for errand in errands {
+        // Without a runtime the process is ending, and so does everybody who waits.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(errand);
+        }
+    }
+}
+
+pub(super) fn make<O, C>(desk: &Arc<Inner<O, C>>, group: &GroupKey<O::Subject>, place: Place) -> Errand
+where
+    O: Operation,
+    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
+{
+    let (desk, group, id, since) = (Arc::clone(desk), group.clone(), place.id(), Instant::now());
+    Box::pin(async move {
+        let Some(permit) = place.permit().await else { return };
+        let Some(flight) = desk.take_off(&group, id) else { return };
+        let result = desk.metered.run(&flight.call, permit, since.elapsed(), &flight).await;
+        flight.land(result);
+    })
+}
+
+/// Ends the gathering of a group after `pause`.
+pub(super) fn later<O, C>(desk: &Arc<Inner<O, C>>, group: &GroupKey<O::Subject>, pause: Duration) -> Errand
+where
+    O: Operation,
+    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
+{
+    let (desk, group) = (Arc::clone(desk), group.clone());
+    Box::pin(async move {
+        tokio::time::sleep(pause).await;
+        desk.stop_gathering(&group);
+    })
+}
+
+impl<O, C> Audience for Flight<O, C>
+where
+    O: Operation,
+    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
+{
+    fn deadline(&self) -> Instant {
+        let mut latest = Instant::now();
+        self.for_waiters(|waiter| latest = latest.max(waiter.ask.deadline));
+        latest
+    }
+
+    fn class(&self) -> Class {
+        let mut highest = Class::Background;
+        self.for_waiters(|waiter| highest = highest.min(waiter.ask.class));
+        highest
+    }
+
+    fn caller(&self) -> Caller {
+        self.owner().map(|owner| owner.ask.caller.clone()).unwrap_or_default()
+    }
+
+    fn attempt_starts(&self, number: u32, queue_wait: Duration) {
+        if let Some(owner) = self.owner() {
+            owner.ask.tally.count_call(self.vendor());
+        }
+        self.for_waiters(|waiter| {
+            waiter.ask.tally.note_queue_wait(queue_wait.min(waiter.since.elapsed()));
+            if number == 1 && !self.owner().is_some_and(|owner| Arc::ptr_eq(owner, waiter)) {
+                waiter.ask.tally.count_collapsed(1);
+            }
+        });
+        self.close_cohorts();
+    }
+}
+
+/// An upstream call that answers no slices: it changes something, so it is neither cached nor joined.
+#[derive(Debug)]
+pub struct Command<C> {
+    metered: Arc<Metered<C>>,
+    account: Account,
+}
+
+struct Lone(Arc<Waiter>);
+
+impl<C: Call> Command<C> {
+    /// The command of `account`.
+    pub fn new(metered: Metered<C>, account: Account) -> Self {
+        Self { metered: Arc::new(metered), account }
+    }
+
+    /// The permits its calls are made with.
+    #[must_use]
+    pub fn limiter(&self) -> &Limiter {
+        self.metered.limiter()
+    }
+
+    /// Makes the call once its permit is there; a caller that goes away before takes it back, one that goes away later
+    /// does not. `landed` runs on success even then.
+    ///
+    /// # Errors
+    /// [`Code::QuotaWaitTooLong`] at once if the permit would come too late; else what the vendor answered.
+    pub async fn run(
+        &self,
+        request: C::Request,
+        ask: &Ask,
+        landed: impl FnOnce() + Send + 'static,
+    ) -> Result<C::Answer, WeirError> {
+        let limiter = self.limiter();
+        let wait = limiter.expected_wait(ask.class, 1);
+        admit(wait, limiter.least_wait(1), 1, ask).map_err(|error| error.of(&self.account))?;
+        let since = Instant::now();
+        let place = limiter.enqueue(ask.class, ask.caller.clone());
+        let too_late =
+            || WeirError::new(Code::QuotaWaitTooLong, "no permit came before the deadline").of(&self.account);
+        let permit = tokio::time::timeout_at(ask.deadline, place.permit()).await.ok().flatten().ok_or_else(too_late)?;
+        let (sender, answer) = oneshot::channel();
+        let (metered, lone) = (Arc::clone(&self.metered), Lone(Waiter::new(ask.clone())));
+        let (account, landed) = (self.account.clone(), Mutex::new(Some(landed)));
+        tokio::spawn(async move {
+            lone.0.ask.tally.note_queue_wait(since.elapsed());
+            let counted = (lone, account.clone());
+            let result = metered.run(&request, permit, since.elapsed(), &counted).await;
+            if let (Ok(_), Some(landed)) = (&result, landed.lock().unwrap_or_else(PoisonError::into_inner).take()) {
+                landed();
+            }
+            drop(sender.send(result));
+        });
+        match tokio::time::timeout_at(ask.deadline, answer).await {
+            Ok(Ok(result)) => result.map_err(|error: CallError| WeirError::from_call(&error, &self.account)),
+            Ok(Err(_)) => Err(WeirError::new(Code::Internal, "the call was abandoned").of(&self.account)),
+            Err(_) => Err(WeirError::new(Code::VendorTimeout, "the vendor did not answer in time").of(&self.account)),
+        }
+    }
+}
+
+impl Audience for (Lone, Account) {
+    fn deadline(&self) -> Instant {
+        self.0.0.ask.deadline
+    }
+
+    fn class(&self) -> Class {
+        self.0.0.ask.class
+    }
+
+    fn caller(&self) -> Caller {
+        self.0.0.ask.caller.clone()
+    }
+
+    fn attempt_starts(&self, _: u32, _: Duration) {
+        self.0.0.ask.tally.count_call(self.1.vendor());
+    }
+}
+
+/// Whether calls whose last permit comes after `wait` are worth admitting.
+pub(crate) fn admit(wait: Duration, least_wait: Duration, calls: usize, ask: &Ask) -> Result<(), WeirError> {
+    if wait <= ask.max_wait {
+        return Ok(());
+    }
+    let (seconds, most) = (wait.as_secs_f64(), ask.max_wait.as_secs_f64());
+    if least_wait > ask.max_wait {
+        return Err(WeirError::new(
+            Code::QuotaWaitTooLong,
+            format!(
+                "{calls} upstream calls need {:.1} s of the quota even when nobody else asks, and at most {most:.1} s \
+                 are waited for; ask for less at a time, or raise queue.max_wait",
+                least_wait.as_secs_f64()
+            ),
+        ));
+    }
+    // The forecast may be a little short when calls take longer than those before them.
+    let retry_after = (wait - ask.max_wait) + wait / 50;
+    Err(WeirError {
+        retryable: true,
+        retry_after: Some(retry_after),
+        ..WeirError::new(
+            Code::QuotaWaitTooLong,
+            format!("the permits would come in {seconds:.1} s, and at most {most:.1} s are waited for"),
+        )
+    })
+}

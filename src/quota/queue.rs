@@ -1,0 +1,166 @@
+//! Who gets the next permit: interactive asks first, every fifth permit to bulk, background last; callers of one class
+//! in turn.
+
+use std::collections::VecDeque;
+
+use crate::domain::{Caller, Class};
+
+/// While bulk asks wait, one permit of so many is theirs.
+const BULK_TURN: usize = 5;
+
+/// Entries by class, round robin between the callers of a class, first come first served within one.
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    lanes: [Lane<T>; 3],
+    /// Permits given to interactive asks since bulk last had its turn, or began to wait.
+    since_bulk: usize,
+}
+
+#[derive(Debug)]
+struct Lane<T> {
+    callers: VecDeque<(Caller, VecDeque<(u64, T)>)>,
+    length: usize,
+}
+
+impl<T> Queue<T> {
+    pub(super) fn new() -> Self {
+        let lane = || Lane { callers: VecDeque::new(), length: 0 };
+        Self { lanes: [lane(), lane(), lane()], since_bulk: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.length).sum()
+    }
+
+    pub(super) fn push(&mut self, class: Class, caller: Caller, id: u64, entry: T) {
+        if class == Class::Bulk && self.lanes[Class::Bulk as usize].length == 0 {
+            self.since_bulk = 0;
+        }
+        self.lanes[class as usize].push(caller, id, entry);
+    }
+
+    /// Takes an entry out of turn: it left, or it moves to another class.
+    pub(super) fn remove(&mut self, id: u64) -> Option<(Caller, T)> {
+        self.lanes.iter_mut().find_map(|lane| lane.remove(id))
+    }
+
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let [interactive, bulk, background] = &mut self.lanes;
+        let bulk_turn = self.since_bulk + 1 >= BULK_TURN || interactive.length == 0;
+        if bulk.length > 0 && bulk_turn {
+            self.since_bulk = 0;
+            return bulk.pop();
+        }
+        if interactive.length > 0 {
+            self.since_bulk = if bulk.length > 0 { self.since_bulk + 1 } else { 0 };
+            return interactive.pop();
+        }
+        background.pop()
+    }
+
+    /// How many permits are given before the `nth` new entry (from 0) of `class` gets its own, if nobody else comes.
+    pub(super) fn ahead(&self, class: Class, nth: usize) -> usize {
+        let [interactive, bulk, background] = self.lanes.each_ref().map(|lane| lane.length);
+        match class {
+            Class::Interactive => {
+                let before = interactive + nth;
+                before + bulk.min((before + self.since_bulk) / (BULK_TURN - 1))
+            }
+            Class::Bulk => {
+                let before = bulk + nth;
+                before + interactive.min(((before + 1) * (BULK_TURN - 1)).saturating_sub(self.since_bulk))
+            }
+            Class::Background => interactive + bulk + background + nth,
+        }
+    }
+}
+
+impl<T> Lane<T> {
+    fn push(&mut self, caller: Caller, id: u64, entry: T) {
+        self.length += 1;
+        if let Some((_, entries)) = self.callers.iter_mut().find(|(known, _)| *known == caller) {
+            entries.push_back((id, entry));
+        } else {
+            self.callers.push_back((caller, VecDeque::from([(id, entry)])));
+        }
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        let (caller, mut entries) = self.callers.pop_front()?;
+        let (_, entry) = entries.pop_front()?;
+        if !entries.is_empty() {
+            self.callers.push_back((caller, entries));
+        }
+        self.length -= 1;
+        Some(entry)
+    }
+
+    fn remove(&mut self, id: u64) -> Option<(Caller, T)> {
+        let (at, inner) = self.callers.iter().enumerate().find_map(|(at, (_, entries))| {
+            entries.iter().position(|(known, _)| *known == id).map(|inner| (at, inner))
+        })?;
+        let (caller, entries) = self.callers.get_mut(at)?;
+        let (caller, (_, entry)) = (caller.clone(), entries.remove(inner)?);
+        if entries.is_empty() {
+            self.callers.remove(at);
+        }
+        self.length -= 1;
+        Some((caller, entry))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(interactive: usize, bulk: usize, background: usize) -> Queue<&'static str> {
+        let mut queue = Queue::new();
+        let mut id = 0;
+        for (class, n, name) in
+            [(Class::Interactive, interactive, "i"), (Class::Bulk, bulk, "b"), (Class::Background, background, "x")]
+        {
+            for _ in 0..n {
+                id += 1;
+                queue.push(class, Caller::Anonymous, id, name);
+            }
+        }
+        queue
+    }
+
+    fn order(mut queue: Queue<&'static str>) -> String {
+        std::iter::from_fn(|| queue.pop()).collect()
+    }
+
+    #[test]
+    fn every_fifth_permit_is_for_bulk_and_background_is_last() {
+        assert_eq!(order(queue(9, 3, 2)), "iiiibiiiibibxx");
+        assert_eq!(order(queue(0, 3, 1)), "bbbx");
+        assert_eq!(order(queue(3, 0, 1)), "iiix");
+    }
+
+    #[test]
+    fn the_forecast_is_what_then_happens() {
+        for (i, b, x) in [(0, 0, 0), (9, 3, 2), (3, 7, 1), (12, 1, 0), (0, 5, 5), (4, 4, 4)] {
+            for class in [Class::Interactive, Class::Bulk, Class::Background] {
+                for taken in 0..3 {
+                    let mut queue = queue(i, b, x);
+                    for _ in 0..taken {
+                        queue.pop();
+                    }
+                    let ahead = queue.ahead(class, 0);
+                    queue.push(class, Caller::Anonymous, 999, "me");
+                    let served = std::iter::from_fn(|| queue.pop()).position(|name| name == "me").unwrap();
+                    assert_eq!(ahead, served, "{class:?} behind {i} {b} {x}, {taken} taken");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_removed_entry_is_gone_and_counted_out() {
+        let mut queue = queue(3, 0, 0);
+        assert!(queue.remove(2).is_some());
+        assert!(queue.remove(2).is_none());
+        assert_eq!((queue.len(), order(queue)), (2, "ii".to_owned()));
+    }
+}

@@ -1,0 +1,137 @@
+//! What is held in memory: slices and windows, weighed in bytes, each with its own lifetime; and refusals, which are
+//! errors and never data.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::Expiry;
+use moka::sync::Cache;
+use tokio::time::Instant;
+
+use super::lifetime::{Lifetimes, lifetime};
+use crate::domain::{Cut, Held, Operation, Slice, Subject, Timestamp, Window};
+use crate::error::WeirError;
+use crate::planner::Shelf;
+
+/// How long a refusal that will repeat is remembered.
+const REFUSAL_TTL: Duration = Duration::from_secs(30);
+/// How many refusals are remembered at most.
+const MAX_REFUSALS: u64 = 10_000;
+/// What an entry weighs beside its rows: key, handles and the cache's own book-keeping, roughly.
+const ENTRY_BYTES: u32 = 400;
+
+/// The memory of one operation. moka keeps the bound and drops what has expired by real time; whether an entry may be
+/// served is judged here, by tokio's time.
+pub struct Memory<O: Operation> {
+    slices: Cache<Slice<O::Subject>, Arc<Held<O::Data>>>,
+    refusals: Cache<O::Subject, (Instant, Arc<WeirError>)>,
+    lifetimes: Lifetimes,
+}
+
+impl<O: Operation> Memory<O> {
+    /// A memory of `max_bytes`, as far as the estimates of rows and keys hold.
+    #[must_use]
+    pub fn new(max_bytes: u64, lifetimes: Lifetimes) -> Self {
+        let slices = Cache::builder()
+            .max_capacity(max_bytes)
+            .weigher(|_, held: &Arc<Held<O::Data>>| held.bytes.saturating_add(ENTRY_BYTES))
+            .expire_after(UntilUseless)
+            .build();
+        let refusals = Cache::builder().max_capacity(MAX_REFUSALS).time_to_live(REFUSAL_TTL).build();
+        Self { slices, refusals, lifetimes }
+    }
+
+    /// What may be served of the slice at `now` without a call: the slice itself, or that of the whole subject.
+    #[must_use]
+    pub fn lookup(&self, slice: &Slice<O::Subject>, now: Instant) -> Option<Arc<Held<O::Data>>> {
+        let whole = slice.subject.whole().map(|subject| Slice { subject, window: slice.window });
+        let fresh = |slice: &Slice<O::Subject>| self.slices.get(slice).filter(|held| held.is_fresh(now));
+        whole.and_then(|whole| fresh(&whole)).or_else(|| fresh(slice))
+    }
+
+    /// The remembered refusal of every call for this subject, or for the whole it is part of.
+    #[must_use]
+    pub fn refusal(&self, subject: &O::Subject) -> Option<Arc<WeirError>> {
+        let now = Instant::now();
+        let known = |subject: &O::Subject| self.refusals.get(subject).filter(|(until, _)| now < *until);
+        subject.whole().and_then(|whole| known(&whole)).or_else(|| known(subject)).map(|(_, error)| error)
+    }
+
+    /// Forgets the empty slices of the subjects that `concerns` names: rows may begin to appear in them.
+    pub fn forget_empty(&self, concerns: impl Fn(&O::Subject) -> bool) {
+        for (slice, held) in &self.slices {
+            if held.is_empty && concerns(&slice.subject) {
+                self.slices.invalidate(&*slice);
+            }
+        }
+    }
+
+    /// How many slices are held, about.
+    #[must_use]
+    pub fn entry_count(&self) -> u64 {
+        self.slices.entry_count()
+    }
+}
+
+impl<O: Operation> Shelf<O> for Memory<O> {
+    fn fresh(&self, slice: &Slice<O::Subject>) -> Option<Arc<Held<O::Data>>> {
+        self.slices.get(slice).filter(|held| held.is_fresh(Instant::now()))
+    }
+
+    fn put(
+        &self,
+        subject: &O::Subject,
+        cuts: Vec<Cut<O::Data>>,
+        sent_at: Timestamp,
+    ) -> Vec<(Window, Arc<Held<O::Data>>)> {
+        let now = Instant::now();
+        let keep = |cut: Cut<O::Data>| {
+            let life = lifetime(cut.keep, self.lifetimes);
+            let held = Arc::new(Held {
+                data: Arc::new(cut.data),
+                sent_at,
+                fresh_until: life.map(|(fresh, _)| now + fresh),
+                stale_until: life.map(|(_, stale)| now + stale),
+                is_empty: cut.is_empty,
+                bytes: cut.bytes,
+            });
+            let slice = Slice { subject: subject.clone(), window: cut.window };
+            let kept = self.slices.entry(slice).and_upsert_with(|old| match old.map(moka::Entry::into_value) {
+                Some(old) if old.is_settled() || old.sent_at > sent_at => old,
+                _ => held,
+            });
+            (cut.window, kept.into_value())
+        };
+        cuts.into_iter().map(keep).collect()
+    }
+
+    fn refuse(&self, subject: &O::Subject, error: &Arc<WeirError>) {
+        self.refusals.insert(subject.clone(), (Instant::now() + REFUSAL_TTL, Arc::clone(error)));
+    }
+}
+
+/// Lets moka drop what may not even be served as stale any more.
+struct UntilUseless;
+
+impl<K, D> Expiry<K, Arc<Held<D>>> for UntilUseless {
+    fn expire_after_create(&self, _: &K, held: &Arc<Held<D>>, _: std::time::Instant) -> Option<Duration> {
+        held.stale_until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
+    fn expire_after_update(
+        &self,
+        key: &K,
+        held: &Arc<Held<D>>,
+        updated_at: std::time::Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        self.expire_after_create(key, held, updated_at)
+    }
+}
+
+impl<O: Operation> fmt::Debug for Memory<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("entries", &self.entry_count()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,121 @@
+//! What a field holds while its slices are fetched.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::time::Instant;
+
+use crate::domain::{Account, Held, Source};
+use crate::error::{Code, WeirError};
+use crate::planner::{Promise, Waiter};
+
+/// One slice as it is served.
+#[derive(Debug)]
+pub struct Served<D> {
+    /// What is held.
+    pub held: Arc<Held<D>>,
+    /// Where it came from for this ask.
+    pub source: Source,
+}
+
+/// The slices of a field in the order of its wants; each is there or has failed alone.
+pub type Series<D> = Vec<Result<Served<D>, Arc<WeirError>>>;
+
+#[derive(Debug)]
+pub(super) enum Part<D> {
+    Ready(Result<Served<D>, Arc<WeirError>>),
+    Promised(Account, Promise<D>),
+}
+
+/// A shared future of a field's slices. When its last clone is dropped before they are all there, the field no longer
+/// waits for them.
+pub struct Ticket<D>(Arc<Shared<D>>);
+
+struct Shared<D> {
+    parts: Vec<Part<D>>,
+    waiter: Arc<Waiter>,
+    is_done: AtomicBool,
+    leave: Box<dyn Fn() + Send + Sync>,
+}
+
+impl<D> Ticket<D> {
+    pub(super) fn new(parts: Vec<Part<D>>, waiter: Arc<Waiter>, leave: Box<dyn Fn() + Send + Sync>) -> Self {
+        Self(Arc::new(Shared { parts, waiter, is_done: AtomicBool::new(false), leave }))
+    }
+
+    /// Waits for every slice, at most until the ask's deadline.
+    pub async fn wait(&self) -> Series<D> {
+        let mut series = Vec::with_capacity(self.0.parts.len());
+        for part in &self.0.parts {
+            series.push(match part {
+                Part::Ready(Ok(served)) => Ok(served.clone()),
+                Part::Ready(Err(error)) => Err(Arc::clone(error)),
+                Part::Promised(account, promise) => self.0.outcome(account, promise.clone()).await,
+            });
+        }
+        // Whoever waited in vain has to leave what is still queued.
+        self.0.is_done.store(Instant::now() < self.0.waiter.ask.deadline, Ordering::Relaxed);
+        series
+    }
+}
+
+impl<D> Shared<D> {
+    async fn outcome(&self, account: &Account, mut promise: Promise<D>) -> Result<Served<D>, Arc<WeirError>> {
+        let told = tokio::time::timeout_at(self.waiter.ask.deadline, promise.wait_for(Option::is_some)).await;
+        match told {
+            Ok(Ok(outcome)) => match &*outcome {
+                Some(Ok(held)) => Ok(Served { held: Arc::clone(held), source: Source::Upstream }),
+                Some(Err(error)) => Err(Arc::clone(error)),
+                None => Err(Arc::new(WeirError::new(Code::Internal, "the call was abandoned").of(account))),
+            },
+            Ok(Err(_)) => Err(Arc::new(WeirError::new(Code::Internal, "the call was abandoned").of(account))),
+            Err(_) => Err(Arc::new(self.late(account))),
+        }
+    }
+
+    fn late(&self, account: &Account) -> WeirError {
+        let waited = self.waiter.since.elapsed().as_secs_f64();
+        WeirError {
+            retryable: true,
+            ..WeirError::new(
+                Code::VendorTimeout,
+                format!("no answer within {waited:.1} s; what is still under way is kept when it arrives"),
+            )
+            .of(account)
+        }
+    }
+}
+
+impl<D> Drop for Shared<D> {
+    fn drop(&mut self) {
+        if !self.is_done.load(Ordering::Relaxed) {
+            self.waiter.leave();
+            (self.leave)();
+        }
+    }
+}
+
+impl<D> Served<D> {
+    pub(super) fn from_cache(held: Arc<Held<D>>) -> Self {
+        Self { held, source: Source::Cache }
+    }
+}
+
+impl<D> Clone for Served<D> {
+    fn clone(&self) -> Self {
+        Self { held: Arc::clone(&self.held), source: self.source }
+    }
+}
+
+impl<D> Clone for Ticket<D> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<D> fmt::Debug for Ticket<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").field("parts", &self.0.parts.len()).finish_non_exhaustive()
+    }
+}
