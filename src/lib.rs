@@ -2,6 +2,7 @@
 //!
 //! The modules in reading order are the map of the tree; data flows from `http` down to `vendor`.
 
+pub mod config;
 pub mod domain;
 pub mod error;
 

@@ -1,1 +1,3 @@
 //! The promises of weir, one file each, in one binary.
+
+mod config;

@@ -1,0 +1,137 @@
+//! The sections of the file that are not about an account: keys, units and defaults.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::units;
+use crate::domain::Vendor;
+use crate::domain::time::{HOUR, MINUTE};
+
+/// How `/graphiql` gets its assets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Graphiql {
+    /// From this binary: works without internet.
+    #[default]
+    Embedded,
+    /// From a CDN, pinned with integrity hashes.
+    Cdn,
+    /// Not at all.
+    Off,
+}
+
+/// `[cache]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cache {
+    /// The most memory that answers take, in bytes.
+    #[serde(deserialize_with = "units::size")]
+    pub max_bytes: u64,
+    /// How long an answer that may still change is reused.
+    #[serde(deserialize_with = "units::duration")]
+    pub provisional_ttl: Duration,
+    /// How far past that it may be served while the vendor fails; zero turns stale answers off.
+    #[serde(deserialize_with = "units::duration")]
+    pub max_stale: Duration,
+    /// When answers stop changing.
+    pub settle: Settle,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            max_bytes: 256 * 1024 * 1024,
+            provisional_ttl: 5 * MINUTE,
+            max_stale: 24 * HOUR,
+            settle: Settle::default(),
+        }
+    }
+}
+
+/// `[cache.settle]`: how long after a window's end the vendor may still change it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settle {
+    /// Not documented by the vendor; a day (docs/vendors/alibaba-cams.md).
+    #[serde(deserialize_with = "units::duration")]
+    pub alibaba_cams: Duration,
+    /// The documented 8 h and a margin for clocks (docs/vendors/volcengine-rtc.md).
+    #[serde(deserialize_with = "units::duration")]
+    pub volcengine_rtc: Duration,
+}
+
+impl Settle {
+    /// The settle time of `vendor`.
+    #[must_use]
+    pub const fn of(&self, vendor: Vendor) -> Duration {
+        match vendor {
+            Vendor::AlibabaCams => self.alibaba_cams,
+            Vendor::VolcengineRtc => self.volcengine_rtc,
+        }
+    }
+}
+
+impl Default for Settle {
+    fn default() -> Self {
+        Self { alibaba_cams: 24 * HOUR, volcengine_rtc: 8 * HOUR + 30 * MINUTE }
+    }
+}
+
+/// `[queue]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// An ask that would wait longer for its permits is refused at once.
+    #[serde(deserialize_with = "units::duration")]
+    pub max_wait: Duration,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { max_wait: Duration::from_secs(30) }
+    }
+}
+
+/// `[upstream]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Upstream {
+    /// How long making a connection may take.
+    #[serde(deserialize_with = "units::duration")]
+    pub connect_timeout: Duration,
+    /// From the first byte written to the end of the reply.
+    #[serde(deserialize_with = "units::duration")]
+    pub timeout: Duration,
+    /// How much later a request that was given up may still be counted by the vendor.
+    #[serde(deserialize_with = "units::duration")]
+    pub guard: Duration,
+    /// Spans are split so that a reply is expected to stay under this many rows.
+    pub max_rows: u32,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(10),
+            guard: Duration::from_secs(5),
+            max_rows: 100_000,
+        }
+    }
+}
+
+/// `[http]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// The longest body of a request, in bytes.
+    #[serde(deserialize_with = "units::size")]
+    pub max_body: u64,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { max_body: 1024 * 1024 }
+    }
+}

@@ -1,0 +1,121 @@
+//! Durations, sizes and addresses with their units, as people write them.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use jiff::SignedDuration;
+use serde::de::{Deserializer, Error, Visitor};
+
+/// The longest duration that is taken: a year. Longer ones are slips of the pen, and far longer ones overflow clocks.
+pub const LONGEST: Duration = Duration::from_hours(366 * 24);
+
+/// Reads `"5m"`, `"8h30m"`, `"0s"` or ISO 8601 like `"PT5M"`.
+///
+/// # Errors
+/// Text that is no duration, a negative one, or one above [`LONGEST`]; the message does not repeat the text.
+pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
+    let not_one = "not a duration; write hours, minutes and seconds, like \"5m\", \"8h30m\" or \"0s\"";
+    let duration: SignedDuration = text.trim().parse().map_err(|_unhelpful: jiff::Error| not_one)?;
+    let duration = Duration::try_from(duration).map_err(|_negative| "a duration cannot be negative")?;
+    if duration > LONGEST { Err("longer than a year; the longest is \"8784h\"") } else { Ok(duration) }
+}
+
+/// Reads `"256MiB"`, `"1GB"` or plain bytes.
+///
+/// # Errors
+/// Text that is no size; the message does not repeat the text.
+pub fn parse_size(text: &str) -> Result<u64, &'static str> {
+    let size =
+        text.parse::<ByteSize>().map_err(|_unhelpful| "not a size; write a number and its unit, like \"256MiB\"")?;
+    Ok(size.as_u64())
+}
+
+/// Reads an address and port.
+///
+/// # Errors
+/// Anything else, host names too: which addresses they mean is not the config's to find out.
+pub fn parse_listen(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_unhelpful| "not an address and port; write them like \"127.0.0.1:8080\" or \"[::1]:8080\"")
+}
+
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    deserializer.deserialize_any(Text {
+        expected: "a duration in quotes with its unit, like \"5m\", \"8h30m\" or \"0s\"",
+        parse: parse_duration,
+        bare: None,
+    })
+}
+
+pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    deserializer.deserialize_any(Text {
+        expected: "a size in quotes with its unit, like \"256MiB\"",
+        parse: parse_size,
+        bare: Some(|bytes| u64::try_from(bytes).ok()),
+    })
+}
+
+pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    deserializer.deserialize_any(Text {
+        expected: "an address and port in quotes, like \"127.0.0.1:8080\"",
+        parse: parse_listen,
+        bare: None,
+    })
+}
+
+/// Text that `parse` understands; with `bare`, a plain number too.
+struct Text<T> {
+    expected: &'static str,
+    parse: fn(&str) -> Result<T, &'static str>,
+    bare: Option<fn(i64) -> Option<T>>,
+}
+
+impl<T> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        (self.parse)(text).map_err(E::custom)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        let found = serde::de::Unexpected::Signed(number);
+        match self.bare {
+            Some(bare) => bare(number).ok_or_else(|| E::invalid_value(found, &self)),
+            None => Err(E::invalid_type(found, &self)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        for (text, seconds) in
+            [("5m", 300), ("8h30m", 30_600), ("0s", 0), ("PT5M", 300), ("24h", 86_400), ("1h 1m 1s", 3_661)]
+        {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        for text in ["", "5", "five minutes", "-5m", "5m ago", "PT-5M", "9000h", "1 fortnight", "99999999999999999999h"]
+        {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units_or_are_bytes() {
+        for (text, bytes) in [("256MiB", 268_435_456), ("1 MB", 1_000_000), ("1024", 1_024), ("1.5KiB", 1_536)] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "25 cats", "-1MiB", "MiB"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+}

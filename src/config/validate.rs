@@ -1,0 +1,317 @@
+//! What a well-formed file may still get wrong. Each refusal says how to mend it; values from the environment are shown
+//! by the name of their variable.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use url::{Host, Url};
+
+use super::Config;
+use super::document::Document;
+use super::problem::{KeyPath, Problems, nearest};
+use super::vendors::Entry;
+
+/// The API versions of Volcengine RTC that weir can speak (docs/vendors/volcengine-rtc.md).
+pub const VOLCENGINE_RTC_VERSIONS: [&str; 2] = ["2020-12-01", "2023-11-01"];
+/// The least memory that the cache works with.
+pub const LEAST_CACHE_BYTES: u64 = 1024 * 1024;
+/// The highest quota that is taken; vendors publish at most 50. It bounds the permits that are kept.
+pub const HIGHEST_QUOTA: u32 = 10_000;
+
+/// Refuses an address that other machines can reach: until there are API keys, whoever reaches the port reads the data.
+///
+/// # Errors
+/// An address that is not loopback.
+pub fn check_listen(listen: SocketAddr) -> Result<(), &'static str> {
+    if listen.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    Err("other machines can reach this address, and weir has no API keys yet; listen on loopback, like \
+         \"127.0.0.1:8080\", and put a reverse proxy that checks who asks in front")
+}
+
+/// Reports everything that is wrong with `config`. Keys below `left_out` are reported already.
+pub(super) fn validate(
+    config: &Config,
+    document: &Document<'_>,
+    left_out: &BTreeSet<KeyPath>,
+    problems: &mut Problems<'_>,
+) {
+    let mut check = Check { document, left_out, problems };
+    if let Err(message) = check_listen(config.listen) {
+        check.refuse(&KeyPath::key("listen"), message);
+    }
+    check.sections(config);
+    let cams: Vec<_> = config.alibaba_cams.iter().map(Entry::of_alibaba_cams).collect();
+    let rtc: Vec<_> = config.volcengine_rtc.iter().map(Entry::of_volcengine_rtc).collect();
+    check.vendor("alibaba_cams", &cams);
+    check.vendor("volcengine_rtc", &rtc);
+    for (path, account) in check.paths("alibaba_cams").zip(&config.alibaba_cams) {
+        if cams.len() > 1 && account.channels.is_empty() {
+            check.refuse(
+                &path.then("channels"),
+                "only a single account may go without channels; list the CustSpaceIds that this account serves",
+            );
+        }
+        check.visible(&path.then("isv_code"), &account.isv_code);
+    }
+    for (path, account) in check.paths("volcengine_rtc").zip(&config.volcengine_rtc) {
+        check.volcengine_rtc(&path, &account.region, &account.version, &account.time_zone);
+    }
+}
+
+struct Check<'a, 't, 'p> {
+    document: &'a Document<'a>,
+    left_out: &'a BTreeSet<KeyPath>,
+    problems: &'p mut Problems<'t>,
+}
+
+impl Check<'_, '_, '_> {
+    fn refuse(&mut self, path: &KeyPath, message: &str) {
+        if !self.left_out.contains(path) {
+            self.problems.add(self.document.span(path), format!("`{path}`: {message}"));
+        }
+    }
+
+    /// The entries of a vendor that could be read, by their places in the file.
+    fn paths(&self, section: &str) -> impl Iterator<Item = KeyPath> + use<> {
+        let section = KeyPath::key(section);
+        let left_out = self.left_out.clone();
+        (0..).map(move |index| section.at(index)).filter(move |path| !left_out.contains(path))
+    }
+
+    fn sections(&mut self, config: &Config) {
+        let cache = KeyPath::key("cache");
+        if config.cache.max_bytes < LEAST_CACHE_BYTES {
+            self.refuse(&cache.then("max_bytes"), "answers are served from the cache; give it at least \"1MiB\"");
+        }
+        let upstream = KeyPath::key("upstream");
+        for (key, duration) in [
+            ("connect_timeout", config.upstream.connect_timeout),
+            ("timeout", config.upstream.timeout),
+            ("guard", config.upstream.guard),
+        ] {
+            if duration < Duration::from_millis(1) {
+                self.refuse(&upstream.then(key), "must be longer than zero, like \"5s\"");
+            }
+        }
+        if config.upstream.max_rows == 0 {
+            self.refuse(&upstream.then("max_rows"), "must be at least 1; the default is 100000");
+        }
+        if config.http.max_body == 0 {
+            self.refuse(&KeyPath::key("http").then("max_body"), "must be at least one byte; the default is \"1MiB\"");
+        }
+    }
+
+    fn vendor(&mut self, section: &str, entries: &[Entry<'_>]) {
+        let paths: Vec<KeyPath> = self.paths(section).take(entries.len()).collect();
+        for (path, entry) in paths.iter().zip(entries) {
+            self.name(&path.then("name"), entry.name);
+            self.endpoint(&path.then("endpoint"), entry.endpoint);
+            self.secrets(path, entry);
+            self.visible(&path.then("quota_account"), entry.quota_account);
+            for quota in entry.quotas() {
+                let path = path.then("quota").then(quota.operation);
+                if quota.configured == 0 {
+                    let message =
+                        format!("a quota of 0 lets no call through; the published limit is {}", quota.published);
+                    self.refuse(&path, &message);
+                } else if quota.configured > HIGHEST_QUOTA {
+                    let message = format!("calls a second; at most {HIGHEST_QUOTA} are taken");
+                    self.refuse(&path, &message);
+                }
+            }
+        }
+        self.unique_names(&paths, entries);
+        self.unique_ids(&paths, entries);
+        self.one_quota_per_owner(&paths, entries);
+    }
+
+    fn name(&mut self, path: &KeyPath, name: &str) {
+        if name.trim().is_empty() {
+            self.refuse(path, "is empty; answers, errors and logs call the account by this name");
+        } else if name.trim() != name || name.chars().any(char::is_control) {
+            self.refuse(path, "begins or ends with a space, or holds a control character; take it out");
+        }
+    }
+
+    fn endpoint(&mut self, path: &KeyPath, endpoint: &str) {
+        if let Err(message) = check_endpoint(endpoint) {
+            self.refuse(path, message);
+        }
+    }
+
+    fn secrets(&mut self, path: &KeyPath, entry: &Entry<'_>) {
+        for (key, secret) in [("access_key_id", entry.access_key_id), ("access_key_secret", entry.access_key_secret)] {
+            if secret.expose_secret().is_empty() {
+                self.refuse(&path.then(key), "is empty; the vendor gives it with the access key");
+            } else {
+                self.visible(&path.then(key), secret.expose_secret());
+            }
+        }
+        self.visible(&path.then("security_token"), entry.security_token.expose_secret());
+    }
+
+    /// Refuses what cannot stand in a header or a query, most often a line end that came along with a secret.
+    fn visible(&mut self, path: &KeyPath, text: &str) {
+        if !text.chars().all(|letter| letter.is_ascii_graphic()) {
+            self.refuse(path, "holds a space, a line end or another character that no key has; take it out");
+        }
+    }
+
+    fn unique_names(&mut self, paths: &[KeyPath], entries: &[Entry<'_>]) {
+        let mut seen: HashMap<&str, &KeyPath> = HashMap::new();
+        for (path, entry) in paths.iter().zip(entries) {
+            if entry.name.is_empty() {
+                continue;
+            }
+            if let Some(first) = seen.insert(entry.name, path) {
+                let path = path.then("name");
+                let message = format!(
+                    "{} is the name of `{first}` already; give each account of a vendor its own",
+                    self.document.written(&path)
+                );
+                self.refuse(&path, &message);
+            }
+        }
+    }
+
+    fn unique_ids(&mut self, paths: &[KeyPath], entries: &[Entry<'_>]) {
+        let mut seen: HashMap<&str, KeyPath> = HashMap::new();
+        for (path, entry) in paths.iter().zip(entries) {
+            for (index, id) in entry.ids.iter().enumerate() {
+                let path = path.then(entry.ids_key()).at(index);
+                if id.trim() != id || id.is_empty() || id.chars().any(char::is_control) {
+                    self.refuse(&path, "is empty, or has a space or control character around or in it");
+                    continue;
+                }
+                if let Some(first) = seen.insert(id, path.clone()) {
+                    let message = format!(
+                        "{} is served by `{first}` already; a query finds its account by this id, so list it once",
+                        self.document.written(&path)
+                    );
+                    self.refuse(&path, &message);
+                }
+            }
+        }
+    }
+
+    /// Entries that share permits have to agree how many there are.
+    fn one_quota_per_owner(&mut self, paths: &[KeyPath], entries: &[Entry<'_>]) {
+        for (nth, (path, entry)) in paths.iter().zip(entries).enumerate() {
+            let earlier =
+                paths.iter().zip(entries).take(nth).find(|(_, earlier)| earlier.identity() == entry.identity());
+            let Some((first, earlier)) = earlier else { continue };
+            for (quota, wanted) in entry.quotas().iter().zip(earlier.quotas()) {
+                if quota.configured != wanted.configured {
+                    let message = format!(
+                        "differs from that of `{first}`, which is the same vendor account and shares it; make them equal"
+                    );
+                    self.refuse(&path.then("quota").then(quota.operation), &message);
+                }
+            }
+        }
+    }
+
+    fn volcengine_rtc(&mut self, path: &KeyPath, region: &str, version: &str, time_zone: &str) {
+        if region.is_empty() {
+            self.refuse(&path.then("region"), "is empty; requests are signed for a region, like \"cn-north-1\"");
+        }
+        self.visible(&path.then("region"), region);
+        if !VOLCENGINE_RTC_VERSIONS.contains(&version) {
+            let path = path.then("version");
+            let message = format!(
+                "{} is no version that weir can speak; write \"{}\"",
+                self.document.written(&path),
+                VOLCENGINE_RTC_VERSIONS.join("\" or \"")
+            );
+            self.refuse(&path, &message);
+        }
+        if jiff::tz::TimeZone::get(time_zone).is_err() {
+            let path = path.then("time_zone");
+            let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+            let mend = nearest(time_zone, names.iter().map(String::as_str)).map_or_else(
+                || "write an IANA name, like \"Asia/Shanghai\" or \"UTC\"".to_owned(),
+                |near| format!("did you mean \"{near}\"?"),
+            );
+            let message = format!("{} is no known time zone; {mend}", self.document.written(&path));
+            self.refuse(&path, &message);
+        }
+    }
+}
+
+/// Says what is wrong with an endpoint, without repeating it: it may hold a password.
+fn check_endpoint(endpoint: &str) -> Result<(), &'static str> {
+    let no_url = "not a URL of a host; write it like \"https://rtc.volcengineapi.com\"";
+    let url = Url::parse(endpoint).map_err(|_unhelpful| no_url)?;
+    let loopback = match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).to_canonical().is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => return Err(no_url),
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if loopback => {}
+        "http" => return Err("http:// is for loopback only, as keys and data would go in the clear; write https://"),
+        _ => return Err("must begin with https:// (or http:// on loopback)"),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("holds a user or a password; the keys go into access_key_id and access_key_secret");
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err("must end after the host and port: the vendor's API has no path, query or fragment");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_https_or_loopback_and_nothing_but_a_host() {
+        for good in [
+            "https://cams.ap-southeast-1.aliyuncs.com",
+            "https://rtc.volcengineapi.com/",
+            "https://proxy.example:8443",
+            "http://127.0.0.1:9090",
+            "http://[::1]:9090",
+            "http://localhost:9090",
+        ] {
+            assert_eq!(check_endpoint(good), Ok(()), "{good}");
+        }
+        for (bad, part) in [
+            ("rtc.volcengineapi.com", "not a URL"),
+            ("localhost:9090", "not a URL"),
+            ("ftp://rtc.volcengineapi.com", "must begin"),
+            ("http://rtc.volcengineapi.com", "loopback only"),
+            ("http://127.0.0.1.example", "loopback only"),
+            ("https://me:pass@rtc.volcengineapi.com", "user or a password"),
+            ("https://rtc.volcengineapi.com/v1", "no path"),
+            ("https://rtc.volcengineapi.com?Action=x", "no path"),
+            ("https://rtc.volcengineapi.com#x", "no path"),
+            ("", "not a URL"),
+        ] {
+            let message = check_endpoint(bad).unwrap_err();
+            assert!(message.contains(part), "{bad}: {message}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_is_listened_on() {
+        for (listen, good) in [
+            ("127.0.0.1:8080", true),
+            ("127.9.9.9:0", true),
+            ("[::1]:8080", true),
+            ("[::ffff:127.0.0.1]:8080", true),
+            ("0.0.0.0:8080", false),
+            ("[::]:8080", false),
+            ("10.0.0.1:8080", false),
+        ] {
+            assert_eq!(check_listen(listen.parse().unwrap()).is_ok(), good, "{listen}");
+        }
+    }
+}
