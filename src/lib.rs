@@ -2,9 +2,11 @@
 //!
 //! The modules in reading order are the map of the tree; data flows from `http` down to `vendor`.
 
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod error;
+pub mod telemetry;
 
 pub mod planner;
 pub mod quota;

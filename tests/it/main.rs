@@ -1,3 +1,4 @@
 //! The promises of weir, one file each, in one binary.
 
+mod cli;
 mod config;

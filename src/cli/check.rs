@@ -1,0 +1,182 @@
+//! `weir check`: what a config means, and what in it is risky.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{ConfigFile, Failure, block_on, output};
+use crate::config::vendors::Entry;
+use crate::config::{Config, Graphiql, Settle, Upstream};
+use crate::domain::Vendor;
+
+/// Read a config and explain it; keys and secrets are never shown.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  weir check --config weir.toml
+  weir check --config weir.toml --online      also one cheap signed call per account")]
+pub struct Args {
+    /// Which config to check.
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// Make one cheap signed call per account and say what the vendor answered.
+    #[arg(long)]
+    pub online: bool,
+}
+
+/// Explains the config, and asks the vendors if told to.
+///
+/// # Errors
+/// A wrong config (2); with `--online`, an account that its vendor refuses (1).
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let config = args.config.load()?;
+    output::print(&explain(&config, &args.config.origin()))?;
+    if args.online { block_on(online(config)) } else { Ok(()) }
+}
+
+/// Makes one cheap signed call per account and prints what the vendor answered.
+#[expect(clippy::unused_async, reason = "the vendors' clients are not wired yet")]
+async fn online(_config: Config) -> Result<(), Failure> {
+    Err(Failure::failed("--online is not wired yet"))
+}
+
+/// The config in words. Holds no secret and no key id.
+#[must_use]
+pub fn explain(config: &Config, origin: &str) -> String {
+    let mut text = format!("{origin} is well formed.\n\n");
+    let mut line = |name: &str, value: &str| {
+        // Writing to a string never fails.
+        let _never_fails = writeln!(text, "{name:<12}{value}");
+    };
+    line("listen", &format!("{} (this machine only)", config.listen));
+    line("graphiql", graphiql(config.graphiql));
+    line("state", &config.state_dir.display().to_string());
+    let cache = &config.cache;
+    line("cache", &format!("{} of memory", bytesize::ByteSize(cache.max_bytes)));
+    line("", &format!("answers that may still change are reused for {}", span(cache.provisional_ttl)));
+    line(
+        "",
+        &if cache.max_stale.is_zero() {
+            "no stale answers while a vendor fails".to_owned()
+        } else {
+            format!("while a vendor fails, answers up to {} older are served as stale", span(cache.max_stale))
+        },
+    );
+    line("queue", &format!("an ask that would wait longer than {} is refused at once", span(config.queue.max_wait)));
+    let upstream = &config.upstream;
+    line(
+        "upstream",
+        &format!(
+            "{} to connect, {} for the reply, {} of guard, at most {} rows a reply",
+            span(upstream.connect_timeout),
+            span(upstream.timeout),
+            span(upstream.guard),
+            upstream.max_rows
+        ),
+    );
+    line("http", &format!("request bodies up to {}", bytesize::ByteSize(config.http.max_body)));
+    for entry in config.entries() {
+        text.push('\n');
+        text.push_str(&explain_account(config, &entry));
+    }
+    let risks = risks(config);
+    text.push_str(if risks.is_empty() { "\nNothing in it is risky.\n" } else { "\nRisky:\n" });
+    for risk in risks {
+        let _never_fails = writeln!(text, "- {risk}");
+    }
+    text
+}
+
+fn explain_account(config: &Config, entry: &Entry<'_>) -> String {
+    let mut text = format!("{} {:?}\n", entry.section(), entry.name);
+    let mut line = |name: &str, value: &str| {
+        let _never_fails = writeln!(text, "  {name:<10}{value}");
+    };
+    line("endpoint", entry.endpoint);
+    line("key", if is_set(entry.security_token) { "set (hidden), with an STS token" } else { "set (hidden)" });
+    let ids = match (entry.ids, entry.vendor) {
+        ([], Vendor::AlibabaCams) => "one without an id: calls carry no CustSpaceId".to_owned(),
+        ([], Vendor::VolcengineRtc) => "none".to_owned(),
+        (ids, _) => ids.join(", "),
+    };
+    line(entry.ids_key(), &ids);
+    for quota in entry.quotas() {
+        let published = match quota.configured.cmp(&quota.published) {
+            std::cmp::Ordering::Equal => "as published".to_owned(),
+            _ => format!("published: {}", quota.published),
+        };
+        line("quota", &format!("{} {} a second ({published})", quota.operation, quota.configured));
+    }
+    let same = |other: &Entry<'_>| other.name != entry.name && other.identity() == entry.identity();
+    let shared: Vec<&str> = config.entries().filter(same).map(|other| other.name).collect();
+    if !shared.is_empty() {
+        line("", &format!("shared with {}", shared.join(", ")));
+    }
+    line("settle", &format!("final {} after a window's end", span(config.cache.settle.of(entry.vendor))));
+    let zone = config.volcengine_rtc.iter().find(|rtc| entry.vendor == Vendor::VolcengineRtc && rtc.name == entry.name);
+    if let Some(rtc) = zone {
+        line("api", &format!("version {}, signed for {}, days of {}", rtc.version, rtc.region, rtc.time_zone));
+    }
+    text
+}
+
+/// What works and may still surprise, in one line each. Holds no secret and no key id.
+#[must_use]
+pub fn risks(config: &Config) -> Vec<String> {
+    let mut risks = Vec::new();
+    for entry in config.entries() {
+        let account = format!("{} {:?}", entry.section(), entry.name);
+        if entry.endpoint.starts_with("http:") {
+            risks.push(format!("{account} talks to a program on this machine, not to the vendor"));
+        }
+        if entry.ids.is_empty() && entry.vendor == Vendor::VolcengineRtc {
+            risks.push(format!("{account} serves no app: no query will reach it; list its AppIds in `apps`"));
+        }
+        for quota in entry.quotas().iter().filter(|quota| quota.configured > quota.published) {
+            risks.push(format!(
+                "{account} makes {} calls of {} a second, and {} are published: right only if the vendor granted more",
+                quota.configured, quota.operation, quota.published
+            ));
+        }
+    }
+    let least = Settle::default();
+    for vendor in Vendor::ALL {
+        if config.entries().any(|entry| entry.vendor == vendor) && config.cache.settle.of(vendor) < least.of(vendor) {
+            risks.push(format!(
+                "answers of {vendor} are called final {} after a window's end, less than the default {}: what the vendor \
+                 adds later is never seen",
+                span(config.cache.settle.of(vendor)),
+                span(least.of(vendor))
+            ));
+        }
+    }
+    if config.upstream.guard < Upstream::default().guard {
+        risks.push(format!(
+            "a guard of {} is less than the default {}: a request that was given up may be counted later, and the quota \
+             overrun",
+            span(config.upstream.guard),
+            span(Upstream::default().guard)
+        ));
+    }
+    if config.queue.max_wait < Duration::from_secs(2) {
+        risks.push("a max_wait below 2s refuses asks that the quota would let through a moment later".to_owned());
+    }
+    risks
+}
+
+fn is_set(secret: &SecretString) -> bool {
+    !secret.expose_secret().is_empty()
+}
+
+const fn graphiql(choice: Graphiql) -> &'static str {
+    match choice {
+        Graphiql::Embedded => "embedded: works without internet",
+        Graphiql::Cdn => "from a CDN",
+        Graphiql::Off => "off",
+    }
+}
+
+/// A duration as the config writes it: `8h 30m`.
+fn span(duration: Duration) -> String {
+    jiff::SignedDuration::try_from(duration).map_or_else(|_| format!("{duration:?}"), |span| format!("{span:#}"))
+}

@@ -1,0 +1,24 @@
+//! `weir schema`: the schema as text.
+
+use super::{Failure, output};
+use crate::schema::Gateway;
+
+/// Print the GraphQL schema (SDL).
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[command(after_help = "Examples:
+  weir schema > schema.graphql
+  weir schema | diff schema.graphql -    what `make check` does")]
+pub struct Args {}
+
+/// Prints the schema.
+///
+/// # Errors
+/// A stdout that cannot be written.
+pub fn run(_args: Args) -> Result<(), Failure> {
+    output::print(&sdl())
+}
+
+/// The schema without a config: it is the same for all.
+fn sdl() -> String {
+    Gateway::default().sdl()
+}

@@ -1,0 +1,51 @@
+//! `weir serve`: the gateway in front of the vendors.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use tracing::warn;
+
+use super::check::risks;
+use super::{ConfigFile, Failure, bind, block_on};
+use crate::config::validate::check_listen;
+use crate::config::{Config, units};
+
+/// Run the gateway in front of the vendors that the config names.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  weir serve --config weir.toml
+  weir serve --config weir.toml --listen 127.0.0.1:9000
+  WEIR_LOG=weir=debug weir serve --config weir.toml --log-format json")]
+pub struct Args {
+    /// Which config to serve.
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// Listen here instead of where the config says.
+    #[arg(long, value_name = "ADDR", value_parser = units::parse_listen)]
+    pub listen: Option<SocketAddr>,
+}
+
+/// Reads the config, takes the port and serves.
+///
+/// # Errors
+/// A wrong config (2), a busy port and whatever ends the gateway (1).
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let mut config = args.config.load()?;
+    if let Some(listen) = args.listen {
+        check_listen(listen).map_err(|message| Failure::usage(format!("--listen: {message}")))?;
+        config.listen = listen;
+    }
+    for risk in risks(&config) {
+        warn!(risk, "the config is risky");
+    }
+    block_on(async move {
+        let listener = bind(config.listen).await?;
+        serve(config, listener).await
+    })
+}
+
+/// Serves on `listener` until told to stop.
+#[expect(clippy::unused_async, reason = "the gateway is not wired yet")]
+async fn serve(_config: Config, _listener: TcpListener) -> Result<(), Failure> {
+    Err(Failure::failed("the gateway is not wired yet"))
+}
