@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Fetches what the tests need where it may, and runs all of them. What has to be left out is said plainly; with
+# WEIR_TEST_REQUIRE=all it is a failure. A second run needs no network.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+left_out=()
+leave_out() {
+    left_out+=("$1")
+}
+
+# install PACKAGE: from Debian, where this user may.
+install() {
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
+    echo "fetching $1"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$1" >/dev/null ||
+        { apt-get update >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$1" >/dev/null; }
+}
+
+# venv: the official Python SDKs of the vendors.
+venv() {
+    local wanted=tests/clients/sdk/requirements.txt venv=tests/clients/.venv
+    [ -f "$wanted" ] || return 0
+    if cmp --silent "$wanted" "$venv/.weir-requirements"; then
+        return 0
+    fi
+    echo "fetching the vendors' Python SDKs"
+    python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted" &&
+        cp "$wanted" "$venv/.weir-requirements"
+}
+
+if [ -f web/package.json ]; then
+    scripts/web.sh || leave_out "GraphiQL: its assets cannot be built (npm, and once the network)"
+fi
+for lock in tests/clients/package-lock.json tests/clients/*/package-lock.json; do
+    [ -f "$lock" ] || continue
+    dir=$(dirname "$lock")
+    scripts/npm.sh "$dir" || leave_out "the clients in $dir: their npm packages are missing"
+done
+venv || leave_out "the vendors' Python SDKs: they cannot be installed (python3 with venv, and once the network)"
+command -v redis-server >/dev/null || install redis-server ||
+    leave_out "everything with Redis: redis-server is not installed (apt-get install redis-server)"
+command -v chromium >/dev/null || install chromium ||
+    leave_out "everything in a browser: chromium is not installed (apt-get install chromium)"
+
+# Doc tests first: the closing line of the runner comes last. Neither command reads from this one's input.
+cargo test --locked --doc --quiet </dev/null
+failed=0
+if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --locked --no-fail-fast </dev/null || failed=$?
+else
+    cargo test --locked --no-fail-fast --lib --bins --tests </dev/null || failed=$?
+fi
+
+if [ "${#left_out[@]}" -gt 0 ]; then
+    printf '\nLeft out:\n'
+    printf -- '- %s\n' "${left_out[@]}"
+    if [ "${WEIR_TEST_REQUIRE:-}" = all ]; then
+        echo "WEIR_TEST_REQUIRE=all: nothing may be left out"
+        exit 1
+    fi
+fi
+exit "$failed"
