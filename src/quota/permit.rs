@@ -49,6 +49,12 @@ impl Permit {
         Self::issue(Arc::new(Nowhere), Instant::now())
     }
 
+    /// How it would end if it were dropped now.
+    #[cfg(test)]
+    pub(crate) fn ending(&self) -> Ending {
+        self.ending
+    }
+
     /// From now on a byte may have left. Called directly before the transport is handed the request.
     pub fn begin_write(&mut self) {
         self.ending = Ending::Unknown;

@@ -1,10 +1,19 @@
 //! The way out: one request, one reply, nothing sent twice.
+//!
+//! [`Transport`] is what the rooms know; [`HttpTransport`] is the one that reaches the network. What a bare HTTP status
+//! or a lost connection means is the same for every vendor and stands here too; a vendor's own codes are read in its
+//! room's `error`.
 
+use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
+use crate::domain::{CallError, CallErrorKind, Vendor};
 use crate::quota::Permit;
 
 /// A request as it goes out: absolute URI, all headers but those of the connection, the whole body.
@@ -29,6 +38,19 @@ pub enum TransportError {
     TooLong(usize),
 }
 
+impl TransportError {
+    /// The same failure as the layers above know it.
+    #[must_use]
+    pub fn into_call_error(self, vendor: Vendor) -> CallError {
+        let kind = match self {
+            Self::NotConnected(_) | Self::Broken(_) => CallErrorKind::Unavailable,
+            Self::TimedOut => CallErrorKind::TimedOut,
+            Self::TooLong(_) => CallErrorKind::BadReply,
+        };
+        CallError::new(vendor, kind, self.to_string())
+    }
+}
+
 /// Sends a request once and reads the whole reply. Tells the permit when writing begins, when a complete response head
 /// was read, and when no connection was made.
 pub trait Transport: Send + Sync + 'static {
@@ -39,3 +61,152 @@ pub trait Transport: Send + Sync + 'static {
         permit: &'a mut Permit,
     ) -> Pin<Box<dyn Future<Output = Result<Reply, TransportError>> + Send + 'a>>;
 }
+
+/// How long an unused connection is kept: shorter than the idle limits of common load balancers (60 s), so that a
+/// request seldom meets a connection that is just being closed.
+const POOL_IDLE: Duration = Duration::from_secs(30);
+
+/// [`Transport`] over HTTP/1.1, with TLS where the URI says so. Never follows a redirect, never goes through a proxy,
+/// never sends again: each of these would spend quota that nobody holds a permit for.
+#[derive(Debug)]
+pub struct HttpTransport {
+    client: reqwest::Client,
+    timeout: Duration,
+    max_reply_bytes: usize,
+}
+
+/// The HTTP client cannot be set up: no TLS backend or no root certificates.
+#[derive(Debug, thiserror::Error)]
+#[error("the HTTP client cannot be set up: {0}")]
+pub struct SetupError(String);
+
+impl HttpTransport {
+    /// `timeout` runs from the start of a send to the end of the reply's body; `guard` bounds how long the kernel may
+    /// go on delivering what was written before a send was given up; a longer body than `max_reply_bytes` is refused.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(
+        connect_timeout: Duration,
+        timeout: Duration,
+        guard: Duration,
+        max_reply_bytes: usize,
+    ) -> Result<Self, SetupError> {
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
+            .retry(reqwest::retry::never())
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .http1_only()
+            .connect_timeout(connect_timeout)
+            .tcp_nodelay(true)
+            .pool_idle_timeout(POOL_IDLE);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let client = client.tcp_user_timeout(guard);
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = guard; // no such socket option
+        let client = client.build().map_err(|error| SetupError(chain(&error)))?;
+        Ok(Self { client, timeout, max_reply_bytes })
+    }
+
+    async fn exchange(&self, mut request: Request, permit: &mut Permit) -> Result<Reply, TransportError> {
+        if request.body().is_empty() {
+            // hyper leaves it out, and a POST without it is answered 411 by some servers.
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let request = reqwest::Request::try_from(request).map_err(not_connected)?;
+        permit.begin_write();
+        #[expect(clippy::disallowed_methods, reason = "the one place that sends")]
+        let mut response = match self.client.execute(request).await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() => {
+                permit.not_written();
+                return Err(not_connected(error));
+            }
+            Err(error) => return Err(broken(error)),
+        };
+        permit.head_read(response.status().as_u16());
+        let mut reply = Reply::default();
+        *reply.status_mut() = response.status();
+        *reply.headers_mut() = std::mem::take(response.headers_mut());
+        *reply.body_mut() = self.read_body(response).await?;
+        Ok(reply)
+    }
+
+    async fn read_body(&self, mut response: reqwest::Response) -> Result<Bytes, TransportError> {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            if body.len() + chunk.len() > self.max_reply_bytes {
+                return Err(TransportError::TooLong(self.max_reply_bytes));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+}
+
+impl Transport for HttpTransport {
+    fn send<'a>(
+        &'a self,
+        request: Request,
+        permit: &'a mut Permit,
+    ) -> Pin<Box<dyn Future<Output = Result<Reply, TransportError>> + Send + 'a>> {
+        Box::pin(async move {
+            tokio::time::timeout(self.timeout, self.exchange(request, permit))
+                .await
+                .unwrap_or(Err(TransportError::TimedOut))
+        })
+    }
+}
+
+fn not_connected(error: reqwest::Error) -> TransportError {
+    TransportError::NotConnected(chain(&error.without_url()))
+}
+
+fn broken(error: reqwest::Error) -> TransportError {
+    TransportError::Broken(chain(&error.without_url()))
+}
+
+/// An error and its causes in one line. Take the URL out first: its query holds phone numbers.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// What a status means on its own, where the body names no code that the vendor documents.
+#[must_use]
+pub fn kind_of_status(status: StatusCode) -> CallErrorKind {
+    match status.as_u16() {
+        429 => CallErrorKind::Throttled,
+        401 | 403 => CallErrorKind::Denied,
+        500..=599 => CallErrorKind::Unavailable,
+        _ => CallErrorKind::BadReply,
+    }
+}
+
+/// Waits longer than this are not believed: no vendor documents one.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
+
+/// What `Retry-After` asks for, where it is a number of seconds, and at most an hour.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    number(headers, RETRY_AFTER.as_str()).map(|secs| Duration::from_secs(secs).min(LONGEST_RETRY_AFTER))
+}
+
+/// What the header `name` asks for in milliseconds, and at most an hour.
+#[must_use]
+pub fn retry_after_ms(headers: &HeaderMap, name: &str) -> Option<Duration> {
+    number(headers, name).map(|ms| Duration::from_millis(ms).min(LONGEST_RETRY_AFTER))
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

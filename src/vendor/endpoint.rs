@@ -1,0 +1,114 @@
+//! The address of a vendor's API, checked once when a room is built.
+
+use url::{Host, Url};
+
+/// A scheme, a host and perhaps a port; both vendors' APIs live at the path `/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    origin: String,
+    authority: String,
+}
+
+/// Why an `endpoint` in the config cannot be used. None of the messages repeats the endpoint: it may hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// It is not a URL with a host.
+    #[error("the endpoint is not a URL; write it like https://host or https://host:port")]
+    NotAUrl,
+    /// It is neither HTTP nor HTTPS.
+    #[error("the endpoint begins with another scheme than https://; write it like https://host")]
+    Scheme,
+    /// It would send signed requests over a network in the clear.
+    #[error("the endpoint is http:// to a host that is not loopback; use https://")]
+    PlainHttp,
+    /// It holds more than scheme, host and port.
+    #[error("the endpoint holds more than scheme, host and port; write it like https://host")]
+    Surplus,
+}
+
+impl Endpoint {
+    /// Reads an `endpoint` of the config: `https://` anywhere, `http://` only to loopback.
+    ///
+    /// # Errors
+    /// Anything else, with the mend.
+    pub fn parse(text: &str) -> Result<Self, EndpointError> {
+        let url = Url::parse(text).map_err(|_not_shown| EndpointError::NotAUrl)?;
+        match (url.scheme(), url.host()) {
+            ("https", Some(_)) => {}
+            ("http", Some(host)) if is_loopback(&host) => {}
+            ("http", Some(_)) => return Err(EndpointError::PlainHttp),
+            ("http" | "https", None) => return Err(EndpointError::NotAUrl),
+            _ => return Err(EndpointError::Scheme),
+        }
+        let surplus = url.path() != "/"
+            || url.query().is_some()
+            || url.fragment().is_some()
+            || !url.username().is_empty()
+            || url.password().is_some();
+        if surplus {
+            return Err(EndpointError::Surplus);
+        }
+        let authority = url[url::Position::BeforeHost..url::Position::AfterPort].to_owned();
+        Ok(Self { origin: format!("{}://{authority}", url.scheme()), authority })
+    }
+
+    /// Host, and port unless it is the scheme's own: the value of the `host` header.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The absolute URI of `/` with an encoded query.
+    #[must_use]
+    pub fn uri(&self, query: &str) -> String {
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{}/{mark}{query}", self.origin)
+    }
+}
+
+fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => name.eq_ignore_ascii_case("localhost"),
+        Host::Ipv4(ip) => ip.is_loopback(),
+        Host::Ipv6(ip) => ip.is_loopback(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_what_the_config_documents() {
+        for (text, authority, uri) in [
+            ("https://rtc.volcengineapi.com", "rtc.volcengineapi.com", "https://rtc.volcengineapi.com/?a=b"),
+            ("https://Example.com:443/", "example.com", "https://example.com/?a=b"),
+            ("http://127.0.0.1:9090", "127.0.0.1:9090", "http://127.0.0.1:9090/?a=b"),
+            ("http://[::1]:9090", "[::1]:9090", "http://[::1]:9090/?a=b"),
+            ("http://localhost:1", "localhost:1", "http://localhost:1/?a=b"),
+        ] {
+            let endpoint = Endpoint::parse(text).unwrap();
+            assert_eq!((endpoint.authority(), endpoint.uri("a=b").as_str()), (authority, uri), "{text}");
+        }
+        assert_eq!(Endpoint::parse("https://h").unwrap().uri(""), "https://h/");
+    }
+
+    #[test]
+    fn refuses_the_rest_without_repeating_it() {
+        for (text, error) in [
+            ("rtc.volcengineapi.com", EndpointError::NotAUrl),
+            ("", EndpointError::NotAUrl),
+            ("ftp://host", EndpointError::Scheme),
+            ("mailto:someone", EndpointError::Scheme),
+            ("http://rtc.volcengineapi.com", EndpointError::PlainHttp),
+            ("http://localhost.example.com", EndpointError::PlainHttp),
+            ("https://user:hunter2@host", EndpointError::Surplus),
+            ("https://host/path", EndpointError::Surplus),
+            ("https://host/?a=b", EndpointError::Surplus),
+            ("https://host/#top", EndpointError::Surplus),
+        ] {
+            assert_eq!(Endpoint::parse(text), Err(error), "{text}");
+            assert!(!error.to_string().contains("hunter2"));
+        }
+    }
+}
