@@ -1,6 +1,9 @@
 //! One room per vendor, and what the rooms share: the way out ([`transport`]), the address to go to ([`endpoint`]) and
 //! the primitives of signing ([`crypto`]).
 //!
+//! Every room has the same files: `config` (one entry of the config), `operation` (typed subjects, answers and how a
+//! reply is cut), `wire` (the vendor's own words and the checks on them), `signer` (pure), `client` (the only file that
+//! does I/O) and `error` (the only place that reads the vendor's codes).
 
 pub mod alibaba_cams;
 pub mod crypto;
