@@ -1,5 +1,5 @@
-//! One room per vendor, and what the rooms share: the way out ([`transport`]), the address to go to ([`endpoint`]) and
-//! the primitives of signing ([`crypto`]).
+//! One room per vendor, and what the rooms share: the way out ([`transport`]), the address to go to ([`endpoint`]),
+//! the primitives of signing ([`crypto`]), and what any reply says before a vendor's codes are read (`reply`).
 //!
 //! Every room has the same files: `config` (one entry of the config), `operation` (typed subjects, answers and how a
 //! reply is cut), `wire` (the vendor's own words and the checks on them), `signer` (pure), `client` (the only file that
@@ -8,5 +8,8 @@
 pub mod alibaba_cams;
 pub mod crypto;
 pub mod endpoint;
+mod reply;
+#[cfg(test)]
+mod scripted;
 pub mod transport;
 pub mod volcengine_rtc;

@@ -1,8 +1,7 @@
 //! The way out: one request, one reply, nothing sent twice.
 //!
-//! [`Transport`] is what the rooms know; [`HttpTransport`] is the one that reaches the network. What a bare HTTP status
-//! or a lost connection means is the same for every vendor and stands here too; a vendor's own codes are read in its
-//! room's `error`.
+//! [`Transport`] is what the rooms know; [`HttpTransport`] is the one that reaches the network. What a complete reply
+//! means is read in `super::reply` and in each room's `error`.
 
 use std::error::Error;
 use std::future::Future;
@@ -10,8 +9,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::HeaderValue;
+use http::header::CONTENT_LENGTH;
 
 use crate::domain::{CallError, CallErrorKind, Vendor};
 use crate::quota::Permit;
@@ -176,36 +175,6 @@ fn chain(error: &reqwest::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// What a status means on its own, where the body names no code that the vendor documents.
-#[must_use]
-pub fn kind_of_status(status: StatusCode) -> CallErrorKind {
-    match status.as_u16() {
-        429 => CallErrorKind::Throttled,
-        401 | 403 => CallErrorKind::Denied,
-        500..=599 => CallErrorKind::Unavailable,
-        _ => CallErrorKind::BadReply,
-    }
-}
-
-/// Waits longer than this are not believed: no vendor documents one.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
-
-/// What `Retry-After` asks for, where it is a number of seconds, and at most an hour.
-#[must_use]
-pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    number(headers, RETRY_AFTER.as_str()).map(|secs| Duration::from_secs(secs).min(LONGEST_RETRY_AFTER))
-}
-
-/// What the header `name` asks for in milliseconds, and at most an hour.
-#[must_use]
-pub fn retry_after_ms(headers: &HeaderMap, name: &str) -> Option<Duration> {
-    number(headers, name).map(|ms| Duration::from_millis(ms).min(LONGEST_RETRY_AFTER))
-}
-
-fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
-    headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]

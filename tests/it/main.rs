@@ -2,4 +2,5 @@
 
 mod cli;
 mod config;
+#[cfg(test)]
 mod signing;

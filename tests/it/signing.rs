@@ -66,7 +66,8 @@ fn alibabas_vectors_of_the_minimum_set_are_reproduced() {
         let (key_id, secret, token) = vector.credential_parts();
         let more: Vec<_> = ["x-acs-credentials-provider"]
             .into_iter()
-            .filter_map(|name| names.contains(&name).then(|| (name, vector.header(name).unwrap())))
+            .filter(|name| names.contains(name))
+            .map(|name| (name, vector.header(name).unwrap()))
             .collect();
         let headers = alibaba_cams::signer::sign(
             &alibaba_cams::signer::Parts {

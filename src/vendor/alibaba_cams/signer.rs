@@ -76,8 +76,8 @@ pub fn sign(
     signed.extend(parts.more.iter().copied());
 
     let names = signed.keys().copied().collect::<Vec<_>>().join(";");
-    let lines: String = signed.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
-    let canonical = format!("POST\n/\n{}\n{lines}\n{names}\n{body_hash}", parts.query);
+    let lines: Vec<_> = signed.iter().map(|(name, value)| format!("{name}:{}", value.trim())).collect();
+    let canonical = format!("POST\n/\n{}\n{}\n\n{names}\n{body_hash}", parts.query, lines.join("\n"));
     let to_sign = format!("{ALGORITHM}\n{}", crypto::sha256_hex(canonical.as_bytes()));
     let key = credential.access_key_secret.expose_secret();
     let signature = crypto::hex(&crypto::hmac_sha256(key.as_bytes(), to_sign.as_bytes()));

@@ -47,7 +47,7 @@ where
 }
 
 async fn hang(_open: TcpStream) {
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn serve_bytes(bytes: &'static str) -> (SocketAddr, tokio::task::JoinHandle<String>) {
@@ -123,7 +123,7 @@ async fn a_hang_before_the_head_times_out_and_proves_nothing() {
 async fn the_time_limit_holds_for_the_body_too() {
     let (at, server) = serve(|mut socket| async move {
         socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await.unwrap();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let mut permit = Permit::uncounted();
@@ -191,7 +191,7 @@ async fn a_proxys_status_does_not_prove_arrival() {
 }
 
 #[test]
-fn lost_exchanges_and_bare_statuses_have_one_meaning() {
+fn lost_exchanges_have_one_meaning_for_every_vendor() {
     for (error, kind) in [
         (TransportError::NotConnected(String::new()), CallErrorKind::Unavailable),
         (TransportError::Broken(String::new()), CallErrorKind::Unavailable),
@@ -200,28 +200,4 @@ fn lost_exchanges_and_bare_statuses_have_one_meaning() {
     ] {
         assert_eq!(error.into_call_error(Vendor::AlibabaCams).kind, kind);
     }
-    for (status, kind) in [
-        (429, CallErrorKind::Throttled),
-        (401, CallErrorKind::Denied),
-        (403, CallErrorKind::Denied),
-        (500, CallErrorKind::Unavailable),
-        (599, CallErrorKind::Unavailable),
-        (400, CallErrorKind::BadReply),
-        (200, CallErrorKind::BadReply),
-        (307, CallErrorKind::BadReply),
-    ] {
-        assert_eq!(kind_of_status(StatusCode::from_u16(status).unwrap()), kind, "{status}");
-    }
-}
-
-#[test]
-fn a_vendors_wait_is_read_and_bounded() {
-    let headers = |value: &'static str| HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
-    assert_eq!(retry_after(&headers("2")), Some(Duration::from_secs(2)));
-    assert_eq!(retry_after_ms(&headers(" 700 "), "retry-after"), Some(Duration::from_millis(700)));
-    assert_eq!(retry_after(&headers("18446744073709551615")), Some(LONGEST_RETRY_AFTER));
-    for odd in ["Wed, 21 Oct 2026 07:28:00 GMT", "-1", ""] {
-        assert_eq!(retry_after(&headers(odd)), None, "{odd}");
-    }
-    assert_eq!(retry_after(&HeaderMap::new()), None);
 }

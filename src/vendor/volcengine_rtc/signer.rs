@@ -67,8 +67,8 @@ pub fn sign(parts: &Parts<'_>, credential: &Credential, at: Timestamp) -> Result
     }
 
     let names = signed.keys().copied().collect::<Vec<_>>().join(";");
-    let lines: String = signed.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
-    let canonical = format!("POST\n/\n{}\n{lines}\n{names}\n{body_hash}", parts.query);
+    let lines: Vec<_> = signed.iter().map(|(name, value)| format!("{name}:{}", value.trim())).collect();
+    let canonical = format!("POST\n/\n{}\n{}\n\n{names}\n{body_hash}", parts.query, lines.join("\n"));
     let day = date.split('T').next().unwrap_or_default();
     let scope = format!("{day}/{}/{SERVICE}/{TERMINATOR}", parts.region);
     let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{}", crypto::sha256_hex(canonical.as_bytes()));
