@@ -1,7 +1,11 @@
 //! The settings of one Volcengine account.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+
+use super::Credential;
+use crate::domain::{Account, Vendor};
+use crate::vendor::endpoint::{Endpoint, EndpointError};
 
 /// One `[[volcengine_rtc]]` entry.
 #[derive(Debug, Clone, Deserialize)]
@@ -37,6 +41,30 @@ pub struct Config {
     /// Calls a second, where fewer than published.
     #[serde(default)]
     pub quota: QuotaConfig,
+}
+
+impl Config {
+    /// The account of this entry, and what the vendor counts it by.
+    ///
+    /// # Errors
+    /// When `endpoint` cannot be used.
+    pub fn account(&self) -> Result<Account, EndpointError> {
+        let endpoint = Endpoint::parse(&self.endpoint)?;
+        let owner =
+            if self.quota_account.is_empty() { self.access_key_id.expose_secret() } else { &self.quota_account };
+        Ok(Account::new(Vendor::VolcengineRtc, &self.name, endpoint.authority(), owner))
+    }
+
+    /// The key that this entry signs with.
+    #[must_use]
+    pub fn credential(&self) -> Credential {
+        let token = Some(self.security_token.clone()).filter(|token| !token.expose_secret().is_empty());
+        Credential {
+            access_key_id: self.access_key_id.clone(),
+            access_key_secret: self.access_key_secret.clone(),
+            security_token: token,
+        }
+    }
 }
 
 fn default_endpoint() -> String {

@@ -1,0 +1,153 @@
+//! `ListOperationDistribution` as a typed operation: whose users, over which window, and what one answer holds.
+//!
+//! A window is one slice and one call, whole: its users are distinct over exactly this span.
+
+use std::time::Duration;
+
+use super::{FACTS, LOOKBACK};
+use crate::domain::{
+    Account, AppId, CallError, CallErrorKind, Cut, DistinctUsers, Facts, Finality, Keep, Operation, Slice, Subject,
+    Timestamp, Vendor,
+};
+
+/// By what the users are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dimension {
+    /// First-level regions of China, with Hong Kong, Macao and Taiwan.
+    Province,
+    /// Countries.
+    Country,
+}
+
+impl Dimension {
+    /// Every dimension, in the order of the schema.
+    pub const ALL: [Self; 2] = [Self::Province, Self::Country];
+
+    /// The vendor's spelling, as in its examples.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Province => "province",
+            Self::Country => "country",
+        }
+    }
+
+    /// How many rows an answer has at most: there are 34 first-level regions and about 250 countries.
+    const fn expected_rows(self) -> u64 {
+        match self {
+            Self::Province => 34,
+            Self::Country => 250,
+        }
+    }
+}
+
+/// Whose users, and by what they are told apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DistributionSubject {
+    /// The account that serves the application.
+    pub account: Account,
+    /// The application.
+    pub app: AppId,
+    /// By what its users are told apart.
+    pub dimension: Dimension,
+}
+
+impl Subject for DistributionSubject {
+    fn account(&self) -> &Account {
+        &self.account
+    }
+}
+
+/// The users of one province or country.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Share {
+    /// The vendor's name of it, such as 上海; may be empty.
+    pub name: String,
+    /// Distinct users over the whole window.
+    pub users: DistinctUsers,
+    /// The vendor's percentage, 0 to 100, cut to two decimals; the shares of one answer need not sum to 100.
+    pub proportion: f64,
+}
+
+/// One window's answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Distribution {
+    /// Ordered by users descending, then name.
+    pub shares: Vec<Share>,
+    /// Whether the vendor may still change them.
+    pub finality: Finality,
+}
+
+/// `ListOperationDistribution`.
+#[derive(Debug)]
+pub struct OperationDistributions {
+    settle: Duration,
+}
+
+impl OperationDistributions {
+    /// What the numbers count, in the word in which every version of the API answers.
+    pub const INDICATOR: &str = "user_num";
+
+    /// `settle` is how long after a window's end the vendor may still change it.
+    #[must_use]
+    pub const fn new(settle: Duration) -> Self {
+        Self { settle }
+    }
+}
+
+impl Operation for OperationDistributions {
+    type Subject = DistributionSubject;
+    type Data = Distribution;
+    type Answer = Vec<Share>;
+
+    fn facts(&self) -> &'static Facts {
+        &FACTS
+    }
+
+    fn grid(&self) -> Option<Duration> {
+        None
+    }
+
+    fn expected_rows(&self, call: &Slice<DistributionSubject>) -> u64 {
+        call.subject.dimension.expected_rows()
+    }
+
+    fn joint_subject(&self, subjects: &[&DistributionSubject]) -> DistributionSubject {
+        subjects[0].clone()
+    }
+
+    /// The first instant that is still answered lies 30 days before `at`.
+    fn check_retention(&self, call: &Slice<DistributionSubject>, at: Timestamp) -> Result<(), CallError> {
+        let first = at - LOOKBACK;
+        if call.window.start() >= first {
+            return Ok(());
+        }
+        let message = format!(
+            "the window begins at {}, and the vendor answers only the last 30 days: from {first} on",
+            call.window.start()
+        );
+        Err(CallError::new(Vendor::VolcengineRtc, CallErrorKind::OutOfRetention, message))
+    }
+
+    /// The window as a whole.
+    fn cut(&self, call: &Slice<DistributionSubject>, answer: Vec<Share>, sent_at: Timestamp) -> Vec<Cut<Distribution>> {
+        let (keep, finality) = if sent_at >= call.window.end() + self.settle {
+            (Keep::Settled, Finality::Final)
+        } else {
+            (Keep::Provisional, Finality::Provisional)
+        };
+        let bytes = weight(&answer);
+        let is_empty = answer.is_empty();
+        vec![Cut { window: call.window, data: Distribution { shares: answer, finality }, keep, is_empty, bytes }]
+    }
+}
+
+/// Bytes in memory.
+fn weight(shares: &[Share]) -> u32 {
+    let names: usize = shares.iter().map(|share| share.name.len()).sum();
+    let bytes = size_of::<Distribution>() + size_of_val(shares) + names;
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;
