@@ -12,4 +12,5 @@ pub mod planner;
 pub mod quota;
 pub mod schema;
 pub mod store;
+pub mod sim;
 pub mod vendor;
