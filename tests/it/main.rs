@@ -4,3 +4,4 @@ mod cli;
 mod config;
 #[cfg(test)]
 mod signing;
+mod signing_verifiers;
