@@ -2,7 +2,8 @@
 //!
 //! It promises to be an independent implementation of the vendors' side: own signature checks, strict quotas,
 //! vendor-shaped refusals, deterministic data, an arrival log and faults on demand. It refuses what the vendors refuse,
-//! and never uses the rooms' signers or wire types. [`Simulator::handle`] is the whole of it.
+//! and never uses the rooms' signers or wire types. [`Simulator::handle`] is the whole of it; [`transport`]
+//! brings requests there in process.
 
 pub mod alibaba_cams;
 mod distortion;
@@ -11,6 +12,7 @@ mod meter;
 mod reply;
 mod side;
 mod signature;
+pub mod transport;
 pub mod volcengine_rtc;
 mod world;
 
@@ -27,6 +29,7 @@ pub use fault::{Fault, Faults, Scope, Times};
 pub use meter::{Arrival, Counts, Limits, Outcome, Parameters};
 pub use reply::SimOutcome;
 pub use signature::{Keys, Nonces, Refusal, Verified};
+pub use transport::{Legs, LocalTransport};
 pub use world::{CHANNELS, Dimension, Granularity, Row, Selection, World};
 
 use crate::domain::{Clock, Timestamp, Vendor};
