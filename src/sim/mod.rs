@@ -2,14 +2,16 @@
 //!
 //! It promises to be an independent implementation of the vendors' side: own signature checks, strict quotas,
 //! vendor-shaped refusals, deterministic data, an arrival log and faults on demand. It refuses what the vendors refuse,
-//! and never uses the rooms' signers or wire types. [`Simulator::handle`] is the whole of it; [`transport`]
-//! brings requests there in process.
+//! and never uses the rooms' signers or wire types. [`Simulator::handle`] is the whole of it; [`transport`] and
+//! [`server`] bring requests there, in process and over HTTP.
 
 pub mod alibaba_cams;
+mod control;
 mod distortion;
 mod fault;
 mod meter;
 mod reply;
+pub mod server;
 mod side;
 mod signature;
 pub mod transport;
@@ -28,6 +30,7 @@ use tokio::time::Instant;
 pub use fault::{Fault, Faults, Scope, Times};
 pub use meter::{Arrival, Counts, Limits, Outcome, Parameters};
 pub use reply::SimOutcome;
+pub use server::serve;
 pub use signature::{Keys, Nonces, Refusal, Verified};
 pub use transport::{Legs, LocalTransport};
 pub use world::{CHANNELS, Dimension, Granularity, Row, Selection, World};
@@ -301,6 +304,8 @@ impl std::fmt::Debug for Simulator {
     }
 }
 
+#[cfg(test)]
+mod server_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
