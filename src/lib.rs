@@ -9,6 +9,8 @@ pub mod error;
 pub mod telemetry;
 
 pub mod planner;
+pub mod http;
+
 pub mod quota;
 pub mod schema;
 pub mod store;

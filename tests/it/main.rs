@@ -5,3 +5,7 @@ mod config;
 #[cfg(test)]
 mod signing;
 mod signing_verifiers;
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod http;
+mod support;

@@ -1,0 +1,163 @@
+//! The HTTP surface: GraphQL over HTTP to the letter, `GraphiQL`, the schema as text and the health of the process.
+//!
+//! It promises that nothing a caller sends is held without a bound (headers, body, parsed documents, size of a
+//! query), that a caller who goes away stops the work done for them alone, and that no query text, variable, header
+//! or phone number reaches the log. It knows nothing of vendors: it hands one request to [`Gateway`] and writes down
+//! the answer.
+//!
+//! [`router`] builds the routes, [`serve`](serve()) runs them on a socket. Look next at `graphql.rs`, the endpoint.
+
+mod access_log;
+mod answer;
+mod documents;
+mod graphiql;
+mod graphql;
+mod health;
+mod limits;
+mod negotiate;
+mod params;
+mod serve;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use tower_http::CompressionLevel;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+pub use graphiql::GraphiqlMode;
+pub use limits::Limits;
+pub use serve::{Patience, serve};
+
+use crate::schema::Gateway;
+
+/// What the HTTP surface may be told. The defaults suit everybody who has no reason to differ.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Where `/graphiql` takes its files from, if it is there at all.
+    pub graphiql: GraphiqlMode,
+    /// The longest body of a request, in bytes; more is answered 413.
+    pub max_body: usize,
+    /// How long a caller may take to send a body.
+    pub body_timeout: Duration,
+    /// Which other sites may read answers in a browser.
+    pub cors: Cors,
+    /// What a single query may ask for.
+    pub limits: Limits,
+    /// How much memory parsed queries may take, in bytes.
+    pub document_cache: u64,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            graphiql: GraphiqlMode::default(),
+            max_body: 1 << 20,
+            body_timeout: Duration::from_secs(30),
+            cors: Cors::default(),
+            limits: Limits::default(),
+            document_cache: 64 << 20,
+        }
+    }
+}
+
+/// Which other sites may read answers in a browser.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Cors {
+    /// None: pages of this gateway alone.
+    #[default]
+    SameOrigin,
+    /// These origins, for example `https://dashboards.example.com`.
+    Origins(Vec<HeaderValue>),
+    /// Every site. Only for a gateway that keeps nothing from anybody.
+    AnyOrigin,
+}
+
+/// All routes, ready for [`serve`](serve()) or for a test that calls them directly.
+pub fn router(config: HttpConfig, gateway: Arc<Gateway>) -> Router {
+    let mode = config.graphiql;
+    let sdl = gateway.sdl();
+    let routes = Router::new()
+        .merge(graphql::routes(&config, gateway))
+        .merge(graphiql::routes(mode))
+        .merge(health::routes())
+        .route("/schema.graphql", get(async move || ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], sdl)))
+        .route("/", get(async move || front_page(mode)))
+        .fallback(not_found);
+    guarded(match cors_layer(config.cors) {
+        Some(cors) => routes.layer(cors),
+        None => routes,
+    })
+}
+
+/// What holds for every route. The last layer sees a request first.
+fn guarded(routes: Router) -> Router {
+    routes
+        .layer(CatchPanicLayer::custom(answer::for_panic))
+        .layer(axum::middleware::from_fn(access_log::record))
+        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
+        .layer(fixed(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+}
+
+/// Sets a header wherever the route did not set it itself.
+fn fixed(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}
+
+fn cors_layer(cors: Cors) -> Option<CorsLayer> {
+    let open = CorsLayer::new()
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::ACCEPT, header::AUTHORIZATION, header::CONTENT_TYPE, access_log::REQUEST_ID])
+        .expose_headers([access_log::REQUEST_ID])
+        .max_age(Duration::from_hours(1));
+    match cors {
+        Cors::SameOrigin => None,
+        Cors::Origins(origins) => {
+            Some(open.allow_origin(AllowOrigin::predicate(move |origin, _| origins.contains(origin))))
+        }
+        Cors::AnyOrigin => Some(open.allow_origin(Any)),
+    }
+}
+
+/// Leads a person to something to look at.
+fn front_page(mode: GraphiqlMode) -> Response {
+    match mode {
+        GraphiqlMode::Off => (
+            StatusCode::NOT_FOUND,
+            "weir answers GraphQL at /graphql; GraphiQL is off, the schema is at /schema.graphql\n",
+        )
+            .into_response(),
+        GraphiqlMode::Embedded | GraphiqlMode::Cdn => Redirect::to("/graphiql").into_response(),
+    }
+}
+
+async fn not_found(uri: Uri) -> Response {
+    let path = uri.path();
+    (StatusCode::NOT_FOUND, format!("nothing is at {path}; weir answers GraphQL at /graphql\n")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_answered_all_the_same() {
+        let routes = guarded(Router::new().route("/", get(async || assert_eq!(1, 2, "deliberate"))));
+        let response = routes.oneshot(axum::extract::Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), 500);
+        assert!(response.headers().contains_key(access_log::REQUEST_ID), "{:?}", response.headers());
+        let body = String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap();
+        assert!(body.contains(r#""code":"INTERNAL""#) && !body.contains("deliberate"), "{body}");
+    }
+}
