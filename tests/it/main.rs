@@ -7,5 +7,6 @@ mod signing;
 mod signing_verifiers;
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod graphiql;
 mod http;
 mod support;
