@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod demo;
+mod gateway;
 mod listen;
 pub mod output;
 pub mod query;

@@ -1,18 +1,28 @@
 //! weir: a GraphQL gateway that unifies two vendors' metrics and never overruns their quotas.
 //!
-//! The modules in reading order are the map of the tree; data flows from `http` down to `vendor`.
+//! The modules in reading order are the map of the tree. A query goes down from `http` to `vendor`, and each layer
+//! knows only the next; [`app`] composes them and [`cli`] starts them.
 
+pub mod app;
 pub mod cli;
 pub mod config;
-pub mod domain;
-pub mod error;
 pub mod telemetry;
 
-pub mod planner;
 pub mod http;
 
-pub mod quota;
 pub mod schema;
+
+pub mod loader;
+
 pub mod store;
-pub mod sim;
+
+pub mod planner;
+
+pub mod quota;
+
 pub mod vendor;
+
+pub mod domain;
+pub mod error;
+
+pub mod sim;

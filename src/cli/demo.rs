@@ -1,12 +1,18 @@
 //! `weir demo`: the gateway in front of the embedded simulator.
 
 use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use super::{Failure, bind, block_on};
+use super::{Failure, bind, block_on, gateway, output};
+use crate::app::{App, Ground, Start, demo_config};
 use crate::config::validate::check_listen;
 use crate::config::{DEFAULT_LISTEN, units};
+use crate::domain::{Clock, SystemClock};
+use crate::sim::{Legs, LocalTransport, Simulator, SimulatorConfig};
 
 /// Try the gateway with invented channels, phones and apps: no keys, no config, no internet.
 #[derive(Debug, Clone, clap::Args)]
@@ -35,8 +41,45 @@ pub fn run(args: Args) -> Result<(), Failure> {
     })
 }
 
-/// Serves the gateway and the simulator on `listener` until told to stop; prints the addresses and a query to try.
-#[expect(clippy::unused_async, reason = "the gateway is not wired yet")]
-async fn demo(_args: Args, _listener: TcpListener) -> Result<(), Failure> {
-    Err(Failure::failed("the demo is not wired yet"))
+/// How long a call to the embedded simulator travels each way: about what a vendor in the region takes.
+const LEG: Range<Duration> = Duration::from_millis(15)..Duration::from_millis(45);
+
+/// Serves the gateway in front of a simulator in the same process until told to stop; prints the addresses and a query
+/// to try.
+async fn demo(args: Args, listener: TcpListener) -> Result<(), Failure> {
+    let config = demo_config();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let simulator = Simulator::new(SimulatorConfig::new(args.seed, Arc::clone(&clock)));
+    let transport = LocalTransport::new(simulator, Legs { there: LEG, back: LEG }, args.seed);
+    let transport = Arc::new(transport.with_timeout(config.upstream.timeout));
+    let app = App::build(&config, &Ground { clock, transport, start: Start::Free })?;
+    let address = listener.local_addr().unwrap_or(args.listen);
+    output::print(&welcome(address))?;
+    gateway::serve(app, &config, listener).await;
+    Ok(())
 }
+
+fn welcome(address: SocketAddr) -> String {
+    format!(
+        "weir demo: both vendors are simulated, all data is invented.
+
+  GraphiQL   http://{address}/graphiql
+  GraphQL    http://{address}/graphql
+  schema     http://{address}/schema.graphql
+
+Try it:
+
+  curl -s http://{address}/graphql -H 'content-type: application/json' -d '{QUERY}'
+
+Ctrl-C ends it.
+"
+    )
+}
+
+/// Both vendors in one query.
+const QUERY: &str = concat!(
+    r#"{"query":"{ phoneNumberMetrics(custSpaceId: \"cams-alpha\", range: {last: \"P7D\"}, first: 3) "#,
+    r"{ totalCount nodes { phoneNumber start sentCount deliveredCount finality } } ",
+    r#"operationDistribution(appId: \"app-one\", range: {last: \"P7D\"}) "#,
+    r#"{ start end data { distributionName value proportion } } }"}"#
+);

@@ -1,7 +1,7 @@
 //! `weir schema`: the schema as text.
 
 use super::{Failure, output};
-use crate::schema::Gateway;
+use crate::schema::sdl;
 
 /// Print the GraphQL schema (SDL).
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -16,9 +16,4 @@ pub struct Args {}
 /// A stdout that cannot be written.
 pub fn run(_args: Args) -> Result<(), Failure> {
     output::print(&sdl())
-}
-
-/// The schema without a config: it is the same for all.
-fn sdl() -> String {
-    Gateway::default().sdl()
 }

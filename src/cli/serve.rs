@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::check::risks;
-use super::{ConfigFile, Failure, bind, block_on};
+use super::{ConfigFile, Failure, bind, block_on, gateway};
 use crate::config::validate::check_listen;
 use crate::config::{Config, units};
 
@@ -45,7 +45,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Serves on `listener` until told to stop.
-#[expect(clippy::unused_async, reason = "the gateway is not wired yet")]
-async fn serve(_config: Config, _listener: TcpListener) -> Result<(), Failure> {
-    Err(Failure::failed("the gateway is not wired yet"))
+async fn serve(config: Config, listener: TcpListener) -> Result<(), Failure> {
+    let app = gateway::build(&config)?;
+    info!(address = %config.listen, "listening");
+    gateway::serve(app, &config, listener).await;
+    Ok(())
 }

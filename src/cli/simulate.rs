@@ -1,14 +1,17 @@
 //! `weir simulate`: both vendors' APIs alone, for SDKs, tests and front ends without vendor accounts.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use jiff::tz::Offset;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
-use super::{Failure, bind, block_on};
+use super::gateway::told_to_stop;
+use super::{Failure, bind, block_on, output};
 use crate::config::units;
-use crate::domain::Timestamp;
+use crate::domain::{Clock, ManualClock, SystemClock, Timestamp};
+use crate::sim::{self, Simulator, SimulatorConfig};
 
 /// The seed of the invented data unless told otherwise.
 pub const DEFAULT_SEED: u64 = 1;
@@ -64,9 +67,23 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// Serves the simulator on `listener` until told to stop.
-#[expect(clippy::unused_async, reason = "the simulator is not wired yet")]
-async fn simulate(_args: Args, _listener: TcpListener) -> Result<(), Failure> {
-    Err(Failure::failed("the simulator is not wired yet"))
+async fn simulate(args: Args, listener: TcpListener) -> Result<(), Failure> {
+    let clock: Arc<dyn Clock> = match args.clock {
+        Some(at) => Arc::new(ManualClock::frozen_at(at)),
+        None => Arc::new(SystemClock),
+    };
+    let mut config = SimulatorConfig::new(args.seed, clock);
+    config.keys.extend(args.keys.iter().map(|key| (key.id.clone(), key.secret.expose_secret().to_owned())));
+    config.bucket_zone = args.bucket_offset.to_time_zone();
+    let address = listener.local_addr().unwrap_or(args.listen);
+    output::print(&format!(
+        "weir simulate: Alibaba Cloud CAMS and Volcengine RTC, with invented data, at http://{address}\n\n  \
+         key weir-demo, secret weir-demo-secret, for both\n  arrivals   http://{address}/_sim/arrivals\n  \
+         faults     http://{address}/_sim/faults\n\nCtrl-C ends it.\n"
+    ))?;
+    sim::serve(Simulator::new(config), listener, told_to_stop())
+        .await
+        .map_err(|error| Failure::failed(format!("the simulator stopped: {error}")))
 }
 
 fn parse_key(text: &str) -> Result<Key, &'static str> {
@@ -108,8 +125,6 @@ fn parse_offset(text: &str) -> Result<Offset, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     #[test]

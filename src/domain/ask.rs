@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Vendor;
+use super::{AppId, ChannelId, PhoneNumber, Vendor};
 
 /// Who asks. Anonymous until keys exist; whatever depends on the caller is keyed by this type.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -14,6 +14,40 @@ pub enum Caller {
     /// Nobody in particular: may see everything that is configured.
     #[default]
     Anonymous,
+}
+
+impl Caller {
+    /// Whether the caller may see this channel. Asked before every look-up, for each named and each expanded channel.
+    #[must_use]
+    pub fn may_see_channel(&self, _: Option<&ChannelId>) -> bool {
+        match self {
+            Self::Anonymous => true,
+        }
+    }
+
+    /// Whether the caller may see this phone number. Rows are filtered by it after the store.
+    #[must_use]
+    pub fn may_see_phone(&self, _: &PhoneNumber) -> bool {
+        match self {
+            Self::Anonymous => true,
+        }
+    }
+
+    /// Whether the caller may see this application.
+    #[must_use]
+    pub fn may_see_app(&self, _: &AppId) -> bool {
+        match self {
+            Self::Anonymous => true,
+        }
+    }
+
+    /// What answers that depend on the caller are keyed by.
+    #[must_use]
+    pub fn scope(&self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+        }
+    }
 }
 
 /// How urgent an ask is. Later variants yield to earlier ones.

@@ -3,6 +3,7 @@
 //! Start with [`window`] (half-open spans), then [`operation`] (the seam between the layers).
 
 pub mod ask;
+pub mod calendar;
 pub mod count;
 pub mod facts;
 pub mod freshness;

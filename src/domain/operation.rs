@@ -65,6 +65,9 @@ pub trait Operation: Send + Sync + 'static {
     /// Limits and lateness.
     fn facts(&self) -> &'static Facts;
 
+    /// How long after a window's end the vendor may still change it.
+    fn settle(&self) -> Duration;
+
     /// The cells in which answers are kept and that calls may join; `None` where a window is only good as a whole.
     fn grid(&self) -> Option<Duration>;
 

@@ -9,21 +9,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use rust_embed::RustEmbed;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// Where `/graphiql` takes its files from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GraphiqlMode {
-    /// From this binary: works without internet.
-    #[default]
-    Embedded,
-    /// From a public CDN, each file pinned by version and hash.
-    Cdn,
-    /// There is no `/graphiql`.
-    Off,
-}
+use crate::config::Graphiql;
 
 /// What `npm run build` in `web/` made.
 #[derive(RustEmbed)]
@@ -50,11 +38,11 @@ const CDN_POLICY: &str = "default-src 'none'; script-src 'self' https://cdn.jsde
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// `/graphiql` and what its page asks for.
-pub(super) fn routes(mode: GraphiqlMode) -> Router {
+pub(super) fn routes(mode: Graphiql) -> Router {
     let page = match mode {
-        GraphiqlMode::Off => return Router::new(),
-        GraphiqlMode::Embedded => get(embedded_page),
-        GraphiqlMode::Cdn => get(async || page(CDN_PAGE.as_bytes().into(), CDN_POLICY)),
+        Graphiql::Off => return Router::new(),
+        Graphiql::Embedded => get(embedded_page),
+        Graphiql::Cdn => get(async || page(CDN_PAGE.as_bytes().into(), CDN_POLICY)),
     };
     let script = get(async || ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], CDN_SCRIPT));
     Router::new()

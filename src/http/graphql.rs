@@ -23,9 +23,9 @@ use super::HttpConfig;
 use super::access_log::OperationName;
 use super::answer::{Refusal, answer, for_mistake, refuse};
 use super::documents::{Documents, check_variables, operation};
-use super::graphiql::GraphiqlMode;
 use super::negotiate::{MediaType, is_json, wanted};
 use super::params::Params;
+use crate::config::Graphiql;
 use crate::domain::Caller;
 use crate::error::Code;
 use crate::schema::Gateway;
@@ -49,7 +49,7 @@ pub(super) fn routes(config: &HttpConfig, gateway: Arc<Gateway>) -> Router {
         documents: Documents::new(config.limits, config.document_cache),
         max_body: config.max_body,
         body_timeout: config.body_timeout,
-        has_page: config.graphiql != GraphiqlMode::Off,
+        has_page: config.graphiql != Graphiql::Off,
     };
     Router::new().route("/graphql", get(by_get).post(by_post).fallback(by_other_method)).with_state(Arc::new(endpoint))
 }

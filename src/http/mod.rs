@@ -31,17 +31,17 @@ use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-pub use graphiql::GraphiqlMode;
 pub use limits::Limits;
 pub use serve::{Patience, serve};
 
+use crate::config::Graphiql;
 use crate::schema::Gateway;
 
 /// What the HTTP surface may be told. The defaults suit everybody who has no reason to differ.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
     /// Where `/graphiql` takes its files from, if it is there at all.
-    pub graphiql: GraphiqlMode,
+    pub graphiql: Graphiql,
     /// The longest body of a request, in bytes; more is answered 413.
     pub max_body: usize,
     /// How long a caller may take to send a body.
@@ -57,7 +57,7 @@ pub struct HttpConfig {
 impl Default for HttpConfig {
     fn default() -> Self {
         Self {
-            graphiql: GraphiqlMode::default(),
+            graphiql: Graphiql::default(),
             max_body: 1 << 20,
             body_timeout: Duration::from_secs(30),
             cors: Cors::default(),
@@ -128,14 +128,14 @@ fn cors_layer(cors: Cors) -> Option<CorsLayer> {
 }
 
 /// Leads a person to something to look at.
-fn front_page(mode: GraphiqlMode) -> Response {
+fn front_page(mode: Graphiql) -> Response {
     match mode {
-        GraphiqlMode::Off => (
+        Graphiql::Off => (
             StatusCode::NOT_FOUND,
             "weir answers GraphQL at /graphql; GraphiQL is off, the schema is at /schema.graphql\n",
         )
             .into_response(),
-        GraphiqlMode::Embedded | GraphiqlMode::Cdn => Redirect::to("/graphiql").into_response(),
+        Graphiql::Embedded | Graphiql::Cdn => Redirect::to("/graphiql").into_response(),
     }
 }
 

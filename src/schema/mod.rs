@@ -1,42 +1,108 @@
 //! The GraphQL schema and its execution.
+//!
+//! The fields of the contract, checked arguments, and what a request really cost; whatever needs a vendor goes to the
+//! [`loader`](crate::loader).
 
-use async_graphql::{EmptyMutation, EmptySubscription, Object, Request, Response, Schema};
+pub mod catalog;
+mod channel;
+mod context;
+mod cursor;
+mod error;
+mod mutation;
+mod operation_distribution;
+mod phone_number_metric;
+mod query;
+mod quota;
+mod range;
+mod scalars;
 
-use crate::domain::Caller;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// The roots of all reading.
-#[derive(Debug)]
-pub struct Query;
+use async_graphql::{EmptySubscription, ErrorExtensionValues, Request, Response, Schema, ServerError};
+use tokio::time::Instant;
 
-#[Object]
-impl Query {
-    /// Placeholder until the rooms are wired.
-    async fn channels(&self) -> Vec<String> {
-        Vec::new()
-    }
+pub use catalog::{Catalog, CatalogApp, CatalogChannel};
+
+use crate::domain::{Ask, Caller, Class, Clock, Tally};
+use crate::error::Code;
+use crate::loader::{Loader, Stores};
+use context::RequestContext;
+use mutation::Mutation;
+use query::Query;
+
+/// How long requests may wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For their permits.
+    pub max_wait: Duration,
+    /// For a call, from its first byte to the end of the reply.
+    pub timeout: Duration,
 }
 
-/// The schema and everything a request needs to run against it.
+/// The schema and everything a request needs to run against it. Cheap to clone.
 #[derive(Clone)]
 pub struct Gateway {
-    schema: Schema<Query, EmptyMutation, EmptySubscription>,
+    schema: Schema<Query, Mutation, EmptySubscription>,
+    stores: Arc<Stores>,
+    catalog: Arc<Catalog>,
+    clock: Arc<dyn Clock>,
+    patience: Patience,
 }
 
 impl Gateway {
-    /// Runs one request for `caller`.
-    pub async fn execute(&self, _caller: Caller, request: Request) -> Response {
-        self.schema.execute(request).await
+    /// A gateway over `stores` for what `catalog` names.
+    #[must_use]
+    pub fn new(stores: Arc<Stores>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, patience: Patience) -> Self {
+        Self { schema: schema(), stores, catalog, clock, patience }
+    }
+
+    /// Runs one request for `caller`. Must run in a task of its own: all fields have asked before the batch goes, and a
+    /// dropped runner would fail the fields that wait on it.
+    pub async fn execute(&self, caller: Caller, request: Request) -> Response {
+        let ask = Ask {
+            caller,
+            class: Class::default(),
+            deadline: Instant::now() + self.patience.max_wait + self.patience.timeout,
+            max_wait: self.patience.max_wait,
+            tally: Arc::new(Tally::default()),
+        };
+        let loader = Loader::new(Arc::clone(&self.stores), ask);
+        let context = Arc::new(RequestContext::new(self.clock.now(), loader, Arc::clone(&self.catalog)));
+        let mut response = self.schema.execute(request.data(Arc::clone(&context))).await;
+        response.errors.iter_mut().for_each(name_code);
+        response.extensions.insert("weir".to_owned(), context.extension());
+        response
     }
 
     /// The schema in the schema definition language.
     #[must_use]
     pub fn sdl(&self) -> String {
-        self.schema.sdl()
+        sdl()
     }
 }
 
-impl Default for Gateway {
-    fn default() -> Self {
-        Self { schema: Schema::new(Query, EmptyMutation, EmptySubscription) }
+/// The schema in the schema definition language: what `weir schema` prints and `schema.graphql` holds.
+#[must_use]
+pub fn sdl() -> String {
+    schema().sdl()
+}
+
+fn schema() -> Schema<Query, Mutation, EmptySubscription> {
+    Schema::new(Query, Mutation, EmptySubscription)
+}
+
+/// The engine's own refusals, of a variable or an argument, are the caller's to mend.
+fn name_code(error: &mut ServerError) {
+    let extensions = error.extensions.get_or_insert_with(ErrorExtensionValues::default);
+    if extensions.get("code").is_none() {
+        extensions.set("code", Code::BadUserInput.as_str());
+        extensions.set("retryable", false);
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("catalog", &self.catalog).finish_non_exhaustive()
     }
 }

@@ -12,7 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tower::ServiceExt;
-use weir::http::{Cors, GraphiqlMode, HttpConfig, Limits, Patience, router};
+use weir::config::Graphiql;
+use weir::http::{Cors, HttpConfig, Limits, Patience, router};
 
 use crate::support::require;
 use crate::support::server::{Server, gateway, read_all};
@@ -290,7 +291,7 @@ async fn people_are_led_to_graphiql() {
     assert_eq!(get(app(), "/", BROWSER).await.header("location"), "/graphiql");
     assert!(get(app(), "/nowhere", BROWSER).await.body.contains("/graphql"));
 
-    let off = || router(HttpConfig { graphiql: GraphiqlMode::Off, ..HttpConfig::default() }, gateway());
+    let off = || router(HttpConfig { graphiql: Graphiql::Off, ..HttpConfig::default() }, gateway());
     assert_eq!(get(off(), "/graphql?query=%7B__typename%7D", BROWSER).await.json()["data"]["__typename"], "Query");
     let front = get(off(), "/", BROWSER).await;
     assert!(front.status == 404 && front.body.contains("/schema.graphql"), "{}", front.body);
@@ -313,7 +314,7 @@ async fn graphiql_comes_with_the_build_or_says_how_to_get_it() {
 
 #[tokio::test]
 async fn the_cdn_page_pins_every_file_by_version_and_hash() {
-    let cdn = || router(HttpConfig { graphiql: GraphiqlMode::Cdn, ..HttpConfig::default() }, gateway());
+    let cdn = || router(HttpConfig { graphiql: Graphiql::Cdn, ..HttpConfig::default() }, gateway());
     let page = get(cdn(), "/graphiql", BROWSER).await;
     let tags: Vec<&str> = page.body.split('<').filter(|tag| tag.contains("://")).collect();
     assert_eq!(tags.len(), 4, "{tags:?}");

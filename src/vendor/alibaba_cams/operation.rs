@@ -242,6 +242,10 @@ impl Operation for PhoneNumberMetrics {
         &FACTS
     }
 
+    fn settle(&self) -> Duration {
+        self.settle
+    }
+
     fn grid(&self) -> Option<Duration> {
         Some(DAY)
     }

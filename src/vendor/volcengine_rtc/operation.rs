@@ -104,6 +104,10 @@ impl Operation for OperationDistributions {
         &FACTS
     }
 
+    fn settle(&self) -> Duration {
+        self.settle
+    }
+
     fn grid(&self) -> Option<Duration> {
         None
     }

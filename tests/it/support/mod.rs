@@ -1,4 +1,8 @@
 //! What several tests share.
 
+pub(crate) mod disciplines;
+pub(crate) mod gateway;
 pub(crate) mod require;
 pub(crate) mod server;
+
+pub(crate) use gateway::{Builder, DISTRIBUTION, ENABLE, METRIC, NOW, TestGateway, codes};

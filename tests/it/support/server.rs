@@ -10,6 +10,8 @@ use tokio::task::JoinHandle;
 use weir::http::{HttpConfig, Patience, router, serve};
 use weir::schema::Gateway;
 
+use super::gateway::TestGateway;
+
 /// A served gateway. Dropped, it stops at once.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -64,7 +66,7 @@ pub(crate) async fn read_all(stream: &mut TcpStream) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// The gateway that the HTTP tests stand on: any will do, they ask for nothing but introspection.
+/// The demo's gateway.
 pub(crate) fn gateway() -> Arc<Gateway> {
-    Arc::new(Gateway::default())
+    TestGateway::start().gateway()
 }

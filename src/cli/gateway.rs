@@ -1,0 +1,70 @@
+//! What `serve`, `demo`, `query` and `check --online` share: a gateway made of a config, and its end.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use super::Failure;
+use crate::app::{App, BuildError, Ground, Start};
+use crate::config::Config;
+use crate::domain::SystemClock;
+use crate::http::{self, HttpConfig};
+use crate::vendor::transport::HttpTransport;
+
+/// The longest reply that is read: `upstream.max_rows` rows of the vendors' JSON and a good margin.
+const MAX_REPLY_BYTES: usize = 64 << 20;
+
+/// A gateway in front of the endpoints that the config names; it takes their accounts.
+pub(super) fn build(config: &Config) -> Result<App, Failure> {
+    let upstream = &config.upstream;
+    let transport = HttpTransport::new(upstream.connect_timeout, upstream.timeout, upstream.guard, MAX_REPLY_BYTES)
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    let ground = Ground {
+        clock: Arc::new(SystemClock),
+        transport: Arc::new(transport),
+        start: Start::StateFiles(config.state_dir.clone()),
+    };
+    App::build(config, &ground).map_err(Failure::from)
+}
+
+/// Serves `app` on `listener` until the process is told to stop.
+pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) {
+    let http = HttpConfig {
+        graphiql: config.graphiql,
+        max_body: usize::try_from(config.http.max_body).unwrap_or(usize::MAX),
+        ..HttpConfig::default()
+    };
+    let patience = http::Patience {
+        // As long as the last caller's deadline.
+        finish: config.queue.max_wait + config.upstream.timeout + Duration::from_secs(1),
+        ..http::Patience::default()
+    };
+    let router = http::router(http, Arc::new(app.gateway().clone()));
+    http::serve(listener, router, patience, told_to_stop()).await;
+    app.end();
+}
+
+/// Ends when the process is interrupted or terminated.
+pub(super) fn told_to_stop() -> impl Future<Output = ()> {
+    let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+    #[cfg(unix)]
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    async {
+        tokio::select! { () = interrupted => {}, () = terminated => {} }
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        Self::failed(error.to_string())
+    }
+}

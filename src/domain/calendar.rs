@@ -1,0 +1,184 @@
+//! Whole hours and calendar windows of a time zone: pure.
+
+use std::time::Duration;
+
+use jiff::civil::{self, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{RoundMode, ToSpan, Unit, Zoned, ZonedRound};
+
+use super::time::{DAY, HOUR};
+use super::{Timestamp, Window};
+
+/// The latest whole hour of `zone` that is not after `at`.
+#[must_use]
+pub fn floor_hour(at: Timestamp, zone: &TimeZone) -> Timestamp {
+    let floor = ZonedRound::new().smallest(Unit::Hour).mode(RoundMode::Floor);
+    zoned(at, zone).round(floor).map_or_else(|_| at.floor(HOUR), |zoned| zoned.timestamp().into())
+}
+
+/// The earliest whole hour of `zone` that is not before `at`.
+#[must_use]
+pub fn ceil_hour(at: Timestamp, zone: &TimeZone) -> Timestamp {
+    let ceil = ZonedRound::new().smallest(Unit::Hour).mode(RoundMode::Ceil);
+    zoned(at, zone).round(ceil).map_or_else(|_| at.ceil(HOUR), |zoned| zoned.timestamp().into())
+}
+
+fn zoned(at: Timestamp, zone: &TimeZone) -> Zoned {
+    at.to_jiff().to_zoned(zone.clone())
+}
+
+/// Windows that everybody who asks for the same kind shares for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CalendarStep {
+    /// So many hours, a divisor of 24, counted from local midnight.
+    Hours(i8),
+    /// From local midnight to local midnight: 23 to 25 hours where clocks change.
+    Day,
+    /// From Monday's local midnight to the next.
+    Week,
+}
+
+impl CalendarStep {
+    /// The step of this length, if there is one.
+    #[must_use]
+    pub fn of(length: Duration) -> Option<Self> {
+        if length == DAY {
+            return Some(Self::Day);
+        }
+        if length == 7 * DAY {
+            return Some(Self::Week);
+        }
+        let hours = i8::try_from(length.as_secs() / HOUR.as_secs()).ok()?;
+        let is_whole = HOUR * u32::try_from(hours).ok()? == length;
+        (is_whole && (1..24).contains(&hours) && 24 % hours == 0).then_some(Self::Hours(hours))
+    }
+
+    fn next(self, from: civil::DateTime) -> Result<civil::DateTime, jiff::Error> {
+        match self {
+            Self::Hours(hours) => from.checked_add(i64::from(hours).hours()),
+            Self::Day => from.checked_add(1.day()),
+            Self::Week => from.checked_add(7.days()),
+        }
+    }
+
+    /// The last boundary at or before `at`, in local time.
+    fn boundary(self, at: civil::DateTime) -> Result<civil::DateTime, jiff::Error> {
+        let midnight = at.date().to_datetime(civil::Time::midnight());
+        match self {
+            Self::Hours(hours) => midnight.checked_add(i64::from(at.hour() / hours * hours).hours()),
+            Self::Day => Ok(midnight),
+            Self::Week => midnight.checked_sub(i64::from(at.weekday().since(Weekday::Monday)).days()),
+        }
+    }
+}
+
+/// The calendar windows of `zone` whose start lies in `[from, until)`, in order. Where clocks change, a boundary in the
+/// hour that is left out falls on the instant of the change, and one in the hour that is repeated on its first passing:
+/// so windows are longer or shorter there, and still tile the time.
+#[must_use]
+pub fn calendar_windows(from: Timestamp, until: Timestamp, step: CalendarStep, zone: &TimeZone) -> Vec<Window> {
+    let instant = |at: civil::DateTime| at.to_zoned(zone.clone()).map(|zoned| Timestamp::from(zoned.timestamp()));
+    let mut windows = Vec::new();
+    let mut walk = || -> Result<(), jiff::Error> {
+        // One step back: an offset change may put the first boundary a little earlier than the clock face says.
+        let mut at = step.boundary(step.boundary(zoned(from, zone).datetime())?.checked_sub(1.second())?)?;
+        let mut start = instant(at)?;
+        while start < until {
+            at = step.next(at)?;
+            let end = instant(at)?;
+            windows.extend(Window::new(start, end).filter(|window| window.start() >= from));
+            start = start.max(end);
+        }
+        Ok(())
+    };
+    // The calendar ends in the year 9999, and so do the windows.
+    walk().unwrap_or_default();
+    windows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse_rfc3339(text).unwrap()
+    }
+
+    fn zone(name: &str) -> TimeZone {
+        TimeZone::get(name).unwrap()
+    }
+
+    #[test]
+    fn hours_are_those_of_the_zone() {
+        let cases = [
+            ("2026-11-22T10:59:59.999Z", "Asia/Shanghai", "2026-11-22T10:00:00Z", "2026-11-22T11:00:00Z"),
+            ("2026-11-22T10:00:00Z", "Asia/Shanghai", "2026-11-22T10:00:00Z", "2026-11-22T10:00:00Z"),
+            ("2026-11-22T10:10:00Z", "Asia/Kolkata", "2026-11-22T09:30:00Z", "2026-11-22T10:30:00Z"),
+            // The repeated hour of the end of summer time: 01:30 for the second time.
+            ("2026-10-25T01:30:00Z", "Europe/Berlin", "2026-10-25T01:00:00Z", "2026-10-25T02:00:00Z"),
+        ];
+        for (text, name, floor, ceil) in cases {
+            assert_eq!(floor_hour(at(text), &zone(name)), at(floor), "{text} {name}");
+            assert_eq!(ceil_hour(at(text), &zone(name)), at(ceil), "{text} {name}");
+        }
+    }
+
+    #[test]
+    fn days_have_the_hours_that_the_zone_gives_them() {
+        let days = |from, until, name| -> Vec<_> {
+            let windows = calendar_windows(at(from), at(until), CalendarStep::Day, &zone(name));
+            windows.iter().map(|window| window.length().as_secs() / 3_600).collect()
+        };
+        assert_eq!(days("2026-03-28T00:00:00Z", "2026-03-31T00:00:00Z", "Europe/Berlin"), [23, 24, 24]);
+        assert_eq!(days("2026-10-23T22:00:00Z", "2026-10-26T00:00:00Z", "Europe/Berlin"), [24, 25, 24]);
+        assert_eq!(days("2026-03-28T16:00:00Z", "2026-03-30T16:00:00Z", "Asia/Shanghai"), [24, 24]);
+    }
+
+    #[test]
+    fn weeks_begin_on_monday() {
+        let weeks = calendar_windows(
+            at("2026-11-01T00:00:00Z"),
+            at("2026-11-22T00:00:00Z"),
+            CalendarStep::Week,
+            &zone("Asia/Shanghai"),
+        );
+        let starts: Vec<_> = weeks.iter().map(|window| window.start().to_string()).collect();
+        assert_eq!(starts, ["2026-11-01T16:00:00Z", "2026-11-08T16:00:00Z", "2026-11-15T16:00:00Z"]);
+    }
+
+    #[test]
+    fn only_lengths_that_divide_the_calendar_are_steps() {
+        for (hours, step) in [
+            (1, Some(CalendarStep::Hours(1))),
+            (5, None),
+            (6, Some(CalendarStep::Hours(6))),
+            (12, Some(CalendarStep::Hours(12))),
+            (24, Some(CalendarStep::Day)),
+            (48, None),
+            (168, Some(CalendarStep::Week)),
+        ] {
+            assert_eq!(CalendarStep::of(HOUR * hours), step, "{hours} h");
+        }
+        assert_eq!(CalendarStep::of(Duration::from_mins(90)), None);
+        assert_eq!(CalendarStep::of(Duration::ZERO), None);
+    }
+
+    proptest! {
+        #[test]
+        fn calendar_windows_tile_the_time(
+            day in 0i64..800, offset in 0i64..86_400, days in 1u32..40, step in 0usize..6, name in 0usize..5,
+        ) {
+            let zone = zone(["Asia/Shanghai", "Europe/Berlin", "Australia/Lord_Howe", "America/St_Johns", "UTC"][name]);
+            let steps = [CalendarStep::Hours(1), CalendarStep::Hours(3), CalendarStep::Hours(8), CalendarStep::Hours(12), CalendarStep::Day, CalendarStep::Week];
+            let from = at("2025-01-01T00:00:00Z") + DAY * u32::try_from(day).unwrap() + Duration::from_secs(offset.unsigned_abs());
+            let until = from + DAY * days;
+            let windows = calendar_windows(from, until, steps[step], &zone);
+            prop_assert!(windows.windows(2).all(|pair| pair[0].end() == pair[1].start()));
+            prop_assert!(windows.iter().all(|window| window.start() >= from && window.start() < until));
+            let wider = calendar_windows(from - DAY * 8, until, steps[step], &zone);
+            let shared: Vec<_> = wider.into_iter().filter(|window| window.start() >= from).collect();
+            prop_assert_eq!(windows, shared, "everybody shares the same windows");
+        }
+    }
+}

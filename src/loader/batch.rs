@@ -1,0 +1,178 @@
+//! All keys of a request that memory does not answer, handed over together.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use dataloader::BatchFn;
+
+use super::{DistributionStore, MetricStore, Stores};
+use crate::domain::{Ask, Operation, Sent, Slice};
+use crate::error::{Code, WeirError};
+use crate::planner::{self, Errand};
+use crate::quota::Call;
+use crate::store::{Prepared, Store, Ticket};
+use crate::vendor::{alibaba_cams, volcengine_rtc};
+
+/// The upstream calls that one request may plan.
+const MAX_PLANNED_CALLS: usize = 400;
+
+/// One field's wants, by the order in which the fields asked: fields are admitted in that order, and two fields that
+/// want the same meet at the desk, where it is counted.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    id: u64,
+    wants: Arc<Wants>,
+}
+
+#[derive(Debug)]
+enum Wants {
+    Metrics(Vec<Slice<alibaba_cams::MetricSubject>>),
+    Distributions(Vec<Slice<volcengine_rtc::DistributionSubject>>),
+}
+
+/// A field's ticket, or why the field failed as a whole.
+#[derive(Clone)]
+pub(super) enum Gathered {
+    Metrics(Result<Ticket<Vec<alibaba_cams::PhoneNumberPoint>>, Arc<WeirError>>),
+    Distributions(Result<Ticket<volcengine_rtc::Distribution>, Arc<WeirError>>),
+}
+
+enum Looked {
+    Metrics(Prepared<alibaba_cams::PhoneNumberMetrics>),
+    Distributions(Prepared<volcengine_rtc::OperationDistributions>),
+}
+
+/// Hands keys to the stores and counts what the request has planned so far.
+pub(super) struct Batch {
+    stores: Arc<Stores>,
+    ask: Ask,
+    planned: usize,
+}
+
+impl Key {
+    pub(super) fn metrics(id: u64, wants: Vec<Slice<alibaba_cams::MetricSubject>>) -> Self {
+        Self { id, wants: Arc::new(Wants::Metrics(wants)) }
+    }
+
+    pub(super) fn distributions(id: u64, wants: Vec<Slice<volcengine_rtc::DistributionSubject>>) -> Self {
+        Self { id, wants: Arc::new(Wants::Distributions(wants)) }
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+impl Batch {
+    pub(super) fn new(stores: Arc<Stores>, ask: Ask) -> Self {
+        Self { stores, ask, planned: 0 }
+    }
+
+    fn gather(&mut self, keys: &[Key]) -> HashMap<Key, Gathered> {
+        let mut keys = keys.to_vec();
+        keys.sort_by_key(|key| key.id);
+        let looked: Vec<(Key, Looked)> = keys
+            .into_iter()
+            .map(|key| {
+                let looked = match &*key.wants {
+                    Wants::Metrics(wants) => Looked::Metrics(self.stores.metrics.prepare(wants, &self.ask)),
+                    Wants::Distributions(wants) => {
+                        Looked::Distributions(self.stores.distributions.prepare(wants, &self.ask))
+                    }
+                };
+                (key, looked)
+            })
+            .collect();
+        let too_expensive = self.count(&looked).err().map(Arc::new);
+        let mut errands = Vec::new();
+        let gathered = looked
+            .into_iter()
+            .map(|(key, looked)| {
+                let refusal = too_expensive.as_ref().filter(|_| looked.has_gaps());
+                let gathered = match looked {
+                    Looked::Metrics(field) => {
+                        Gathered::Metrics(self.submit(&self.stores.metrics, field, refusal, &mut errands))
+                    }
+                    Looked::Distributions(field) => {
+                        Gathered::Distributions(self.submit(&self.stores.distributions, field, refusal, &mut errands))
+                    }
+                };
+                (key, gathered)
+            })
+            .collect();
+        planner::spawn(errands);
+        gathered
+    }
+
+    /// Counts the calls that all fields together would plan.
+    fn count(&mut self, looked: &[(Key, Looked)]) -> Result<(), WeirError> {
+        let metrics = looked.iter().filter_map(|(_, looked)| match looked {
+            Looked::Metrics(field) => Some(field),
+            Looked::Distributions(_) => None,
+        });
+        let distributions = looked.iter().filter_map(|(_, looked)| match looked {
+            Looked::Distributions(field) => Some(field),
+            Looked::Metrics(_) => None,
+        });
+        let (stores, ask) = (&self.stores, &self.ask);
+        let planned: usize = self.planned
+            + <MetricStore>::planned_calls(&stores.metrics, metrics, ask)
+            + <DistributionStore>::planned_calls(&stores.distributions, distributions, ask);
+        if planned > MAX_PLANNED_CALLS {
+            return Err(WeirError::new(
+                Code::TooExpensive,
+                format!(
+                    "the request plans {planned} upstream calls, and {MAX_PLANNED_CALLS} are the most; ask for fewer \
+                     windows, channels or applications at a time"
+                ),
+            ));
+        }
+        self.planned = planned;
+        Ok(())
+    }
+
+    fn submit<O, C>(
+        &self,
+        store: &Arc<Store<O, C>>,
+        field: Prepared<O>,
+        refusal: Option<&Arc<WeirError>>,
+        errands: &mut Vec<Errand>,
+    ) -> Result<Ticket<O::Data>, Arc<WeirError>>
+    where
+        O: Operation,
+        C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
+    {
+        if let Some(refusal) = refusal {
+            return Err(Arc::clone(refusal));
+        }
+        let (ticket, more) = store.submit(field, &self.ask)?;
+        errands.extend(more);
+        Ok(ticket)
+    }
+}
+
+impl BatchFn<Key, Gathered> for Batch {
+    async fn load(&mut self, keys: &[Key]) -> HashMap<Key, Gathered> {
+        self.gather(keys)
+    }
+}
+
+impl Looked {
+    fn has_gaps(&self) -> bool {
+        match self {
+            Self::Metrics(field) => field.has_gaps(),
+            Self::Distributions(field) => field.has_gaps(),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Per-request batching: hot keys at once, the rest gathered into one ask of the stores, a ticket per key.
+//!
+//! The batch function never awaits a vendor: it hands all keys of the request to the stores, both vendors' together, so
+//! that the whole request is counted before anything is sent. Each field then awaits its own ticket.
+
+mod batch;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dataloader::non_cached;
+
+use batch::{Batch, Gathered, Key};
+
+use crate::domain::{Account, Ask, ChannelId, PhoneNumber, Sent, Slice};
+use crate::error::{Code, WeirError};
+use crate::planner::Command;
+use crate::quota::Standing;
+use crate::store::{Series, Store};
+use crate::vendor::{alibaba_cams, volcengine_rtc};
+
+/// The store of phone number metrics.
+pub type MetricStore = Store<alibaba_cams::PhoneNumberMetrics, alibaba_cams::Client>;
+/// The slices of phone number metrics.
+pub type MetricSeries = Series<Vec<alibaba_cams::PhoneNumberPoint>>;
+/// The store of operation distributions.
+pub type DistributionStore = Store<volcengine_rtc::OperationDistributions, volcengine_rtc::Client>;
+/// The windows of operation distributions.
+pub type DistributionSeries = Series<volcengine_rtc::Distribution>;
+
+/// Everything that answers, shared by all requests.
+pub struct Stores {
+    /// WhatsApp messages per phone number.
+    pub metrics: Arc<MetricStore>,
+    /// Call users per place.
+    pub distributions: Arc<DistributionStore>,
+    /// The mutation, per account.
+    pub enable: HashMap<Account, Command<alibaba_cams::EnableClient>>,
+}
+
+/// The loader of one request: made with it, dropped with it.
+pub struct Loader {
+    stores: Arc<Stores>,
+    ask: Ask,
+    gathering: non_cached::Loader<Key, Gathered, Batch>,
+    next_key: AtomicU64,
+}
+
+impl Loader {
+    /// A loader for one request.
+    #[must_use]
+    pub fn new(stores: Arc<Stores>, ask: Ask) -> Self {
+        let batch = Batch::new(Arc::clone(&stores), ask.clone());
+        let gathering = non_cached::Loader::new(batch).with_max_batch_size(usize::MAX);
+        Self { stores, ask, gathering, next_key: AtomicU64::new(0) }
+    }
+
+    /// What this request asks with.
+    #[must_use]
+    pub fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
+    /// Everything that answers.
+    #[must_use]
+    pub fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    /// The phone numbers of a channel that were seen in replies so far; `None` before the first.
+    #[must_use]
+    pub fn seen_phones(&self, account: &Account, channel: Option<&ChannelId>) -> Option<Vec<PhoneNumber>> {
+        let subject = alibaba_cams::MetricSubject {
+            account: account.clone(),
+            channel: channel.cloned(),
+            granularity: alibaba_cams::Granularity::Daily,
+            phone: None,
+        };
+        self.stores.metrics.operation().seen_phones(&subject)
+    }
+
+    /// The slices of phone number metrics that a field wants, in the order of its wants.
+    ///
+    /// # Errors
+    /// What failed for the field as a whole: too expensive, or the permits would come too late.
+    pub async fn metrics(
+        &self,
+        wants: Vec<Slice<alibaba_cams::MetricSubject>>,
+    ) -> Result<MetricSeries, Arc<WeirError>> {
+        if let Some(series) = self.stores.metrics.peek(&wants, &self.ask) {
+            return Ok(series);
+        }
+        match self.gather(|id| Key::metrics(id, wants)).await? {
+            Gathered::Metrics(ticket) => Ok(ticket?.wait().await),
+            Gathered::Distributions(_) => Err(mixed_up()),
+        }
+    }
+
+    /// The windows of operation distributions that a field wants, in the order of its wants.
+    ///
+    /// # Errors
+    /// What failed for the field as a whole: too expensive, or the permits would come too late.
+    pub async fn distributions(
+        &self,
+        wants: Vec<Slice<volcengine_rtc::DistributionSubject>>,
+    ) -> Result<DistributionSeries, Arc<WeirError>> {
+        if let Some(series) = self.stores.distributions.peek(&wants, &self.ask) {
+            return Ok(series);
+        }
+        match self.gather(|id| Key::distributions(id, wants)).await? {
+            Gathered::Distributions(ticket) => Ok(ticket?.wait().await),
+            Gathered::Metrics(_) => Err(mixed_up()),
+        }
+    }
+
+    /// Whether a window is held, so that it is answered whatever its age.
+    #[must_use]
+    pub fn is_held(&self, want: &Slice<volcengine_rtc::DistributionSubject>) -> bool {
+        self.stores.distributions.is_held(want)
+    }
+
+    /// Turns the vendor's statistics on; on success the channel's empty slices are forgotten.
+    ///
+    /// # Errors
+    /// What the vendor answered, or that the permit would come too late.
+    pub async fn enable_whatsapp_roi(
+        &self,
+        account: &Account,
+        request: alibaba_cams::EnableWhatsappRoi,
+    ) -> Result<Sent<alibaba_cams::WhatsappRoiEnabled>, WeirError> {
+        let command = self
+            .stores
+            .enable
+            .get(account)
+            .ok_or_else(|| WeirError::new(Code::Internal, "no command serves this account").of(account))?;
+        let (metrics, account, channel) = (Arc::clone(&self.stores.metrics), account.clone(), request.channel.clone());
+        let landed = move || {
+            metrics.memory().forget_empty(|subject| subject.account == account && subject.channel == channel);
+        };
+        command.run(request, &self.ask, landed).await
+    }
+
+    /// The permits of every (account, operation), in the order of the accounts.
+    #[must_use]
+    pub fn standings(&self, account: &Account) -> Vec<(&'static str, u32, Standing)> {
+        let metrics = self.stores.metrics.limiter(account).map(|limiter| (alibaba_cams::FACTS.operation, limiter));
+        let enable = self.stores.enable.get(account);
+        let enable = enable.map(|command| (alibaba_cams::ENABLE_FACTS.operation, command.limiter()));
+        let calls = self.stores.distributions.limiter(account);
+        let calls = calls.map(|limiter| (volcengine_rtc::FACTS.operation, limiter));
+        let limiters = [metrics, enable, calls].into_iter().flatten();
+        limiters.map(|(operation, limiter)| (operation, limiter.permits(), limiter.standing())).collect()
+    }
+
+    async fn gather(&self, key: impl FnOnce(u64) -> Key) -> Result<Gathered, Arc<WeirError>> {
+        let key = key(self.next_key.fetch_add(1, Ordering::Relaxed));
+        self.gathering.try_load(key).await.map_err(|_| mixed_up())
+    }
+}
+
+impl std::fmt::Debug for Stores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stores").field("metrics", &self.metrics).field("distributions", &self.distributions).finish()
+    }
+}
+
+impl std::fmt::Debug for Loader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loader").field("ask", &self.ask).finish_non_exhaustive()
+    }
+}
+
+fn mixed_up() -> Arc<WeirError> {
+    tracing::error!("a batch answered a key with another key's ticket, or not at all");
+    Arc::new(WeirError::new(Code::Internal, "the request was mixed up inside weir"))
+}

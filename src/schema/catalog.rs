@@ -1,0 +1,92 @@
+//! Which account serves which channel and application, and what of it a caller may see.
+
+use jiff::tz::TimeZone;
+
+use crate::domain::{Account, AppId, Caller, ChannelId};
+use crate::error::{Code, WeirError};
+
+/// Everything that the config names, in its order.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// The configured accounts of both vendors.
+    pub accounts: Vec<Account>,
+    /// The configured channels; one without an id where a single account names none.
+    pub channels: Vec<CatalogChannel>,
+    /// The configured applications.
+    pub apps: Vec<CatalogApp>,
+}
+
+/// A configured channel.
+#[derive(Debug, Clone)]
+pub struct CatalogChannel {
+    /// Its `CustSpaceId`; `None` where calls are made without one.
+    pub id: Option<ChannelId>,
+    /// The account that serves it.
+    pub account: Account,
+}
+
+/// A configured application.
+#[derive(Debug, Clone)]
+pub struct CatalogApp {
+    /// Its `AppId`.
+    pub id: AppId,
+    /// The account that serves it.
+    pub account: Account,
+    /// The zone in which its hours, days and weeks are cut.
+    pub zone: TimeZone,
+}
+
+impl Catalog {
+    /// The channel with this id; without one, the only configured channel.
+    ///
+    /// # Errors
+    /// [`Code::UnknownChannel`] if no account serves it or the caller may not see it, [`Code::BadUserInput`] if there
+    /// are several and none is named.
+    pub fn channel<'a>(&'a self, id: Option<&str>, caller: &'a Caller) -> Result<&'a CatalogChannel, WeirError> {
+        let Some(id) = id else {
+            let mut seen = self.channels(caller);
+            return match (seen.next(), seen.next()) {
+                (Some(only), None) => Ok(only),
+                (None, _) => Err(WeirError::new(Code::UnknownChannel, "no channel is configured")),
+                (Some(_), Some(_)) => Err(WeirError::bad_input(
+                    "several channels are configured, so custSpaceId must name one of them; \
+                     `{ channels { custSpaceId } }` lists them",
+                )),
+            };
+        };
+        let found = self.channels(caller).find(|channel| channel.id.as_ref().is_some_and(|known| known.as_str() == id));
+        found.ok_or_else(|| {
+            WeirError::new(
+                Code::UnknownChannel,
+                format!(
+                    "no configured account serves the channel `{id}`; `{{ channels {{ custSpaceId }} }}` lists them"
+                ),
+            )
+        })
+    }
+
+    /// The channels that the caller may see.
+    pub fn channels<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = &'a CatalogChannel> {
+        self.channels.iter().filter(|channel| caller.may_see_channel(channel.id.as_ref()))
+    }
+
+    /// The application with this id.
+    ///
+    /// # Errors
+    /// [`Code::UnknownApplication`] if no account serves it or the caller may not see it.
+    pub fn app<'a>(&'a self, id: &str, caller: &'a Caller) -> Result<&'a CatalogApp, WeirError> {
+        self.apps(caller).find(|app| app.id.as_str() == id).ok_or_else(|| {
+            WeirError::new(
+                Code::UnknownApplication,
+                format!(
+                    "no configured account serves the application `{id}`; `{{ applications {{ appId }} }}` lists them"
+                ),
+            )
+        })
+    }
+
+    /// The applications that the caller may see.
+    pub fn apps<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = &'a CatalogApp> {
+        self.apps.iter().filter(|app| caller.may_see_app(&app.id))
+    }
+}

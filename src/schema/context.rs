@@ -1,0 +1,89 @@
+//! What every resolver of one request shares.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_graphql::indexmap::IndexMap;
+use async_graphql::{Context, Name, Result, Value};
+
+use super::catalog::Catalog;
+use super::scalars::{DateTime, Dimension};
+use crate::domain::{AppId, Caller, Tally, Timestamp, Vendor, Window};
+use crate::loader::Loader;
+use crate::vendor::volcengine_rtc;
+
+/// In hand beside the longest wait when calendar windows are judged against the vendor's lookback.
+const RETENTION_MARGIN: Duration = Duration::from_mins(1);
+
+/// What every resolver of one request shares.
+#[derive(Debug)]
+pub(super) struct RequestContext {
+    /// The request's instant: every `last` of the request counts back from it.
+    pub(super) now: Timestamp,
+    pub(super) loader: Loader,
+    pub(super) catalog: Arc<Catalog>,
+    omitted: Mutex<Vec<Omitted>>,
+}
+
+/// A calendar window that the vendor no longer answers and that is not held.
+#[derive(Debug)]
+pub(super) struct Omitted {
+    pub(super) app: AppId,
+    pub(super) dimension: Dimension,
+    pub(super) window: Window,
+}
+
+impl RequestContext {
+    pub(super) fn new(now: Timestamp, loader: Loader, catalog: Arc<Catalog>) -> Self {
+        Self { now, loader, catalog, omitted: Mutex::new(Vec::new()) }
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        &self.loader.ask().caller
+    }
+
+    /// The earliest start of a distribution that the vendor will still answer when its permit is there.
+    pub(super) fn earliest(&self) -> Timestamp {
+        let lookback = volcengine_rtc::FACTS.lookback.unwrap_or(Duration::MAX);
+        self.now + RETENTION_MARGIN + self.loader.ask().max_wait - lookback
+    }
+
+    pub(super) fn omit(&self, omitted: Omitted) {
+        self.omitted.lock().unwrap_or_else(PoisonError::into_inner).push(omitted);
+    }
+
+    /// `extensions.weir`: what the request really cost.
+    pub(super) fn extension(&self) -> Value {
+        let tally: &Tally = &self.loader.ask().tally;
+        let calls = Vendor::ALL.map(|vendor| (Name::new(vendor.as_str()), Value::from(tally.calls(vendor))));
+        let mut extension = IndexMap::from([
+            (Name::new("upstreamCalls"), Value::Object(calls.into_iter().collect())),
+            (Name::new("cacheHits"), Value::from(tally.cache_hits())),
+            (Name::new("collapsed"), Value::from(tally.collapsed())),
+            (Name::new("queueWaitMs"), Value::from(tally.queue_wait_ms())),
+        ]);
+        let omitted = self.omitted.lock().unwrap_or_else(PoisonError::into_inner);
+        if !omitted.is_empty() {
+            let omitted = omitted.iter().map(Omitted::to_value).collect();
+            extension.insert(Name::new("omitted"), Value::List(omitted));
+        }
+        Value::Object(extension)
+    }
+}
+
+impl Omitted {
+    fn to_value(&self) -> Value {
+        use async_graphql::{InputType, ScalarType};
+        Value::Object(IndexMap::from([
+            (Name::new("appId"), Value::from(self.app.as_str())),
+            (Name::new("dimension"), InputType::to_value(&self.dimension)),
+            (Name::new("start"), ScalarType::to_value(&DateTime(self.window.start()))),
+            (Name::new("end"), ScalarType::to_value(&DateTime(self.window.end()))),
+        ]))
+    }
+}
+
+/// The context of the request that a resolver runs in.
+pub(super) fn request<'a>(context: &Context<'a>) -> Result<&'a RequestContext> {
+    context.data::<Arc<RequestContext>>().map(AsRef::as_ref)
+}

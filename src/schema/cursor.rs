@@ -1,0 +1,115 @@
+//! Cursors of a connection: a place in the order of rows, bound to the query that made it.
+//!
+//! A cursor holds the place and the query's window, so that a walk over `last: …` goes on in the window it began with,
+//! and a digest over the place and everything else the query says, so that a cursor of another query, or a damaged one,
+//! is refused. It is no secret: whoever forged one could only name a place among rows they may see anyway.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use crate::domain::{PhoneNumber, Timestamp, Window};
+use crate::error::WeirError;
+
+const DIGEST_CHARS: usize = 16;
+
+/// What cursors of one query are bound to.
+#[derive(Debug, Clone)]
+pub(super) struct Seal {
+    query: Sha256,
+    window: String,
+}
+
+/// A place behind which a page begins.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) phone: PhoneNumber,
+    pub(super) start: Timestamp,
+}
+
+impl Seal {
+    /// `parts` are everything that decides which rows there are; the last is the window.
+    pub(super) fn new(parts: &[&str]) -> Self {
+        let mut query = Sha256::new();
+        for part in parts {
+            query.update((part.len() as u64).to_be_bytes());
+            query.update(part);
+        }
+        Self { query, window: parts.last().copied().unwrap_or_default().to_owned() }
+    }
+
+    pub(super) fn cursor(&self, phone: &PhoneNumber, start: Timestamp) -> String {
+        let place = format!("{} {} {}", phone.expose(), start.as_ms(), self.window);
+        URL_SAFE_NO_PAD.encode(format!("{} {place}", self.digest(&place)))
+    }
+
+    /// The place that `cursor` stands for.
+    pub(super) fn open(&self, cursor: &str) -> Result<Position, WeirError> {
+        let text = decode(cursor)?;
+        let (digest, place) = text.split_once(' ').ok_or_else(refusal)?;
+        if digest != self.digest(place) {
+            return Err(refusal());
+        }
+        let mut words = place.split(' ');
+        let phone = words.next().and_then(PhoneNumber::parse).ok_or_else(refusal)?;
+        let start = words.next().and_then(|ms| ms.parse().ok()).map(Timestamp::from_ms).ok_or_else(refusal)?;
+        Ok(Position { phone, start })
+    }
+
+    fn digest(&self, place: &str) -> String {
+        let digest = self.query.clone().chain_update(place).finalize();
+        digest.iter().take(DIGEST_CHARS / 2).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The window of the query that made `cursor`, as far as it says; [`Seal::open`] is the check.
+pub(super) fn window_of(cursor: &str) -> Result<Window, WeirError> {
+    let text = decode(cursor)?;
+    let window = text.splitn(4, ' ').nth(3).ok_or_else(refusal)?;
+    let inner = window.strip_prefix('[').and_then(|rest| rest.strip_suffix(')')).ok_or_else(refusal)?;
+    let (start, end) = inner.split_once(", ").ok_or_else(refusal)?;
+    let instant = |text: &str| Timestamp::parse_rfc3339(text).map_err(|_| refusal());
+    Window::new(instant(start)?, instant(end)?).ok_or_else(refusal)
+}
+
+fn decode(cursor: &str) -> Result<String, WeirError> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| refusal())?;
+    String::from_utf8(bytes).map_err(|_| refusal())
+}
+
+fn refusal() -> WeirError {
+    WeirError::bad_input(
+        "after is not a cursor of this query: pass an endCursor of the same arguments, or none to begin anew",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: &str = "[2026-09-01T00:00:00Z, 2026-09-08T00:00:00Z)";
+
+    #[test]
+    fn a_cursor_opens_only_under_its_own_query() {
+        let phone = PhoneNumber::parse("861380000").unwrap();
+        let start = Timestamp::from_ms(1_756_742_399_000);
+        let seal = Seal::new(&["anonymous", "retail", "cams-alpha", WINDOW]);
+        let cursor = seal.cursor(&phone, start);
+        assert_eq!(seal.open(&cursor).unwrap(), Position { phone, start });
+        assert_eq!(window_of(&cursor).unwrap().to_string(), WINDOW);
+        assert!(Seal::new(&["anonymous", "retail", "cams-beta", WINDOW]).open(&cursor).is_err());
+        assert!(Seal::new(&["anonymous", "retailcams-alpha", "", WINDOW]).open(&cursor).is_err());
+    }
+
+    #[test]
+    fn every_changed_character_is_noticed() {
+        let seal = Seal::new(&["anonymous", WINDOW]);
+        let cursor = seal.cursor(&PhoneNumber::parse("861380000").unwrap(), Timestamp::from_ms(5));
+        for at in 0..cursor.len() {
+            let mut forged = cursor.clone().into_bytes();
+            forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+            assert!(seal.open(std::str::from_utf8(&forged).unwrap()).is_err(), "character {at}");
+        }
+        assert!(seal.open("").is_err() && seal.open("%%%").is_err() && window_of("bm9uZQ").is_err());
+    }
+}

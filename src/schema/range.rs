@@ -1,0 +1,181 @@
+//! Time ranges of arguments, and the windows they mean: pure.
+
+use std::time::Duration;
+
+use async_graphql::{InputObject, OneofObject};
+use jiff::tz::TimeZone;
+
+use super::scalars::{DateTime, IsoDuration};
+use crate::domain::calendar::{CalendarStep, calendar_windows, ceil_hour, floor_hour};
+use crate::domain::time::{DAY, HOUR};
+use crate::domain::{Timestamp, Window};
+use crate::error::{Code, WeirError};
+use crate::vendor::alibaba_cams::Granularity;
+use crate::vendor::volcengine_rtc;
+
+/// The longest range of message counts that one field may ask for: ten years and a little.
+const MAX_METRIC_DAYS: u32 = 3_660;
+/// The most windows that one field may list; how many of them may be fetched is another matter.
+const MAX_WINDOWS: u128 = 20_000;
+
+/// A span of time, half-open `[start, end)`: exactly one of `between` and `last`.
+#[derive(Debug, Clone, Copy, OneofObject)]
+pub(super) enum TimeRange {
+    /// From an instant up to, not including, another.
+    Between(Interval),
+    /// Counts back from now, its end lowered to the whole hour (half hour for `HALF_HOUR`), so that everybody who asks
+    /// within the hour asks for the same window.
+    Last(IsoDuration),
+}
+
+/// Half-open `[start, end)`.
+#[derive(Debug, Clone, Copy, InputObject)]
+pub(super) struct Interval {
+    /// The first instant inside.
+    pub start: DateTime,
+    /// The first instant after.
+    pub end: DateTime,
+}
+
+/// The windows of one list of distributions.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Tiling {
+    pub(super) windows: Vec<Window>,
+    /// Calendar windows are shared by everybody; those that begin too long ago are left out, not refused.
+    pub(super) is_calendar: bool,
+}
+
+impl TimeRange {
+    /// The window that rows are chosen from by their own start.
+    pub(super) fn metric_window(self, granularity: Granularity, now: Timestamp) -> Result<Window, WeirError> {
+        let window = match self {
+            Self::Between(interval) => interval.window()?,
+            Self::Last(length) => last(now.floor(granularity.snap()), length.0)?,
+        };
+        if window.length() > DAY * MAX_METRIC_DAYS {
+            return Err(WeirError::new(
+                Code::RangeTooLong,
+                format!("a range of message counts may span at most {MAX_METRIC_DAYS} days"),
+            ));
+        }
+        Ok(window)
+    }
+
+    /// The one window of a distribution.
+    pub(super) fn distribution_window(
+        self,
+        now: Timestamp,
+        zone: &TimeZone,
+        earliest: Timestamp,
+    ) -> Result<Window, WeirError> {
+        let window = self.distribution_span(now, zone, earliest)?;
+        check_window_length(window.length())?;
+        Ok(window)
+    }
+
+    /// The windows of a list of distributions.
+    pub(super) fn distribution_windows(
+        self,
+        step: Duration,
+        now: Timestamp,
+        zone: &TimeZone,
+    ) -> Result<Tiling, WeirError> {
+        if step.is_zero() || step.subsec_nanos() != 0 {
+            return Err(WeirError::bad_input("window must be a whole number of seconds, at least one"));
+        }
+        check_window_length(step)?;
+        let check_count = |length: Duration| {
+            let count = length.as_millis().div_ceil(step.as_millis());
+            if count <= MAX_WINDOWS {
+                return Ok(());
+            }
+            Err(WeirError::new(
+                Code::TooExpensive,
+                format!("the range holds {count} windows, and {MAX_WINDOWS} are the most; ask for longer windows"),
+            ))
+        };
+        match self {
+            Self::Between(_) => {
+                let span = self.distribution_span(now, zone, now)?;
+                check_count(span.length())?;
+                Ok(Tiling { windows: span.tiles(step).collect(), is_calendar: false })
+            }
+            Self::Last(length) => {
+                let calendar = CalendarStep::of(step).ok_or_else(|| {
+                    WeirError::bad_input(
+                        "with `last`, window must be a divisor of 24 hours in whole hours (such as PT6H), P1D or P7D: \
+                         its windows are those of the calendar, so that everybody shares them",
+                    )
+                })?;
+                let end = floor_hour(now, zone);
+                let span = last(end, length.0)?;
+                check_count(span.length())?;
+                let windows = calendar_windows(span.start(), end, calendar, zone);
+                // The window that runs ends with the last whole hour.
+                let windows =
+                    windows.into_iter().filter_map(|window| Window::new(window.start(), window.end().min(end)));
+                Ok(Tiling { windows: windows.collect(), is_calendar: true })
+            }
+        }
+    }
+
+    fn distribution_span(self, now: Timestamp, zone: &TimeZone, earliest: Timestamp) -> Result<Window, WeirError> {
+        match self {
+            Self::Between(interval) => {
+                let window = interval.window()?;
+                let (start, end) = (window.start().floor(SECOND), window.end().floor(SECOND));
+                let end = if end > now { floor_hour(now, zone) } else { end };
+                Window::new(start, end).ok_or_else(|| {
+                    WeirError::bad_input(
+                        "the range holds no whole second before the last whole hour: an end in the future is lowered to it",
+                    )
+                })
+            }
+            Self::Last(length) => {
+                let window = last(floor_hour(now, zone), length.0)?;
+                let start = if window.start() < earliest { ceil_hour(earliest, zone) } else { window.start() };
+                Window::new(start, window.end())
+                    .ok_or_else(|| WeirError::new(Code::OutOfRetention, "the vendor answers nothing that old"))
+            }
+        }
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Interval {
+    fn window(self) -> Result<Window, WeirError> {
+        let (start, end) = (self.start.0, self.end.0);
+        Window::new(start, end)
+            .ok_or_else(|| WeirError::bad_input(format!("range.between.start {start} must be before its end {end}")))
+    }
+}
+
+impl Granularity {
+    /// What the end of a `last` range is lowered to.
+    fn snap(self) -> Duration {
+        match self {
+            Self::Daily => HOUR,
+            Self::HalfHour => HOUR / 2,
+        }
+    }
+}
+
+fn last(end: Timestamp, length: Duration) -> Result<Window, WeirError> {
+    Window::new(end - length, end).ok_or_else(|| WeirError::bad_input("range.last must be longer than zero"))
+}
+
+/// Whether the vendor answers a window of this length in one piece.
+pub(super) fn check_window_length(length: Duration) -> Result<(), WeirError> {
+    match volcengine_rtc::FACTS.max_window {
+        Some(most) if length > most => Err(WeirError::new(
+            Code::RangeTooLong,
+            format!(
+                "a window of distinct users may span at most {} days, and windows do not add up; \
+                 operationDistributions answers one entry a window for longer ranges",
+                most.as_secs() / DAY.as_secs()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
