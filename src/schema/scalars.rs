@@ -8,11 +8,12 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 use crate::domain::Timestamp;
 use crate::{domain, vendor};
 
-/// An instant as RFC 3339 with any offset, for example `2026-09-01T08:00:00+08:00`; answered in UTC. Digits below a
-/// millisecond are cut off.
+/// An instant in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DateTime(pub Timestamp);
 
+/// An instant as RFC 3339 with any offset, for example `2026-09-01T08:00:00+08:00`; answered in UTC. Digits below a
+/// millisecond are cut off.
 #[Scalar(name = "DateTime")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -27,11 +28,12 @@ impl ScalarType for DateTime {
     }
 }
 
-/// A length of time as ISO 8601, for example `P7D` or `PT30M`. A day is 24 hours and a week is seven of them; months and
-/// years have no fixed length and are refused.
+/// A length of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct IsoDuration(pub Duration);
 
+/// A length of time as ISO 8601, for example `P7D` or `PT30M`. A day is 24 hours and a week is seven of them; months and
+/// years have no fixed length and are refused.
 #[Scalar(name = "Duration")]
 impl ScalarType for IsoDuration {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -61,10 +63,11 @@ impl ScalarType for IsoDuration {
     }
 }
 
-/// A 64-bit integer as a JSON number: message counts do not fit `Int`.
+/// A 64-bit integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Long(pub i64);
 
+/// A 64-bit integer as a JSON number: message counts do not fit `Int`.
 #[Scalar(name = "Long")]
 impl ScalarType for Long {
     fn parse(value: Value) -> InputValueResult<Self> {

@@ -306,10 +306,10 @@ impl Operation for PhoneNumberMetrics {
             let mut data = by_day.remove(&day.start()).unwrap_or_default();
             data.shrink_to_fit();
             let is_empty = data.is_empty();
-            let keep = if sent_at < day.end() + longest + self.settle {
-                Keep::Provisional
-            } else if is_empty && !has_shown {
+            let keep = if is_empty && !has_shown {
                 Keep::Unproven
+            } else if sent_at < day.end() + longest + self.settle {
+                Keep::Provisional
             } else {
                 Keep::Settled
             };

@@ -5,4 +5,4 @@ pub(crate) mod gateway;
 pub(crate) mod require;
 pub(crate) mod server;
 
-pub(crate) use gateway::{Builder, DISTRIBUTION, ENABLE, METRIC, NOW, TestGateway, codes};
+pub(crate) use gateway::{Builder, DISTRIBUTION, METRIC, NOW, TestGateway, codes};
