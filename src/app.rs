@@ -125,14 +125,14 @@ fn metrics(
         };
         let limiter =
             permits.limiter(&account, alibaba_cams::FACTS.operation, entry.quota.get_chatapp_phone_number_metric)?;
-        let metered = Metered::new(client()?, limiter);
+        let metered = Metered::new(client()?, limiter, account.vendor());
         let shelf = Arc::clone(&memory) as Arc<dyn Shelf<_>>;
         let max_rows = u64::from(config.upstream.max_rows);
         desks.insert(account.clone(), Desk::new(Arc::clone(&operation), metered, shelf, account.clone(), max_rows));
 
         let limiter =
             permits.limiter(&account, alibaba_cams::ENABLE_FACTS.operation, entry.quota.enable_whatsapp_roi_metric)?;
-        let metered = Metered::new(alibaba_cams::EnableClient(Arc::new(client()?)), limiter);
+        let metered = Metered::new(alibaba_cams::EnableClient(Arc::new(client()?)), limiter, account.vendor());
         enable.insert(account.clone(), Command::new(metered, account.clone()));
 
         let ids = entry.channels.iter().map(|id| Some(ChannelId::new(id)));
@@ -163,7 +163,7 @@ fn distributions(
         let limiter =
             permits.limiter(&account, volcengine_rtc::FACTS.operation, entry.quota.list_operation_distribution)?;
         let shelf = Arc::clone(&memory) as Arc<dyn Shelf<_>>;
-        let metered = Metered::new(client, limiter);
+        let metered = Metered::new(client, limiter, account.vendor());
         let max_rows = u64::from(config.upstream.max_rows);
         desks.insert(account.clone(), Desk::new(Arc::clone(&operation), metered, shelf, account.clone(), max_rows));
 
@@ -179,7 +179,11 @@ fn distributions(
 }
 
 fn lifetimes(config: &Config) -> Lifetimes {
-    Lifetimes { provisional_ttl: config.cache.provisional_ttl, max_stale: config.cache.max_stale }
+    Lifetimes {
+        provisional_ttl: config.cache.provisional_ttl,
+        max_stale: config.cache.max_stale,
+        stale_while_refresh: config.cache.stale_while_refresh,
+    }
 }
 
 /// Permits by account identity: entries with one identity share them, at the lower of their limits.
@@ -220,14 +224,13 @@ impl<'a> Permits<'a> {
         let hold = match &self.ground.start {
             Start::Free => None,
             Start::Hold(hold) => Some(*hold),
-            Start::StateFiles(dir) => Some(match self.files.get(&key.0) {
-                Some((_, hold)) => *hold,
-                None => {
-                    let file = StateFile::take(dir, account)?;
-                    let hold = file.start_hold(self.guard);
-                    self.files.insert(key.0.clone(), (file, hold));
-                    hold
-                }
+            Start::StateFiles(dir) => Some(if let Some((_, hold)) = self.files.get(&key.0) {
+                *hold
+            } else {
+                let file = StateFile::take(dir, account)?;
+                let hold = file.start_hold(self.guard);
+                self.files.insert(key.0.clone(), (file, hold));
+                hold
             }),
         };
         let permits = self.limits.get(&key).copied().unwrap_or(limit);

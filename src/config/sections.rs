@@ -34,6 +34,9 @@ pub struct Cache {
     /// How far past that it may be served while the vendor fails; zero turns stale answers off.
     #[serde(deserialize_with = "units::duration")]
     pub max_stale: Duration,
+    /// How far past that it is served at once, as stale, while it is fetched again; zero makes callers wait instead.
+    #[serde(deserialize_with = "units::duration")]
+    pub stale_while_refresh: Duration,
     /// When answers stop changing.
     pub settle: Settle,
 }
@@ -44,6 +47,7 @@ impl Default for Cache {
             max_bytes: 256 * 1024 * 1024,
             provisional_ttl: 5 * MINUTE,
             max_stale: 24 * HOUR,
+            stale_while_refresh: 5 * MINUTE,
             settle: Settle::default(),
         }
     }

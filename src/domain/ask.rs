@@ -62,6 +62,16 @@ pub enum Class {
     Background,
 }
 
+/// Which answers will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Freshness {
+    /// All of them; each says how final it is.
+    #[default]
+    Any,
+    /// Only those that the vendor will not change any more.
+    FinalOnly,
+}
+
 /// What one request wants of the store, beside the keys.
 #[derive(Debug, Clone)]
 pub struct Ask {
@@ -73,6 +83,12 @@ pub struct Ask {
     pub deadline: Instant,
     /// The longest wait for permits that is worth admitting.
     pub max_wait: Duration,
+    /// How far past its time to live an answer may be served, if less than configured; zero forbids it.
+    pub max_stale: Option<Duration>,
+    /// Which answers will do.
+    pub freshness: Freshness,
+    /// Whether only the plan is wanted, and nothing is to be run.
+    pub explain: bool,
     /// What the request really cost, counted as it happens.
     pub tally: Arc<Tally>,
 }

@@ -34,6 +34,33 @@ impl Sum for MessageCount {
     }
 }
 
+/// What is certain of the distinct users of several windows together: not a sum, which nobody may mistake for a count.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct UserBounds {
+    largest: f64,
+    all: f64,
+}
+
+impl UserBounds {
+    /// One more window.
+    pub fn include(&mut self, users: DistinctUsers) {
+        self.largest = self.largest.max(users.0);
+        self.all += users.0;
+    }
+
+    /// Those of the largest window.
+    #[must_use]
+    pub const fn at_least(self) -> f64 {
+        self.largest
+    }
+
+    /// Those of all windows, as if nobody came back.
+    #[must_use]
+    pub const fn at_most(self) -> f64 {
+        self.all
+    }
+}
+
 /// Distinct users over one exact window. No `Add`, no `Sum`: a user seen in two windows would count twice.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct DistinctUsers(f64);

@@ -12,7 +12,7 @@ pub mod operation;
 pub mod time;
 pub mod window;
 
-pub use ask::{Ask, Caller, Class, Tally};
+pub use ask::{Ask, Caller, Class, Freshness, Tally};
 pub use count::{DistinctUsers, MessageCount};
 pub use facts::Facts;
 pub use freshness::{Finality, Held, Keep, Source};

@@ -68,6 +68,12 @@ pub trait Operation: Send + Sync + 'static {
     /// How long after a window's end the vendor may still change it.
     fn settle(&self) -> Duration;
 
+    /// From when on something in the slice may be final, and from when on all of it is.
+    fn final_from(&self, slice: &Slice<Self::Subject>) -> (Timestamp, Timestamp);
+
+    /// The span that a call asks the vendor for, if it is sent at `at`: its window and any padding.
+    fn sent_span(&self, call: &Slice<Self::Subject>, at: Timestamp) -> Window;
+
     /// The cells in which answers are kept and that calls may join; `None` where a window is only good as a whole.
     fn grid(&self) -> Option<Duration>;
 

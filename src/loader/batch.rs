@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dataloader::BatchFn;
 
-use super::{DistributionStore, MetricStore, Stores};
+use super::Stores;
 use crate::domain::{Ask, Operation, Sent, Slice};
 use crate::error::{Code, WeirError};
 use crate::planner::{self, Errand};
 use crate::quota::Call;
-use crate::store::{Prepared, Store, Ticket};
+use crate::store::{Outlook, Prepared, Store, Ticket};
 use crate::vendor::{alibaba_cams, volcengine_rtc};
 
 /// The upstream calls that one request may plan.
@@ -36,6 +36,8 @@ enum Wants {
 pub(super) enum Gathered {
     Metrics(Result<Ticket<Vec<alibaba_cams::PhoneNumberPoint>>, Arc<WeirError>>),
     Distributions(Result<Ticket<volcengine_rtc::Distribution>, Arc<WeirError>>),
+    /// Only the plan was wanted.
+    Explained,
 }
 
 enum Looked {
@@ -48,6 +50,7 @@ pub(super) struct Batch {
     stores: Arc<Stores>,
     ask: Ask,
     planned: usize,
+    plan: Arc<Mutex<Outlook>>,
 }
 
 impl Key {
@@ -75,8 +78,9 @@ impl Hash for Key {
 }
 
 impl Batch {
-    pub(super) fn new(stores: Arc<Stores>, ask: Ask) -> Self {
-        Self { stores, ask, planned: 0 }
+    /// Where the plan is only explained, it goes into `plan`.
+    pub(super) fn new(stores: Arc<Stores>, ask: Ask, plan: Arc<Mutex<Outlook>>) -> Self {
+        Self { stores, ask, planned: 0, plan }
     }
 
     fn gather(&mut self, keys: &[Key]) -> HashMap<Key, Gathered> {
@@ -94,7 +98,12 @@ impl Batch {
                 (key, looked)
             })
             .collect();
-        let too_expensive = self.count(&looked).err().map(Arc::new);
+        let outlook = self.outlook(&looked);
+        if self.ask.explain {
+            self.plan.lock().unwrap_or_else(PoisonError::into_inner).add(outlook);
+            return looked.into_iter().map(|(key, _)| (key, Gathered::Explained)).collect();
+        }
+        let too_expensive = self.count(outlook.new_calls).err().map(Arc::new);
         let mut errands = Vec::new();
         let gathered = looked
             .into_iter()
@@ -115,8 +124,8 @@ impl Batch {
         gathered
     }
 
-    /// Counts the calls that all fields together would plan.
-    fn count(&mut self, looked: &[(Key, Looked)]) -> Result<(), WeirError> {
+    /// What all fields together would mean.
+    fn outlook(&self, looked: &[(Key, Looked)]) -> Outlook {
         let metrics = looked.iter().filter_map(|(_, looked)| match looked {
             Looked::Metrics(field) => Some(field),
             Looked::Distributions(_) => None,
@@ -125,10 +134,14 @@ impl Batch {
             Looked::Distributions(field) => Some(field),
             Looked::Metrics(_) => None,
         });
-        let (stores, ask) = (&self.stores, &self.ask);
-        let planned: usize = self.planned
-            + <MetricStore>::planned_calls(&stores.metrics, metrics, ask)
-            + <DistributionStore>::planned_calls(&stores.distributions, distributions, ask);
+        let mut outlook = self.stores.metrics.outlook(metrics, &self.ask);
+        outlook.add(self.stores.distributions.outlook(distributions, &self.ask));
+        outlook
+    }
+
+    /// Counts the calls that the request plans, this batch's included.
+    fn count(&mut self, new_calls: usize) -> Result<(), WeirError> {
+        let planned = self.planned + new_calls;
         if planned > MAX_PLANNED_CALLS {
             return Err(WeirError::new(
                 Code::TooExpensive,

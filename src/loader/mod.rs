@@ -6,8 +6,8 @@
 mod batch;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dataloader::non_cached;
 
@@ -17,7 +17,7 @@ use crate::domain::{Account, Ask, ChannelId, PhoneNumber, Sent, Slice};
 use crate::error::{Code, WeirError};
 use crate::planner::Command;
 use crate::quota::Standing;
-use crate::store::{Series, Store};
+use crate::store::{Outlook, PlannedCall, Series, Store};
 use crate::vendor::{alibaba_cams, volcengine_rtc};
 
 /// The store of phone number metrics.
@@ -45,15 +45,17 @@ pub struct Loader {
     ask: Ask,
     gathering: non_cached::Loader<Key, Gathered, Batch>,
     next_key: AtomicU64,
+    plan: Arc<Mutex<Outlook>>,
 }
 
 impl Loader {
     /// A loader for one request.
     #[must_use]
     pub fn new(stores: Arc<Stores>, ask: Ask) -> Self {
-        let batch = Batch::new(Arc::clone(&stores), ask.clone());
+        let plan = Arc::new(Mutex::new(Outlook::default()));
+        let batch = Batch::new(Arc::clone(&stores), ask.clone(), Arc::clone(&plan));
         let gathering = non_cached::Loader::new(batch).with_max_batch_size(usize::MAX);
-        Self { stores, ask, gathering, next_key: AtomicU64::new(0) }
+        Self { stores, ask, gathering, next_key: AtomicU64::new(0), plan }
     }
 
     /// What this request asks with.
@@ -80,47 +82,61 @@ impl Loader {
         self.stores.metrics.operation().seen_phones(&subject)
     }
 
-    /// The slices of phone number metrics that a field wants, in the order of its wants.
+    /// What the request would do, as far as its fields have asked; empty unless it is to be explained.
+    pub fn plan(&self) -> MutexGuard<'_, Outlook> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The slices of phone number metrics that a field wants, in the order of its wants; `None` where the request is
+    /// only explained.
     ///
     /// # Errors
     /// What failed for the field as a whole: too expensive, or the permits would come too late.
     pub async fn metrics(
         &self,
         wants: Vec<Slice<alibaba_cams::MetricSubject>>,
-    ) -> Result<MetricSeries, Arc<WeirError>> {
-        if let Some(series) = self.stores.metrics.peek(&wants, &self.ask) {
-            return Ok(series);
+    ) -> Result<Option<MetricSeries>, Arc<WeirError>> {
+        if !self.ask.explain
+            && let Some(series) = self.stores.metrics.peek(&wants, &self.ask)
+        {
+            return Ok(Some(series));
         }
         match self.gather(|id| Key::metrics(id, wants)).await? {
-            Gathered::Metrics(ticket) => Ok(ticket?.wait().await),
+            Gathered::Metrics(ticket) => Ok(Some(ticket?.wait().await)),
+            Gathered::Explained => Ok(None),
             Gathered::Distributions(_) => Err(mixed_up()),
         }
     }
 
-    /// The windows of operation distributions that a field wants, in the order of its wants.
+    /// The windows of operation distributions that a field wants, in the order of its wants; `None` where the request
+    /// is only explained.
     ///
     /// # Errors
     /// What failed for the field as a whole: too expensive, or the permits would come too late.
     pub async fn distributions(
         &self,
         wants: Vec<Slice<volcengine_rtc::DistributionSubject>>,
-    ) -> Result<DistributionSeries, Arc<WeirError>> {
-        if let Some(series) = self.stores.distributions.peek(&wants, &self.ask) {
-            return Ok(series);
+    ) -> Result<Option<DistributionSeries>, Arc<WeirError>> {
+        if !self.ask.explain
+            && let Some(series) = self.stores.distributions.peek(&wants, &self.ask)
+        {
+            return Ok(Some(series));
         }
         match self.gather(|id| Key::distributions(id, wants)).await? {
-            Gathered::Distributions(ticket) => Ok(ticket?.wait().await),
+            Gathered::Distributions(ticket) => Ok(Some(ticket?.wait().await)),
+            Gathered::Explained => Ok(None),
             Gathered::Metrics(_) => Err(mixed_up()),
         }
     }
 
-    /// Whether a window is held, so that it is answered whatever its age.
+    /// Whether a window would be answered: it is held, or the vendor still answers it.
     #[must_use]
-    pub fn is_held(&self, want: &Slice<volcengine_rtc::DistributionSubject>) -> bool {
-        self.stores.distributions.is_held(want)
+    pub fn is_answerable(&self, want: &Slice<volcengine_rtc::DistributionSubject>) -> bool {
+        self.stores.distributions.is_answerable(want, &self.ask)
     }
 
-    /// Turns the vendor's statistics on; on success the channel's empty slices are forgotten.
+    /// Turns the vendor's statistics on; on success the channel's empty slices are forgotten. `None` where the request
+    /// is only explained.
     ///
     /// # Errors
     /// What the vendor answered, or that the permit would come too late.
@@ -128,17 +144,24 @@ impl Loader {
         &self,
         account: &Account,
         request: alibaba_cams::EnableWhatsappRoi,
-    ) -> Result<Sent<alibaba_cams::WhatsappRoiEnabled>, WeirError> {
+    ) -> Result<Option<Sent<alibaba_cams::WhatsappRoiEnabled>>, WeirError> {
         let command = self
             .stores
             .enable
             .get(account)
             .ok_or_else(|| WeirError::new(Code::Internal, "no command serves this account").of(account))?;
+        if self.ask.explain {
+            let call =
+                PlannedCall { account: account.clone(), operation: alibaba_cams::ENABLE_FACTS.operation, span: None };
+            let wait = command.limiter().expected_wait(self.ask.class, 1);
+            self.plan().add(Outlook { calls: vec![call], new_calls: 1, wait, ..Outlook::default() });
+            return Ok(None);
+        }
         let (metrics, account, channel) = (Arc::clone(&self.stores.metrics), account.clone(), request.channel.clone());
         let landed = move || {
             metrics.memory().forget_empty(|subject| subject.account == account && subject.channel == channel);
         };
-        command.run(request, &self.ask, landed).await
+        command.run(request, &self.ask, landed).await.map(Some)
     }
 
     /// The permits of every (account, operation), in the order of the accounts.
@@ -161,7 +184,7 @@ impl Loader {
 
 impl std::fmt::Debug for Stores {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stores").field("metrics", &self.metrics).field("distributions", &self.distributions).finish()
+        f.debug_struct("Stores").field("metrics", &self.metrics).finish_non_exhaustive()
     }
 }
 

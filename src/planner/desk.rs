@@ -116,6 +116,12 @@ where
         self.0.metered.limiter()
     }
 
+    /// Why nothing is asked now; `None` while the vendor is asked.
+    #[must_use]
+    pub fn refusal(&self) -> Option<WeirError> {
+        self.0.metered.refusal().map(|refusal| WeirError::from_call(&refusal, &self.0.account))
+    }
+
     /// What submitting `slices` would mean now; changes nothing.
     #[must_use]
     pub fn forecast(&self, slices: &[&Slice<O::Subject>], ask: &Ask) -> Forecast<O::Subject> {
@@ -270,6 +276,21 @@ where
         errands
     }
 
+    /// Nothing is asked for a while: nobody needs to wait for that.
+    fn send_away(self: &Arc<Self>, told: &Arc<WeirError>) {
+        let mut guard = self.lock();
+        let State { gaps, groups } = &mut *guard;
+        for slice in groups.values_mut().flat_map(|group| std::mem::take(&mut group.waiting)) {
+            if let Some(gap) = gaps.remove(&slice) {
+                gap.cohorts.iter().for_each(|cohort| cohort.tell(&Err(Arc::clone(told))));
+            }
+        }
+        let keys: Vec<_> = groups.keys().cloned().collect();
+        let errands: Vec<_> = keys.iter().flat_map(|key| self.reconcile(&mut guard, key, false)).collect();
+        drop(guard);
+        errand::spawn(errands);
+    }
+
     /// A call of the group that is out has been waited for long enough.
     pub(super) fn stop_gathering(self: &Arc<Self>, key: &GroupKey<O::Subject>) {
         let mut state = self.lock();
@@ -295,6 +316,7 @@ where
         for slice in &slices {
             if let Some(gap) = gaps.get_mut(slice) {
                 gap.is_out = true;
+                gap.on_time = gap.cohorts.len();
             }
         }
         let owner = slices.iter().find_map(|slice| gaps.get(slice)?.waiters().find(|w| w.is_present(now))).cloned();
@@ -393,6 +415,9 @@ where
             }
         }
         self.has_landed = true;
+        if let Some(refusal) = self.desk.metered.refusal() {
+            self.desk.send_away(&Arc::new(WeirError::from_call(&refusal, &self.desk.account)));
+        }
     }
 
     /// `spare_late`: those who joined after the last attempt was sent begin to wait anew.

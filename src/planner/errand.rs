@@ -185,7 +185,7 @@ pub(crate) fn admit(wait: Duration, least_wait: Duration, calls: usize, ask: &As
         ));
     }
     // The forecast may be a little short when calls take longer than those before them.
-    let retry_after = (wait - ask.max_wait) + wait / 50;
+    let retry_after = wait.saturating_sub(ask.max_wait) + wait / 50;
     Err(WeirError {
         retryable: true,
         retry_after: Some(retry_after),

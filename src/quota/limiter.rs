@@ -10,6 +10,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::Rule;
+use super::budget::Budget;
 use super::permit::{Ending, Ledger, Permit};
 use super::queue::Queue;
 use crate::domain::{Caller, Class};
@@ -41,6 +42,7 @@ struct State {
     /// Until when nothing proves that calls given up on have been counted.
     unproven_until: Option<Instant>,
     paused_until: Option<Instant>,
+    budget: Budget,
     queue: Queue<oneshot::Sender<Permit>>,
     round_trip: Duration,
     throttled_total: u64,
@@ -55,6 +57,8 @@ pub struct Standing {
     pub queued: usize,
     /// How long the next interactive ask would wait.
     pub expected_wait: Duration,
+    /// Calls a second that are used: fewer than the limit after throttles that we did not cause.
+    pub budget: usize,
     /// Calls that the vendor throttled since the start.
     pub throttled_total: u64,
 }
@@ -80,6 +84,7 @@ impl Limiter {
             held: held.into_iter().flat_map(|until| std::iter::repeat_n(until, permits)).collect(),
             unproven_until: None,
             paused_until: None,
+            budget: Budget::new(permits),
             queue: Queue::new(),
             round_trip: FIRST_ROUND_TRIP,
             throttled_total: 0,
@@ -137,11 +142,17 @@ impl Limiter {
         cycle.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
     }
 
-    /// The vendor says that somebody uses the account beside us: no permit for `pause`, at least the rule's hold.
+    /// The vendor says that somebody uses the account beside us: no permit for `pause`, at least the rule's hold, and
+    /// fewer for some time after.
     pub fn throttled(&self, pause: Option<Duration>) {
-        let until = Instant::now() + pause.unwrap_or_default().max(self.shared.rule.hold);
+        let now = Instant::now();
+        let until = now + pause.unwrap_or_default().max(self.shared.rule.hold);
         let mut state = self.shared.lock();
         state.throttled_total += 1;
+        // Calls that were out together are throttled together: that is one hint, not several.
+        if !state.is_paused(now) {
+            state.budget.shrink(now);
+        }
         state.paused_until = state.paused_until.max(Some(until));
     }
 
@@ -152,7 +163,8 @@ impl Limiter {
         let mut state = self.shared.lock();
         state.take_back(now);
         Standing {
-            available: if state.is_paused(now) { 0 } else { state.free },
+            available: if state.is_paused(now) { 0 } else { state.grantable() },
+            budget: state.budget.calls(),
             queued: state.queue.len(),
             expected_wait: state.expected_wait(state.queue.ahead(Class::Interactive, 0), &self.shared.rule, now),
             throttled_total: state.throttled_total,
@@ -180,7 +192,7 @@ impl Shared {
             let now = Instant::now();
             let mut state = shared.lock();
             state.take_back(now);
-            if state.free == 0 || state.is_paused(now) {
+            if state.grantable() == 0 || state.is_paused(now) {
                 return None;
             }
             let receiver = state.queue.pop()?;
@@ -227,6 +239,13 @@ impl State {
             self.held.pop();
             self.free += 1;
         }
+        self.budget.recover(now);
+    }
+
+    /// How many permits may be given now: what is free, as far as the budget goes.
+    fn grantable(&self) -> usize {
+        let used = self.out.len() + self.held.len();
+        self.free.min(self.budget.calls().saturating_sub(used))
     }
 
     fn is_paused(&self, now: Instant) -> bool {
@@ -237,10 +256,7 @@ impl State {
     fn next_event(&self, now: Instant) -> Option<Instant> {
         let back = self.held.peek().map(|Reverse(until)| *until);
         let pause = self.paused_until.filter(|until| now < *until);
-        match (back, pause) {
-            (Some(back), Some(pause)) => Some(back.min(pause)),
-            (one, other) => one.or(other),
-        }
+        [back, pause, self.budget.next_step()].into_iter().flatten().min()
     }
 
     /// How long until the permit after `ahead` others: each comes back a round trip and a hold after it was given.
@@ -248,11 +264,13 @@ impl State {
         let earliest = self.paused_until.map_or(now, |until| until.max(now));
         let cycle = self.round_trip + rule.hold;
         let out = self.out.iter().map(|granted| (*granted + self.round_trip).max(now) + rule.hold);
-        let mut back: BinaryHeap<Reverse<Instant>> = std::iter::repeat_n(now, self.free)
+        let back: BinaryHeap<Reverse<Instant>> = std::iter::repeat_n(now, self.free)
             .chain(out)
             .chain(self.held.iter().map(|Reverse(until)| *until))
             .map(|at| Reverse(at.max(earliest)))
             .collect();
+        // What the budget keeps back is what would come last.
+        let mut back: BinaryHeap<_> = back.into_sorted_vec().into_iter().rev().take(self.budget.calls()).collect();
         for _ in 0..ahead {
             let Some(Reverse(at)) = back.pop() else { break };
             back.push(Reverse(at + cycle));
@@ -269,7 +287,7 @@ async fn give_back(shared: std::sync::Weak<Shared>, wake: Arc<Notify>) {
             let now = Instant::now();
             let mut state = shared.lock();
             state.take_back(now);
-            let ready = state.free > 0 && state.queue.len() > 0 && !state.is_paused(now);
+            let ready = state.grantable() > 0 && state.queue.len() > 0 && !state.is_paused(now);
             let due = state.next_event(now);
             drop(state);
             if ready {

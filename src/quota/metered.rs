@@ -5,8 +5,8 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::Instant;
 
-use super::{Call, Limiter, Permit, Rule};
-use crate::domain::{CallError, CallErrorKind, Caller, Class};
+use super::{Breaker, Call, Limiter, Permit, Rule};
+use crate::domain::{CallError, CallErrorKind, Caller, Class, Vendor};
 
 /// How many times a call may be repeated after a transient failure.
 const MAX_RETRIES: usize = 2;
@@ -28,12 +28,14 @@ pub trait Audience: Send + Sync {
 pub struct Metered<C> {
     client: C,
     limiter: Limiter,
+    breaker: Breaker,
+    vendor: Vendor,
 }
 
 impl<C: Call> Metered<C> {
     /// Puts `client` behind `limiter`.
-    pub fn new(client: C, limiter: Limiter) -> Self {
-        Self { client, limiter }
+    pub fn new(client: C, limiter: Limiter, vendor: Vendor) -> Self {
+        Self { client, limiter, breaker: Breaker::new(), vendor }
     }
 
     /// Where the permits come from.
@@ -56,13 +58,20 @@ impl<C: Call> Metered<C> {
             ExponentialBuilder::new().with_jitter().with_max_times(MAX_RETRIES).with_min_delay(FIRST_PAUSE).build();
         let (mut permit, mut queue_wait, mut number) = (permit, queue_wait, 1);
         loop {
+            let passage = self.breaker.enter().await.map_err(|left| self.kept_out(left))?;
+            let is_probe = passage.is_probe();
             audience.attempt_starts(number, queue_wait);
-            let error = match self.client.call(request, permit).await {
+            let result = self.client.call(request, permit).await;
+            passage.note(&result);
+            let error = match result {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             if error.kind == CallErrorKind::Throttled {
                 self.limiter.throttled(error.retry_after);
+            }
+            if is_probe || self.breaker.open_for().is_some() {
+                return Err(error);
             }
             let Some(pause) = pauses.next().filter(|_| error.is_transient()) else { return Err(error) };
             let pause = if error.kind == CallErrorKind::Adjusted { Duration::ZERO } else { pause };
@@ -78,6 +87,18 @@ impl<C: Call> Metered<C> {
             let Ok(Some(next)) = tokio::time::timeout_at(deadline, place.permit()).await else { return Err(error) };
             (permit, queue_wait, number) = (next, since.elapsed(), number + 1);
         }
+    }
+}
+
+impl<C> Metered<C> {
+    /// Why no call is made now; `None` while the vendor is asked.
+    pub fn refusal(&self) -> Option<CallError> {
+        self.breaker.open_for().map(|left| self.kept_out(left))
+    }
+
+    fn kept_out(&self, left: Duration) -> CallError {
+        let message = format!("the vendor keeps failing; it is asked again in {:.1} s", left.as_secs_f64());
+        CallError { retry_after: Some(left), ..CallError::new(self.vendor, CallErrorKind::Unavailable, message) }
     }
 }
 

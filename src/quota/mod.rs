@@ -5,6 +5,8 @@
 //! that when nothing proves it. [`Limiter`] keeps the permits, [`queue`] decides who is next, [`Metered`] is the only
 //! way to a vendor's client, [`state_file`] carries the rule over a restart.
 
+mod breaker;
+mod budget;
 mod limiter;
 mod metered;
 mod permit;
@@ -14,6 +16,7 @@ pub mod state_file;
 use std::future::Future;
 use std::time::Duration;
 
+pub use breaker::Breaker;
 pub use limiter::{Limiter, Place, Standing};
 pub use metered::{Audience, Metered};
 pub use permit::{Ending, Permit};

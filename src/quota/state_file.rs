@@ -1,5 +1,6 @@
 //! What carries the rule over a restart: one small file per account identity, locked while a process lives.
 
+use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -107,8 +108,12 @@ impl StateFile {
 fn file_name(account: &Account) -> String {
     let (vendor, host, owner) = account.identity();
     let digest = Sha256::digest(format!("{vendor}\n{host}\n{owner}"));
-    let name: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    format!("account-{name}.json")
+    let name = digest.iter().take(12).fold(String::from("account-"), |mut name, byte| {
+        // Writing to a string never fails.
+        let _never_fails = write!(name, "{byte:02x}");
+        name
+    });
+    name + ".json"
 }
 
 #[cfg(test)]

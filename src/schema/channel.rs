@@ -1,5 +1,7 @@
 //! `Channel` and `Application`: what the config names, and their numbers.
 
+#![expect(clippy::unused_async, reason = "the engine wants every resolver asynchronous")]
+
 use async_graphql::{Context, ID, Object, Result};
 
 use super::catalog::{CatalogApp, CatalogChannel};

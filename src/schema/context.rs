@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_graphql::indexmap::IndexMap;
-use async_graphql::{Context, Name, Result, Value};
+use async_graphql::{Context, InputType, Name, Result, ScalarType, Value};
 
 use super::catalog::Catalog;
 use super::scalars::{DateTime, Dimension};
 use crate::domain::{AppId, Caller, Tally, Timestamp, Vendor, Window};
 use crate::loader::Loader;
+use crate::store::{Outlook, PlannedCall};
 use crate::vendor::volcengine_rtc;
 
 /// In hand beside the longest wait when calendar windows are judged against the vendor's lookback.
@@ -67,13 +68,36 @@ impl RequestContext {
             let omitted = omitted.iter().map(Omitted::to_value).collect();
             extension.insert(Name::new("omitted"), Value::List(omitted));
         }
+        if self.loader.ask().explain {
+            extension.insert(Name::new("plan"), plan(&self.loader.plan()));
+        }
         Value::Object(extension)
     }
 }
 
+/// `extensions.weir.plan`: what the request would do.
+fn plan(outlook: &Outlook) -> Value {
+    let call = |call: &PlannedCall| {
+        let edge = |at: Option<Timestamp>| at.map_or(Value::Null, |at| ScalarType::to_value(&DateTime(at)));
+        Value::Object(IndexMap::from([
+            (Name::new("vendor"), Value::from(call.account.vendor().as_str())),
+            (Name::new("account"), Value::from(call.account.name())),
+            (Name::new("operation"), Value::from(call.operation)),
+            (Name::new("start"), edge(call.span.map(Window::start))),
+            (Name::new("end"), edge(call.span.map(Window::end))),
+        ]))
+    };
+    let wait_ms = u64::try_from(outlook.wait.as_millis()).unwrap_or(u64::MAX);
+    Value::Object(IndexMap::from([
+        (Name::new("upstreamCalls"), Value::List(outlook.calls.iter().map(call).collect())),
+        (Name::new("cached"), Value::from(outlook.cached)),
+        (Name::new("joined"), Value::from(outlook.joined)),
+        (Name::new("expectedWaitMs"), Value::from(wait_ms)),
+    ]))
+}
+
 impl Omitted {
     fn to_value(&self) -> Value {
-        use async_graphql::{InputType, ScalarType};
         Value::Object(IndexMap::from([
             (Name::new("appId"), Value::from(self.app.as_str())),
             (Name::new("dimension"), InputType::to_value(&self.dimension)),

@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use crate::domain::{PhoneNumber, Timestamp, Window};
 use crate::error::WeirError;
 
-const DIGEST_CHARS: usize = 16;
+/// Enough that no cursor of another query passes by chance.
+const DIGEST_BYTES: usize = 9;
 
 /// What cursors of one query are bound to.
 #[derive(Debug, Clone)]
@@ -58,7 +59,7 @@ impl Seal {
 
     fn digest(&self, place: &str) -> String {
         let digest = self.query.clone().chain_update(place).finalize();
-        digest.iter().take(DIGEST_CHARS / 2).map(|byte| format!("{byte:02x}")).collect()
+        URL_SAFE_NO_PAD.encode(&digest[..DIGEST_BYTES])
     }
 }
 

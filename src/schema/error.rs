@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Error, ErrorExtensionValues};
+use async_graphql::{Error, ErrorExtensionValues, Response, ServerError};
 
 use crate::error::WeirError;
 
@@ -14,14 +14,20 @@ pub(super) type Nullable<T> = Option<Result<T, Error>>;
 #[derive(Debug)]
 pub(super) struct Failure(Error);
 
-/// A failed field is null with its error beside it.
-pub(super) async fn nullable<T>(field: impl Future<Output = Result<T, Failure>>) -> Nullable<T> {
-    Some(field.await.map_err(|Failure(error)| error))
+/// A failed field is null with its error beside it; one without an answer is null alone.
+pub(super) async fn nullable<T>(field: impl Future<Output = Result<Option<T>, Failure>>) -> Nullable<T> {
+    field.await.map_err(|Failure(error)| error).transpose()
 }
 
-/// One entry of a list: null with its error beside it, if it failed.
-pub(super) fn entry<T>(result: Result<T, Arc<WeirError>>) -> Nullable<T> {
-    Some(result.map_err(|error| to_graphql(&error)))
+/// A failed entry of a list: null with its error beside it.
+pub(super) fn failed(error: &WeirError) -> Error {
+    to_graphql(error)
+}
+
+/// A request that is refused as a whole.
+pub(super) fn refuse(error: &WeirError) -> Response {
+    let Error { message, extensions, .. } = to_graphql(error);
+    Response::from_errors(vec![ServerError { extensions, ..ServerError::new(message, None) }])
 }
 
 impl From<Error> for Failure {

@@ -6,6 +6,7 @@
 pub mod catalog;
 mod channel;
 mod context;
+mod controls;
 mod cursor;
 mod error;
 mod mutation;
@@ -24,10 +25,11 @@ use tokio::time::Instant;
 
 pub use catalog::{Catalog, CatalogApp, CatalogChannel};
 
-use crate::domain::{Ask, Caller, Class, Clock, Tally};
+use crate::domain::{Ask, Caller, Clock, Tally};
 use crate::error::Code;
 use crate::loader::{Loader, Stores};
 use context::RequestContext;
+use controls::Controls;
 use mutation::Mutation;
 use query::Query;
 
@@ -60,11 +62,19 @@ impl Gateway {
     /// Runs one request for `caller`. Must run in a task of its own: all fields have asked before the batch goes, and a
     /// dropped runner would fail the fields that wait on it.
     pub async fn execute(&self, caller: Caller, request: Request) -> Response {
+        let controls = match Controls::parse(&request.extensions) {
+            Ok(controls) => controls,
+            Err(refusal) => return error::refuse(&refusal),
+        };
+        let max_wait = controls.max_wait.unwrap_or(self.patience.max_wait);
         let ask = Ask {
             caller,
-            class: Class::default(),
-            deadline: Instant::now() + self.patience.max_wait + self.patience.timeout,
-            max_wait: self.patience.max_wait,
+            class: controls.priority,
+            deadline: Instant::now() + max_wait + self.patience.timeout,
+            max_wait,
+            max_stale: controls.max_stale,
+            freshness: controls.freshness,
+            explain: controls.explain,
             tally: Arc::new(Tally::default()),
         };
         let loader = Loader::new(Arc::clone(&self.stores), ask);

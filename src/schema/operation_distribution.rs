@@ -1,14 +1,15 @@
 //! `OperationDistribution`: distinct call users per place over one exact window.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_graphql::{ID, Object, SimpleObject};
 
 use super::context::{Omitted, RequestContext};
-use super::error::{Nullable, entry};
+use super::error::{Nullable, failed};
 use super::range::{TimeRange, check_window_length};
 use super::scalars::{DateTime, Dimension, Finality, Source};
-use crate::domain::{Held, Slice, Window};
+use crate::domain::{self, Freshness, Held, Slice, Window};
 use crate::error::WeirError;
 use crate::schema::catalog::CatalogApp;
 use crate::store::Served;
@@ -54,7 +55,7 @@ impl OperationDistribution {
     /// The places, by value descending, then by name.
     async fn data(&self) -> Vec<DistributionShare> {
         let share = |share: &volcengine_rtc::Share| DistributionShare {
-            distribution_name: share.name.to_string(),
+            distribution_name: share.name.clone(),
             value: share.users.as_f64(),
             proportion: share.proportion,
         };
@@ -95,12 +96,12 @@ pub(super) async fn one(
     app: &CatalogApp,
     dimension: Dimension,
     range: TimeRange,
-) -> Result<OperationDistribution, Arc<WeirError>> {
+) -> Result<Option<OperationDistribution>, Arc<WeirError>> {
     let window = range.distribution_window(context.now, &app.zone, context.earliest())?;
     let want = Slice { subject: subject(app, dimension), window };
-    let served = context.loader.distributions(vec![want.clone()]).await?.into_iter().next();
-    let served = served.unwrap_or_else(|| Err(Arc::new(WeirError::bad_input("the range holds no window"))))?;
-    Ok(OperationDistribution::new(want, served))
+    let series = context.loader.distributions(vec![want.clone()]).await?;
+    let Some(answered) = series.into_iter().flatten().next() else { return Ok(None) };
+    Ok(OperationDistribution::new(want, answered.outcome?, context.loader.ask().freshness))
 }
 
 /// The windows of several applications, application by application, in order of time. Each may fail alone.
@@ -110,13 +111,13 @@ pub(super) async fn many(
     dimension: Dimension,
     range: TimeRange,
     step: std::time::Duration,
-) -> Result<Vec<Nullable<OperationDistribution>>, Arc<WeirError>> {
+) -> Result<Option<Vec<Nullable<OperationDistribution>>>, Arc<WeirError>> {
     let mut wants = Vec::new();
     for app in apps {
         let tiling = range.distribution_windows(step, context.now, &app.zone)?;
         for window in tiling.windows {
             let want = Slice { subject: subject(app, dimension), window };
-            if tiling.is_calendar && window.start() < context.earliest() && !context.loader.is_held(&want) {
+            if tiling.is_calendar && !context.loader.is_answerable(&want) {
                 context.omit(Omitted { app: app.id.clone(), dimension, window });
             } else {
                 wants.push(want);
@@ -125,12 +126,94 @@ pub(super) async fn many(
     }
     // A calendar window may be longer than the vendor answers: a week with the hour that is passed twice.
     let asked = wants.iter().filter(|want| check_window_length(want.window.length()).is_ok()).cloned().collect();
-    let mut series = context.loader.distributions(asked).await?.into_iter();
+    let Some(series) = context.loader.distributions(asked).await? else { return Ok(None) };
+    let mut answered: HashMap<usize, _> = series.into_iter().map(|one| (one.want, one.outcome)).collect();
+    let (mut next, freshness) = (0.., context.loader.ask().freshness);
     let answer = |want: Slice<DistributionSubject>| match check_window_length(want.window.length()) {
-        Ok(()) => entry(series.next()?.map(|served| OperationDistribution::new(want, served))),
-        Err(error) => entry(Err(Arc::new(error))),
+        Ok(()) => match answered.remove(&next.next()?)? {
+            Ok(served) => OperationDistribution::new(want, served, freshness).map(Ok),
+            Err(error) => Some(Err(failed(&error))),
+        },
+        Err(error) => Some(Err(failed(&error))),
     };
-    Ok(wants.into_iter().map(answer).collect())
+    Ok(Some(wants.into_iter().map(answer).collect()))
+}
+
+/// What is certain of the distinct users of a range that the vendor does not answer in one piece. Never one number: a
+/// user of two windows is counted in both, so the truth lies between the largest window and the sum of all.
+#[derive(Debug, SimpleObject)]
+pub(super) struct OperationDistributionBounds {
+    /// The application, the vendor's `AppId`.
+    pub(super) app_id: ID,
+    /// What is counted: `user_num`, users of calls, each once.
+    pub(super) indicator: String,
+    /// By which kind of place.
+    pub(super) dimension: Dimension,
+    /// The range's first instant.
+    pub(super) start: DateTime,
+    /// The first instant after the range.
+    pub(super) end: DateTime,
+    /// How many windows tile the range.
+    pub(super) windows: i32,
+    /// The places, by `atMost` descending, then by name.
+    pub(super) data: Vec<DistributionBounds>,
+    /// Whether the vendor may still change any of the windows.
+    pub(super) finality: Finality,
+}
+
+/// The bounds of one place.
+#[derive(Debug, SimpleObject)]
+pub(super) struct DistributionBounds {
+    /// The place as the vendor names it, such as 上海.
+    pub(super) distribution_name: String,
+    /// Distinct users at least: those of the largest window.
+    pub(super) at_least: f64,
+    /// Distinct users at most: those of all windows, as if nobody came back.
+    pub(super) at_most: f64,
+}
+
+/// The bounds of a range of any length. All windows are needed: a missing one would make both bounds false.
+pub(super) async fn bounds(
+    context: &RequestContext,
+    app: &CatalogApp,
+    dimension: Dimension,
+    range: TimeRange,
+) -> Result<Option<OperationDistributionBounds>, Arc<WeirError>> {
+    let (span, windows) = range.distribution_cover(context.now, &app.zone, context.earliest())?;
+    let wants = windows.iter().map(|window| Slice { subject: subject(app, dimension), window: *window }).collect();
+    let Some(series) = context.loader.distributions(wants).await? else { return Ok(None) };
+    let distributions =
+        series.into_iter().map(|one| Ok(one.outcome?.held)).collect::<Result<Vec<_>, Arc<WeirError>>>()?;
+    let is_final = distributions.len() == windows.len()
+        && distributions.iter().all(|held| held.data.finality == domain::Finality::Final);
+    if !is_final && context.loader.ask().freshness == Freshness::FinalOnly {
+        return Ok(None);
+    }
+    let mut places: HashMap<&str, domain::count::UserBounds> = HashMap::new();
+    for share in distributions.iter().flat_map(|held| &held.data.shares) {
+        places.entry(&share.name).or_default().include(share.users);
+    }
+    let mut data: Vec<_> = places
+        .into_iter()
+        .map(|(name, bounds)| DistributionBounds {
+            distribution_name: name.to_owned(),
+            at_least: bounds.at_least(),
+            at_most: bounds.at_most(),
+        })
+        .collect();
+    data.sort_by(|one, other| {
+        other.at_most.total_cmp(&one.at_most).then_with(|| one.distribution_name.cmp(&other.distribution_name))
+    });
+    Ok(Some(OperationDistributionBounds {
+        app_id: ID(app.id.as_str().to_owned()),
+        indicator: volcengine_rtc::OperationDistributions::INDICATOR.to_owned(),
+        dimension,
+        start: DateTime(span.start()),
+        end: DateTime(span.end()),
+        windows: i32::try_from(windows.len()).unwrap_or(i32::MAX),
+        data,
+        finality: if is_final { Finality::Final } else { Finality::Provisional },
+    }))
 }
 
 fn subject(app: &CatalogApp, dimension: Dimension) -> DistributionSubject {
@@ -138,7 +221,10 @@ fn subject(app: &CatalogApp, dimension: Dimension) -> DistributionSubject {
 }
 
 impl OperationDistribution {
-    fn new(want: Slice<DistributionSubject>, served: Served<Distribution>) -> Self {
-        Self { subject: want.subject, window: want.window, held: served.held, source: served.source.into() }
+    /// `None` where only final windows will do and this is none.
+    fn new(want: Slice<DistributionSubject>, served: Served<Distribution>, freshness: Freshness) -> Option<Self> {
+        let will_do = freshness == Freshness::Any || served.held.data.finality == domain::Finality::Final;
+        let (held, source) = (served.held, served.source.into());
+        will_do.then_some(Self { subject: want.subject, window: want.window, held, source })
     }
 }

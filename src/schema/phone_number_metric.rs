@@ -7,7 +7,7 @@ use async_graphql::{ID, Object, SimpleObject};
 use super::context::RequestContext;
 use super::cursor::{self, Position};
 use super::scalars::{DateTime, Finality, Granularity, Long, Source};
-use crate::domain::{Caller, PhoneNumber, Slice, Timestamp, Window};
+use crate::domain::{self, Ask, Caller, Freshness, PhoneNumber, Slice, Timestamp, Window};
 use crate::error::WeirError;
 use crate::loader::MetricSeries;
 use crate::vendor::alibaba_cams::{self, MetricSubject, PhoneNumberPoint};
@@ -112,10 +112,13 @@ impl MetricQuery {
     }
 
     /// All rows, ordered by (phone number, start).
-    pub(super) async fn rows(&self, context: &RequestContext) -> Result<Vec<PhoneNumberMetric>, Arc<WeirError>> {
+    pub(super) async fn rows(
+        &self,
+        context: &RequestContext,
+    ) -> Result<Option<Vec<PhoneNumberMetric>>, Arc<WeirError>> {
         // Buckets begin in the past: what lies ahead needs no call.
         let Some(window) = Window::new(self.window.start(), self.window.end().min(context.now)) else {
-            return Ok(Vec::new());
+            return Ok((!context.loader.ask().explain).then(Vec::new));
         };
         let whole = MetricSubject { phone: None, ..self.subject.clone() };
         let subjects: Vec<MetricSubject> = match &self.phones {
@@ -126,23 +129,22 @@ impl MetricQuery {
             }
         };
         let wants = subjects.iter().map(|subject| Slice { subject: subject.clone(), window }).collect();
-        let series = context.loader.metrics(wants).await?;
-        collect(&subjects, self.window, series, context.caller())
+        let Some(series) = context.loader.metrics(wants).await? else { return Ok(None) };
+        collect(&subjects, self.window, series, context.loader.ask()).map(Some)
     }
 }
 
-/// Chooses rows by phone and by their own start. Each subject has as many slices as any other, in its turn.
+/// Chooses rows by phone and by their own start.
 fn collect(
     subjects: &[MetricSubject],
     window: Window,
     series: MetricSeries,
-    caller: &Caller,
+    ask: &Ask,
 ) -> Result<Vec<PhoneNumberMetric>, Arc<WeirError>> {
-    let slices_each = series.len() / subjects.len().max(1);
     let mut rows = Vec::new();
-    for (at, served) in series.into_iter().enumerate() {
-        let served = served?;
-        let Some(subject) = subjects.get(at / slices_each.max(1)) else { continue };
+    for answered in series {
+        let served = answered.outcome?;
+        let Some(subject) = subjects.get(answered.want) else { continue };
         let points: &[PhoneNumberPoint] = &served.held.data;
         // A slice of the whole channel is ordered by phone.
         let points = match &subject.phone {
@@ -154,12 +156,20 @@ fn collect(
             }
         };
         let subject = Arc::new(MetricSubject { phone: None, ..subject.clone() });
-        let chosen = points.iter().filter(|point| window.contains(point.start) && caller.may_see_phone(&point.phone));
+        let chosen = points.iter().filter(|point| {
+            window.contains(point.start)
+                && ask.caller.may_see_phone(&point.phone)
+                && (ask.freshness == Freshness::Any || point.finality == domain::Finality::Final)
+        });
         rows.extend(chosen.map(|point| PhoneNumberMetric {
             point: point.clone(),
             subject: Arc::clone(&subject),
             fetched_at: served.held.sent_at,
-            source: served.source.into(),
+            source: match (served.source, point.finality) {
+                // What cannot change is never out of date, whatever else is in its slice.
+                (domain::Source::Stale, domain::Finality::Final) => Source::Cache,
+                (source, _) => source.into(),
+            },
         }));
     }
     rows.sort_by(|one, other| one.position().cmp(&other.position()));

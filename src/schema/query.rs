@@ -1,12 +1,14 @@
 //! The roots of all reading: arguments are checked here, then handed to the loader.
 
+#![expect(clippy::unused_async, reason = "the engine wants every resolver asynchronous")]
+
 use async_graphql::{Context, ID, Object, Result};
 
 use super::channel::{Application, Channel};
 use super::context::request;
 use super::cursor;
 use super::error::{Nullable, nullable};
-use super::operation_distribution::{self, OperationDistribution};
+use super::operation_distribution::{self, OperationDistribution, OperationDistributionBounds};
 use super::phone_number_metric::{MetricQuery, PhoneNumberMetricConnection, seal};
 use super::quota::{Dataset, Quota};
 use super::range::TimeRange;
@@ -60,8 +62,8 @@ impl Query {
             let seal = seal(&query, context.caller());
             let after = after.as_deref().map(|after| seal.open(after)).transpose()?;
             PhoneNumberMetricConnection::check_first(first)?;
-            let rows = query.rows(context).await?;
-            Ok(PhoneNumberMetricConnection::new(rows, first, after.as_ref(), seal)?)
+            let Some(rows) = query.rows(context).await? else { return Ok(None) };
+            Ok(Some(PhoneNumberMetricConnection::new(rows, first, after.as_ref(), seal)?))
         })
         .await
     }
@@ -86,7 +88,6 @@ impl Query {
     /// Distinct call users per place, one entry a window, application by application in order of time. Windows do not
     /// add up. An entry that failed is null with its error; calendar windows that begin before the vendor's 30 days are
     /// left out and listed in `extensions.weir.omitted`.
-    #[expect(clippy::too_many_arguments, reason = "one argument of the schema each")]
     async fn operation_distributions(
         &self,
         context: &Context<'_>,
@@ -115,6 +116,23 @@ impl Query {
         .await
     }
 
+    /// What is certain of the distinct call users of one application per place over a range of any length: at least
+    /// those of the largest window, at most those of all windows that tile it. Null if one window is missing.
+    async fn operation_distribution_bounds(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The application.")] app_id: ID,
+        #[graphql(default_with = "Dimension::Province", desc = "By which kind of place.")] dimension: Dimension,
+        #[graphql(desc = "The range; the vendor keeps 30 days.")] range: TimeRange,
+    ) -> Nullable<OperationDistributionBounds> {
+        nullable(async {
+            let context = request(context)?;
+            let app = context.catalog.app(&app_id, context.caller())?;
+            Ok(operation_distribution::bounds(context, app, dimension, range).await?)
+        })
+        .await
+    }
+
     /// The configured WhatsApp channels.
     async fn channels(&self, context: &Context<'_>) -> Result<Vec<Channel>> {
         let context = request(context)?;
@@ -129,7 +147,7 @@ impl Query {
     ) -> Nullable<Channel> {
         nullable(async {
             let context = request(context)?;
-            Ok(Channel(context.catalog.channel(Some(&cust_space_id), context.caller())?.clone()))
+            Ok(Some(Channel(context.catalog.channel(Some(&cust_space_id), context.caller())?.clone())))
         })
         .await
     }
@@ -148,7 +166,7 @@ impl Query {
     ) -> Nullable<Application> {
         nullable(async {
             let context = request(context)?;
-            Ok(Application(context.catalog.app(&app_id, context.caller())?.clone()))
+            Ok(Some(Application(context.catalog.app(&app_id, context.caller())?.clone())))
         })
         .await
     }

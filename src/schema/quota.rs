@@ -38,6 +38,8 @@ pub(super) struct Quota {
     pub operation: String,
     /// Calls a second that weir makes at most.
     pub limit_per_second: i32,
+    /// Calls a second that are used of it: fewer for a while after throttles that weir did not cause.
+    pub budget_per_second: i32,
     /// Permits that could be given at once.
     pub available: i32,
     /// Calls that wait for a permit.
@@ -70,6 +72,7 @@ impl Quota {
             account: account.name().to_owned(),
             operation: operation.to_owned(),
             limit_per_second: count(permits as usize),
+            budget_per_second: count(standing.budget),
             available: count(standing.available),
             queued: count(standing.queued),
             estimated_wait_ms: Long::from(u64::try_from(standing.expected_wait.as_millis()).unwrap_or(u64::MAX)),

@@ -17,6 +17,8 @@ use crate::vendor::volcengine_rtc;
 const MAX_METRIC_DAYS: u32 = 3_660;
 /// The most windows that one field may list; how many of them may be fetched is another matter.
 const MAX_WINDOWS: u128 = 20_000;
+/// The most windows that bounds are made of: a year's worth, for an archive that goes on past the vendor's retention.
+const MAX_COVER: usize = 60;
 
 /// A span of time, half-open `[start, end)`: exactly one of `between` and `last`.
 #[derive(Debug, Clone, Copy, OneofObject)]
@@ -117,6 +119,36 @@ impl TimeRange {
                 Ok(Tiling { windows: windows.collect(), is_calendar: true })
             }
         }
+    }
+
+    /// The fewest windows that tile a range of any length. With `last`, those inside are calendar weeks, which
+    /// everybody shares for ever; only the first and the last move on with the hour.
+    pub(super) fn distribution_cover(
+        self,
+        now: Timestamp,
+        zone: &TimeZone,
+        earliest: Timestamp,
+    ) -> Result<(Window, Vec<Window>), WeirError> {
+        let span = self.distribution_span(now, zone, earliest)?;
+        let most = volcengine_rtc::FACTS.max_window.unwrap_or(Duration::MAX);
+        let windows: Vec<_> = match self {
+            Self::Between(_) => span.tiles(most).take(MAX_COVER + 1).collect(),
+            Self::Last(_) => {
+                let weeks = calendar_windows(span.start(), span.end(), CalendarStep::Week, zone);
+                let first = weeks.first().map_or(span.end(), |week| week.start());
+                let begin = Window::new(span.start(), first);
+                let rest = weeks.into_iter().filter_map(|week| Window::new(week.start(), week.end().min(span.end())));
+                // A week in which an hour is passed twice is longer than the vendor answers.
+                begin.into_iter().chain(rest).flat_map(|window| window.tiles(most)).collect()
+            }
+        };
+        if windows.len() > MAX_COVER {
+            return Err(WeirError::new(
+                Code::TooExpensive,
+                format!("the range needs more than {MAX_COVER} windows, and the vendor keeps 30 days"),
+            ));
+        }
+        Ok((span, windows))
     }
 
     fn distribution_span(self, now: Timestamp, zone: &TimeZone, earliest: Timestamp) -> Result<Window, WeirError> {

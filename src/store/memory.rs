@@ -9,8 +9,8 @@ use moka::Expiry;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
-use super::lifetime::{Lifetimes, lifetime};
-use crate::domain::{Cut, Held, Operation, Slice, Subject, Timestamp, Window};
+use super::lifetime::{Lifetimes, Use, lifetime, usable};
+use crate::domain::{Ask, Cut, Held, Operation, Slice, Subject, Timestamp, Window};
 use crate::error::WeirError;
 use crate::planner::Shelf;
 
@@ -42,12 +42,36 @@ impl<O: Operation> Memory<O> {
         Self { slices, refusals, lifetimes }
     }
 
-    /// What may be served of the slice at `now` without a call: the slice itself, or that of the whole subject.
+    /// What is held for the slice and what it is good for to `ask` at the wall clock's `at`: the slice of the whole
+    /// subject or the slice itself, whichever is better.
     #[must_use]
-    pub fn lookup(&self, slice: &Slice<O::Subject>, now: Instant) -> Option<Arc<Held<O::Data>>> {
+    pub fn lookup(
+        &self,
+        operation: &O,
+        slice: &Slice<O::Subject>,
+        ask: &Ask,
+        at: Timestamp,
+    ) -> Option<(Arc<Held<O::Data>>, Use)> {
+        let now = Instant::now();
+        let judge = |slice: &Slice<O::Subject>| {
+            let held = self.slices.get(slice)?;
+            let good_for = match held.fresh_until {
+                None => Use::Fresh,
+                Some(_) => usable(&held, ask, self.lifetimes, operation.final_from(slice).1, now, at),
+            };
+            Some((held, good_for))
+        };
         let whole = slice.subject.whole().map(|subject| Slice { subject, window: slice.window });
-        let fresh = |slice: &Slice<O::Subject>| self.slices.get(slice).filter(|held| held.is_fresh(now));
-        whole.and_then(|whole| fresh(&whole)).or_else(|| fresh(slice))
+        let best = match whole.and_then(|whole| judge(&whole)) {
+            Some((held, Use::Fresh)) => Some((held, Use::Fresh)),
+            // In doubt the one that was fetched later.
+            Some(whole) => match judge(slice) {
+                Some(own) if own.1 == Use::Fresh || own.0.sent_at > whole.0.sent_at => Some(own),
+                _ => Some(whole),
+            },
+            None => judge(slice),
+        };
+        best.filter(|(_, good_for)| *good_for != Use::Useless)
     }
 
     /// The remembered refusal of every call for this subject, or for the whole it is part of.

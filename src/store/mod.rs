@@ -5,6 +5,7 @@
 
 pub mod lifetime;
 mod memory;
+mod prepared;
 mod ticket;
 
 use std::collections::HashMap;
@@ -15,16 +16,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use memory::Memory;
-pub use ticket::{Series, Served, Ticket};
+pub use prepared::{Outlook, PlannedCall, Prepared};
+pub use ticket::{Answered, Series, Served, Ticket};
 
-use crate::domain::{Account, Ask, Clock, Operation, Sent, Slice, Subject};
-use crate::error::{Code, WeirError};
+use crate::domain::{Account, Ask, Class, Clock, Freshness, Operation, Sent, Slice, Subject, Tally, Timestamp};
+use crate::error::WeirError;
 use crate::planner::{self, Desk, Errand, Found, Waiter};
-use crate::quota::Call;
-use ticket::Part;
+use crate::quota::{Call, Limiter};
+use lifetime::Use;
+use prepared::{Gap, Step};
 
 /// In hand beyond the expected wait when a window is judged against the vendor's lookback.
 const RETENTION_MARGIN: Duration = Duration::from_mins(1);
+/// How long a refresh that nobody waits for stays in the queue.
+const REFRESH_PATIENCE: Duration = Duration::from_mins(5);
 
 /// The answers of one operation: what is held, what is in flight, and the desks that fetch the rest.
 pub struct Store<O: Operation, C> {
@@ -32,18 +37,6 @@ pub struct Store<O: Operation, C> {
     memory: Arc<Memory<O>>,
     desks: HashMap<Account, Desk<O, C>>,
     clock: Arc<dyn Clock>,
-}
-
-/// What one field wants, looked up but not yet asked for.
-#[derive(Debug)]
-pub struct Prepared<O: Operation> {
-    parts: Vec<Step<O>>,
-}
-
-#[derive(Debug)]
-enum Step<O: Operation> {
-    Ready(Part<O::Data>),
-    Gap(Slice<O::Subject>),
 }
 
 impl<O, C> Store<O, C>
@@ -76,97 +69,128 @@ where
 
     /// The permits of an account.
     #[must_use]
-    pub fn limiter(&self, account: &Account) -> Option<&crate::quota::Limiter> {
+    pub fn limiter(&self, account: &Account) -> Option<&Limiter> {
         self.desks.get(account).map(Desk::limiter)
     }
 
     /// Answers a field from memory alone, if all of it is there; `None` otherwise, and nothing is counted.
     #[must_use]
     pub fn peek(&self, wants: &[Slice<O::Subject>], ask: &Ask) -> Option<Series<O::Data>> {
-        let now = Instant::now();
-        let held = wants
-            .iter()
-            .flat_map(|want| self.slices(want))
-            .map(|slice| self.memory.lookup(&slice, now).map(Served::from_cache))
-            .collect::<Option<Vec<_>>>()?;
-        ask.tally.count_hits(held.len());
-        Some(held.into_iter().map(Ok).collect())
+        let at = self.clock.now();
+        let (mut series, mut refresh) = (Vec::new(), Vec::new());
+        for (want, slice) in self.slices(wants, ask, at) {
+            let (held, good_for) = self.memory.lookup(&self.operation, &slice, ask, at)?;
+            match good_for {
+                Use::Fresh => series.push(Answered { want, outcome: Ok(Served::from_cache(held)) }),
+                Use::WhileRefreshing => {
+                    series.push(Answered { want, outcome: Ok(Served::stale(held)) });
+                    refresh.push(slice);
+                }
+                Use::IfNothingBetter | Use::Useless => return None,
+            }
+        }
+        ask.tally.count_hits(series.len());
+        planner::spawn(self.refresh(&refresh, ask));
+        Some(series)
     }
 
-    /// Whether a window is held, whatever its age.
+    /// Whether a window would be answered: it is held, or the vendor still answers it.
     #[must_use]
-    pub fn is_held(&self, want: &Slice<O::Subject>) -> bool {
-        let now = Instant::now();
-        self.slices(want).all(|slice| self.memory.lookup(&slice, now).is_some())
+    pub fn is_answerable(&self, want: &Slice<O::Subject>, ask: &Ask) -> bool {
+        let at = self.clock.now();
+        let mut slices = self.slices(std::slice::from_ref(want), ask, at);
+        slices.all(|(_, slice)| {
+            self.memory.lookup(&self.operation, &slice, ask, at).is_some() || self.check(&slice, ask, at).is_ok()
+        })
     }
 
-    /// Looks a field up. Slices that are held are counted as hits; those that need a call are judged against the
-    /// vendor's lookback.
+    /// Looks a field up; nothing is asked for and nothing is counted yet. Slices that need a call are judged against
+    /// the vendor's lookback.
     #[must_use]
     pub fn prepare(&self, wants: &[Slice<O::Subject>], ask: &Ask) -> Prepared<O> {
-        let (now, mut hits) = (Instant::now(), 0);
-        let parts = wants
-            .iter()
-            .flat_map(|want| self.slices(want))
-            .map(|slice| {
-                if let Some(held) = self.memory.lookup(&slice, now) {
-                    hits += 1;
-                    return Step::Ready(Part::Ready(Ok(Served::from_cache(held))));
+        let at = self.clock.now();
+        let mut prepared = Prepared::default();
+        for (want, slice) in self.slices(wants, ask, at) {
+            let held = self.memory.lookup(&self.operation, &slice, ask, at);
+            let step = match held {
+                Some((held, Use::Fresh)) => Step::Ready(Ok(Served::from_cache(held))),
+                Some((held, Use::WhileRefreshing)) => {
+                    prepared.refresh.push(slice);
+                    Step::Ready(Ok(Served::stale(held)))
                 }
-                match self.memory.refusal(&slice.subject).map_or_else(|| self.check(&slice, ask), Err) {
-                    Ok(()) => Step::Gap(slice),
-                    Err(error) => Step::Ready(Part::Ready(Err(error))),
+                held => {
+                    let fallback = held.map(|(held, _)| held);
+                    let refusal = self.memory.refusal(&slice.subject);
+                    match refusal.map_or_else(|| self.check(&slice, ask, at), Err) {
+                        Ok(()) => Step::Gap(Gap { slice, fallback }),
+                        Err(error) => Step::Ready(Err(error)),
+                    }
                 }
-            })
-            .collect();
-        ask.tally.count_hits(hits);
-        Prepared { parts }
+            };
+            prepared.steps.push((want, step));
+        }
+        prepared
     }
 
-    /// How many calls all of `fields` together would add to those that are planned already.
+    /// What fetching all that `fields` lack would mean.
     #[must_use]
-    pub fn planned_calls<'a>(&self, fields: impl Iterator<Item = &'a Prepared<O>>, ask: &Ask) -> usize {
-        let gaps: Vec<_> = fields.flat_map(Prepared::gaps).collect();
-        self.by_account(&gaps).map(|(desk, gaps)| desk.forecast(&gaps, ask).new_calls).sum()
+    pub fn outlook<'a>(&self, fields: impl Iterator<Item = &'a Prepared<O>> + Clone, ask: &Ask) -> Outlook {
+        let mut outlook = Outlook { cached: fields.clone().map(Prepared::ready).sum(), ..Outlook::default() };
+        let gaps: Vec<_> = fields.flat_map(Prepared::gaps).map(|gap| &gap.slice).collect();
+        let at = self.clock.now();
+        for (desk, own) in self.by_account(&gaps) {
+            let forecast = desk.forecast(&own, ask);
+            outlook.new_calls += forecast.new_calls;
+            outlook.joined += forecast.joined;
+            outlook.wait = outlook.wait.max(forecast.wait);
+            outlook.calls.extend(forecast.calls.iter().map(|call| prepared::PlannedCall {
+                account: call.subject.account().clone(),
+                operation: self.operation.facts().operation,
+                span: Some(self.operation.sent_span(call, at)),
+            }));
+        }
+        outlook
     }
 
     /// Asks for what a field lacks: all of it is admitted, or nothing is. The errands are to be spawned once all fields
     /// that are asked for together have been submitted.
     ///
     /// # Errors
-    /// [`Code::QuotaWaitTooLong`] if the last of the field's calls would wait too long.
+    /// [`QuotaWaitTooLong`](crate::error::Code::QuotaWaitTooLong) if the last of the field's calls would wait too long
+    /// and something has no stale answer to fall back on.
     pub fn submit(
         self: &Arc<Self>,
-        field: Prepared<O>,
+        mut field: Prepared<O>,
         ask: &Ask,
     ) -> Result<(Ticket<O::Data>, Vec<Errand>), WeirError> {
-        let gaps: Vec<Slice<O::Subject>> = field.gaps().cloned().collect();
-        let borrowed: Vec<_> = gaps.iter().collect();
-        for (desk, own) in self.by_account(&borrowed) {
-            let forecast = desk.forecast(&own, ask);
-            planner::admit(forecast.wait, forecast.least_wait, forecast.new_calls, ask)
-                .map_err(|error| own.first().map_or(error.clone(), |slice| error.of(slice.subject.account())))?;
+        for account in self.accounts_of(&field) {
+            if let Some(refusal) = self.desks.get(&account).and_then(Desk::refusal) {
+                field.settle(&account, Some(&Arc::new(refusal)));
+            }
         }
+        if let Err(error) = self.admit(&field, ask) {
+            // Whatever has a stale answer can do without a call.
+            for account in self.accounts_of(&field) {
+                field.settle(&account, None);
+            }
+            self.admit(&field, ask).map_err(|_| error)?;
+        }
+        ask.tally.count_hits(field.ready());
         let waiter = Waiter::new(ask.clone());
+        let gaps: Vec<Slice<O::Subject>> = field.gaps().map(|gap| gap.slice.clone()).collect();
+        let borrowed: Vec<_> = gaps.iter().collect();
         let mut found = HashMap::with_capacity(gaps.len());
-        let mut errands = Vec::new();
+        let mut errands = self.refresh(&field.refresh, ask);
         for (desk, own) in self.by_account(&borrowed) {
             let (promises, more) = desk.submit(&own, &waiter);
             found.extend(own.into_iter().cloned().zip(promises));
             errands.extend(more);
         }
-        let parts = field
-            .parts
-            .into_iter()
-            .map(|step| match step {
-                Step::Ready(part) => part,
-                Step::Gap(slice) => match found.get(&slice) {
-                    Some(Found::Held(held)) => Part::Ready(Ok(Served::from_cache(Arc::clone(held)))),
-                    Some(Found::Promised(promise)) => Part::Promised(slice.subject.account().clone(), promise.clone()),
-                    None => Part::Ready(Err(Arc::new(unserved(&slice)))),
-                },
-            })
-            .collect();
+        let parts = field.into_parts(|slice| match found.get(slice) {
+            Some(Found::Held(held)) => Ok(Ok(Arc::clone(held))),
+            Some(Found::Promised(promise)) => Ok(Err(promise.clone())),
+            None => Err(Arc::new(prepared::unserved(slice))),
+        });
         let store = Arc::clone(self);
         let leave = Box::new(move || {
             let borrowed: Vec<_> = gaps.iter().collect();
@@ -177,12 +201,54 @@ where
         Ok((Ticket::new(parts, waiter, leave), errands))
     }
 
-    /// The cells of the grid that a wanted window touches, or the window as it is.
-    fn slices<'a>(&'a self, want: &'a Slice<O::Subject>) -> impl Iterator<Item = Slice<O::Subject>> + 'a {
+    fn admit(&self, field: &Prepared<O>, ask: &Ask) -> Result<(), WeirError> {
+        let gaps: Vec<_> = field.gaps().map(|gap| &gap.slice).collect();
+        for (desk, own) in self.by_account(&gaps) {
+            let forecast = desk.forecast(&own, ask);
+            planner::admit(forecast.wait, forecast.least_wait, forecast.new_calls, ask)
+                .map_err(|error| own.first().map_or(error.clone(), |slice| error.of(slice.subject.account())))?;
+        }
+        Ok(())
+    }
+
+    /// Has slices fetched again that were served past their time to live. Nobody waits, and whoever does goes first.
+    fn refresh(&self, slices: &[Slice<O::Subject>], ask: &Ask) -> Vec<Errand> {
+        if slices.is_empty() || ask.explain {
+            return Vec::new();
+        }
+        let refresh = Ask {
+            class: Class::Background,
+            deadline: Instant::now() + REFRESH_PATIENCE,
+            tally: Arc::new(Tally::default()),
+            ..ask.clone()
+        };
+        let waiter = Waiter::new(refresh);
+        let borrowed: Vec<_> = slices.iter().collect();
+        let desks = self.by_account(&borrowed).filter(|(desk, _)| desk.refusal().is_none());
+        desks.flat_map(|(desk, own)| desk.submit(&own, &waiter).1).collect()
+    }
+
+    /// The cells of the grid that wanted windows touch, or the windows as they are; without those in which nothing can
+    /// be final yet, if nothing else will do.
+    fn slices<'a>(
+        &'a self,
+        wants: &'a [Slice<O::Subject>],
+        ask: &Ask,
+        at: Timestamp,
+    ) -> impl Iterator<Item = (usize, Slice<O::Subject>)> + 'a {
         let grid = self.operation.grid();
-        let cells = grid.into_iter().flat_map(|step| want.window.cells(step));
-        let whole = grid.is_none().then_some(want.window);
-        cells.chain(whole).map(|window| Slice { subject: want.subject.clone(), window })
+        let slices = wants.iter().enumerate().flat_map(move |(index, want)| {
+            let cells = grid.into_iter().flat_map(|step| want.window.cells(step));
+            let whole = grid.is_none().then_some(want.window);
+            cells.chain(whole).map(move |window| (index, Slice { subject: want.subject.clone(), window }))
+        });
+        let final_only = ask.freshness == Freshness::FinalOnly;
+        slices.filter(move |(_, slice)| !final_only || self.operation.final_from(slice).0 <= at)
+    }
+
+    fn accounts_of(&self, field: &Prepared<O>) -> Vec<Account> {
+        let gaps: Vec<_> = field.gaps().map(|gap| &gap.slice).collect();
+        self.by_account(&gaps).filter_map(|(_, own)| Some(own.first()?.subject.account().clone())).collect()
     }
 
     fn by_account<'a>(
@@ -201,33 +267,12 @@ where
     }
 
     /// Whether the vendor would still answer when the permit is there.
-    fn check(&self, slice: &Slice<O::Subject>, ask: &Ask) -> Result<(), Arc<WeirError>> {
+    fn check(&self, slice: &Slice<O::Subject>, ask: &Ask, at: Timestamp) -> Result<(), Arc<WeirError>> {
         let account = slice.subject.account();
         let wait = self.limiter(account).map_or(Duration::ZERO, |limiter| limiter.expected_wait(ask.class, 1));
-        let at = self.clock.now() + wait.min(ask.max_wait) + RETENTION_MARGIN;
-        let checked = self.operation.check_retention(slice, at);
+        let checked = self.operation.check_retention(slice, at + wait.min(ask.max_wait) + RETENTION_MARGIN);
         checked.map_err(|error| Arc::new(WeirError::from_call(&error, account)))
     }
-}
-
-impl<O: Operation> Prepared<O> {
-    fn gaps(&self) -> impl Iterator<Item = &Slice<O::Subject>> {
-        self.parts.iter().filter_map(|step| match step {
-            Step::Ready(_) => None,
-            Step::Gap(slice) => Some(slice),
-        })
-    }
-
-    /// Whether any of it needs the vendor.
-    #[must_use]
-    pub fn has_gaps(&self) -> bool {
-        self.gaps().next().is_some()
-    }
-}
-
-fn unserved<S: Subject>(slice: &Slice<S>) -> WeirError {
-    tracing::error!(account = ?slice.subject.account(), "a slice of an account without a desk");
-    WeirError::new(Code::Internal, "no desk serves this account").of(slice.subject.account())
 }
 
 impl<O: Operation, C> fmt::Debug for Store<O, C> {

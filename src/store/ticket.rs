@@ -19,13 +19,22 @@ pub struct Served<D> {
     pub source: Source,
 }
 
-/// The slices of a field in the order of its wants; each is there or has failed alone.
-pub type Series<D> = Vec<Result<Served<D>, Arc<WeirError>>>;
+/// What became of one slice.
+#[derive(Debug)]
+pub struct Answered<D> {
+    /// The index of the want it belongs to.
+    pub want: usize,
+    /// It is there, or it has failed alone.
+    pub outcome: Result<Served<D>, Arc<WeirError>>,
+}
+
+/// The slices of a field in the order of its wants.
+pub type Series<D> = Vec<Answered<D>>;
 
 #[derive(Debug)]
 pub(super) enum Part<D> {
     Ready(Result<Served<D>, Arc<WeirError>>),
-    Promised(Account, Promise<D>),
+    Promised { account: Account, promise: Promise<D>, fallback: Option<Arc<Held<D>>> },
 }
 
 /// A shared future of a field's slices. When its last clone is dropped before they are all there, the field no longer
@@ -33,30 +42,60 @@ pub(super) enum Part<D> {
 pub struct Ticket<D>(Arc<Shared<D>>);
 
 struct Shared<D> {
-    parts: Vec<Part<D>>,
+    parts: Vec<(usize, Part<D>)>,
     waiter: Arc<Waiter>,
     is_done: AtomicBool,
     leave: Box<dyn Fn() + Send + Sync>,
 }
 
 impl<D> Ticket<D> {
-    pub(super) fn new(parts: Vec<Part<D>>, waiter: Arc<Waiter>, leave: Box<dyn Fn() + Send + Sync>) -> Self {
+    pub(super) fn new(parts: Vec<(usize, Part<D>)>, waiter: Arc<Waiter>, leave: Box<dyn Fn() + Send + Sync>) -> Self {
         Self(Arc::new(Shared { parts, waiter, is_done: AtomicBool::new(false), leave }))
     }
 
-    /// Waits for every slice, at most until the ask's deadline.
+    /// Waits for every slice, at most until the ask's deadline. Where the vendor fails, a stale answer is served if
+    /// there is one.
     pub async fn wait(&self) -> Series<D> {
         let mut series = Vec::with_capacity(self.0.parts.len());
-        for part in &self.0.parts {
-            series.push(match part {
+        for (want, part) in &self.0.parts {
+            let outcome = match part {
                 Part::Ready(Ok(served)) => Ok(served.clone()),
                 Part::Ready(Err(error)) => Err(Arc::clone(error)),
-                Part::Promised(account, promise) => self.0.outcome(account, promise.clone()).await,
-            });
+                Part::Promised { account, promise, fallback } => {
+                    match (self.0.outcome(account, promise.clone()).await, fallback) {
+                        (Err(error), Some(held)) if is_failure(&error) => Ok(Served::stale(Arc::clone(held))),
+                        (outcome, _) => outcome,
+                    }
+                }
+            };
+            series.push(Answered { want: *want, outcome });
         }
         // Whoever waited in vain has to leave what is still queued.
         self.0.is_done.store(Instant::now() < self.0.waiter.ask.deadline, Ordering::Relaxed);
         series
+    }
+}
+
+/// Whether the vendor failed, rather than refused: then what it said before still stands.
+fn is_failure(error: &WeirError) -> bool {
+    match error.code {
+        Code::VendorThrottled
+        | Code::VendorUnavailable
+        | Code::VendorTimeout
+        | Code::VendorBadReply
+        | Code::QuotaWaitTooLong => true,
+        Code::BadUserInput
+        | Code::RangeTooLong
+        | Code::OutOfRetention
+        | Code::UnknownChannel
+        | Code::UnknownApplication
+        | Code::NotSubscribed
+        | Code::VendorDenied
+        | Code::NonAdditive
+        | Code::Unauthenticated
+        | Code::Forbidden
+        | Code::TooExpensive
+        | Code::Internal => false,
     }
 }
 
@@ -67,9 +106,9 @@ impl<D> Shared<D> {
             Ok(Ok(outcome)) => match &*outcome {
                 Some(Ok(held)) => Ok(Served { held: Arc::clone(held), source: Source::Upstream }),
                 Some(Err(error)) => Err(Arc::clone(error)),
-                None => Err(Arc::new(WeirError::new(Code::Internal, "the call was abandoned").of(account))),
+                None => Err(Arc::new(abandoned(account))),
             },
-            Ok(Err(_)) => Err(Arc::new(WeirError::new(Code::Internal, "the call was abandoned").of(account))),
+            Ok(Err(_)) => Err(Arc::new(abandoned(account))),
             Err(_) => Err(Arc::new(self.late(account))),
         }
     }
@@ -87,6 +126,10 @@ impl<D> Shared<D> {
     }
 }
 
+fn abandoned(account: &Account) -> WeirError {
+    WeirError::new(Code::Internal, "the call was abandoned").of(account)
+}
+
 impl<D> Drop for Shared<D> {
     fn drop(&mut self) {
         if !self.is_done.load(Ordering::Relaxed) {
@@ -99,6 +142,10 @@ impl<D> Drop for Shared<D> {
 impl<D> Served<D> {
     pub(super) fn from_cache(held: Arc<Held<D>>) -> Self {
         Self { held, source: Source::Cache }
+    }
+
+    pub(super) fn stale(held: Arc<Held<D>>) -> Self {
+        Self { held, source: Source::Stale }
     }
 }
 

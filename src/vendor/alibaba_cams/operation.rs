@@ -246,6 +246,16 @@ impl Operation for PhoneNumberMetrics {
         self.settle
     }
 
+    /// Rows are final `longest` after their start and the settle time; a slice holds those that start in it.
+    fn final_from(&self, slice: &Slice<MetricSubject>) -> (Timestamp, Timestamp) {
+        let after = slice.subject.granularity.longest() + self.settle;
+        (slice.window.start() + after, slice.window.end() + after)
+    }
+
+    fn sent_span(&self, call: &Slice<MetricSubject>, at: Timestamp) -> Window {
+        self.span_on_wire(call, at).unwrap_or(call.window)
+    }
+
     fn grid(&self) -> Option<Duration> {
         Some(DAY)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{FACTS, LOOKBACK};
 use crate::domain::{
     Account, AppId, CallError, CallErrorKind, Cut, DistinctUsers, Facts, Finality, Keep, Operation, Slice, Subject,
-    Timestamp, Vendor,
+    Timestamp, Vendor, Window,
 };
 
 /// By what the users are told apart.
@@ -106,6 +106,15 @@ impl Operation for OperationDistributions {
 
     fn settle(&self) -> Duration {
         self.settle
+    }
+
+    fn final_from(&self, slice: &Slice<DistributionSubject>) -> (Timestamp, Timestamp) {
+        let end = slice.window.end() + self.settle;
+        (end, end)
+    }
+
+    fn sent_span(&self, call: &Slice<DistributionSubject>, _at: Timestamp) -> Window {
+        call.window
     }
 
     fn grid(&self) -> Option<Duration> {
