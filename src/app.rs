@@ -115,7 +115,7 @@ fn metrics(
 ) -> Result<MetricParts, BuildError> {
     let operation = Arc::new(alibaba_cams::PhoneNumberMetrics::new(config.cache.settle.of(Vendor::AlibabaCams)));
     let bytes = config.cache.max_bytes * METRIC_SHARE.0 / METRIC_SHARE.1;
-    let memory = Arc::new(Memory::new(bytes, lifetimes(config)));
+    let memory = Arc::new(Memory::new(Arc::clone(&operation), bytes, lifetimes(config)));
     let (mut desks, mut enable) = (HashMap::new(), HashMap::new());
     for entry in &config.alibaba_cams {
         let account = entry.account()?;
@@ -140,7 +140,7 @@ fn metrics(
         catalog.channels.extend(ids.chain(nameless).map(|id| CatalogChannel { id, account: account.clone() }));
         catalog.accounts.push(account);
     }
-    Ok((Arc::new(Store::new(operation, memory, desks, Arc::clone(&ground.clock))), enable))
+    Ok((Arc::new(Store::new(operation, memory, desks)), enable))
 }
 
 type DistributionParts = Arc<Store<volcengine_rtc::OperationDistributions, volcengine_rtc::Client>>;
@@ -154,7 +154,7 @@ fn distributions(
     let settle = config.cache.settle.of(Vendor::VolcengineRtc);
     let operation = Arc::new(volcengine_rtc::OperationDistributions::new(settle));
     let bytes = config.cache.max_bytes * (METRIC_SHARE.1 - METRIC_SHARE.0) / METRIC_SHARE.1;
-    let memory = Arc::new(Memory::new(bytes, lifetimes(config)));
+    let memory = Arc::new(Memory::new(Arc::clone(&operation), bytes, lifetimes(config)));
     let mut desks = HashMap::new();
     for entry in &config.volcengine_rtc {
         let account = entry.account()?;
@@ -175,7 +175,7 @@ fn distributions(
         }));
         catalog.accounts.push(account);
     }
-    Ok(Arc::new(Store::new(operation, memory, desks, Arc::clone(&ground.clock))))
+    Ok(Arc::new(Store::new(operation, memory, desks)))
 }
 
 fn lifetimes(config: &Config) -> Lifetimes {

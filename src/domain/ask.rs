@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{AppId, ChannelId, PhoneNumber, Vendor};
+use super::{AppId, ChannelId, PhoneNumber, Timestamp, Vendor};
 
 /// Who asks. Anonymous until keys exist; whatever depends on the caller is keyed by this type.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -77,6 +77,8 @@ pub enum Freshness {
 pub struct Ask {
     /// Who asks.
     pub caller: Caller,
+    /// The wall clock's time of the request: everything in it is judged by one instant.
+    pub at: Timestamp,
     /// How urgent it is.
     pub class: Class,
     /// When the caller stops waiting: arrival + `max_wait` + `timeout`.

@@ -127,11 +127,14 @@ where
     pub fn forecast(&self, slices: &[&Slice<O::Subject>], ask: &Ask) -> Forecast<O::Subject> {
         let state = self.0.lock();
         let mut new: HashMap<GroupKey<O::Subject>, Vec<&Slice<O::Subject>>> = HashMap::new();
-        let mut joined = 0;
+        let (mut joined, mut queued_wait) = (0, Duration::ZERO);
         for slice in slices {
-            if state.gap_for(slice).is_some() {
+            if let Some(key) = state.gap_for(slice) {
                 joined += 1;
-            } else if self.0.fresh(slice).is_none() {
+                if state.gaps.get(&key).is_some_and(|gap| !gap.is_out) {
+                    queued_wait = queued_wait.max(self.queued_wait(&state, &key, ask.class));
+                }
+            } else if self.0.shelf.fresh(slice, ask).is_none() {
                 new.entry(group_of(&*self.0.operation, slice)).or_default().push(slice);
             }
         }
@@ -151,8 +154,18 @@ where
         }
         drop(state);
         let limiter = self.limiter();
-        let (wait, least_wait) = (limiter.expected_wait(ask.class, new_calls), limiter.least_wait(new_calls));
+        let wait = limiter.expected_wait(ask.class, new_calls).max(queued_wait);
+        let least_wait = limiter.least_wait(new_calls);
         Forecast { new_calls, calls, joined, wait, least_wait }
+    }
+
+    /// How long a slice that waits already would wait for its permit if somebody of `class` joined it.
+    fn queued_wait(&self, state: &State<O>, slice: &Slice<O::Subject>, class: Class) -> Duration {
+        let lifted = self.limiter().expected_wait(class, 1);
+        let group = state.groups.get(&group_of(&*self.0.operation, slice));
+        let places = group.map(|group| group.places.as_slice()).unwrap_or_default();
+        let last = places.iter().filter_map(|(place, _)| self.limiter().expected_wait_of(*place)).max();
+        last.map_or(lifted, |queued| queued.min(lifted))
     }
 
     /// Lets `waiter` wait for `slices`, in their order. The errands are to be spawned once everything that is asked for
@@ -179,7 +192,7 @@ where
                     }
                     return Found::Promised(gap.join(waiter));
                 }
-                if let Some(held) = self.0.fresh(slice) {
+                if let Some(held) = self.0.shelf.fresh(slice, &waiter.ask) {
                     waiter.ask.tally.count_hits(1);
                     return Found::Held(held);
                 }
@@ -218,11 +231,6 @@ where
 {
     fn lock(&self) -> MutexGuard<'_, State<O>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn fresh(&self, slice: &Slice<O::Subject>) -> Option<Arc<Held<O::Data>>> {
-        let whole = slice.subject.whole().map(|subject| Slice { subject, window: slice.window });
-        whole.and_then(|whole| self.shelf.fresh(&whole)).or_else(|| self.shelf.fresh(slice))
     }
 
     /// Makes the queued places of a group match its plan. `gathered` says that waiting for the call that is out has
@@ -323,7 +331,7 @@ where
         // What else the call brings may be joined as well.
         for window in self.operation.grid().into_iter().flat_map(|step| call.window.cells(step)) {
             let slice = Slice { subject: call.subject.clone(), window };
-            if !gaps.contains_key(&slice) && self.shelf.fresh(&slice).is_none() {
+            if !gaps.contains_key(&slice) && !self.shelf.has_fresh(&slice) {
                 gaps.insert(slice.clone(), Gap { cohorts: Vec::new(), on_time: 0, is_out: true });
                 slices.push(slice);
             }

@@ -13,13 +13,16 @@ pub use errand::{Command, Errand};
 pub(crate) use errand::{admit, spawn};
 pub use flight::{Outcome, Promise, Waiter};
 
-use crate::domain::{Cut, Held, Operation, Slice, Timestamp, Window};
+use crate::domain::{Ask, Cut, Held, Operation, Slice, Timestamp, Window};
 use crate::error::WeirError;
 
 /// Where a desk puts what calls brought, and looks once more before it plans one. Memory implements it.
 pub trait Shelf<O: Operation>: Send + Sync + 'static {
-    /// What is held of the slice and may be served without a call.
-    fn fresh(&self, slice: &Slice<O::Subject>) -> Option<Arc<Held<O::Data>>>;
+    /// What is held for the slice, by itself or by the whole it is part of, and answers `ask` without a call.
+    fn fresh(&self, slice: &Slice<O::Subject>, ask: &Ask) -> Option<Arc<Held<O::Data>>>;
+
+    /// Whether the slice itself is held, within its time to live.
+    fn has_fresh(&self, slice: &Slice<O::Subject>) -> bool;
 
     /// Keeps what a call brought; an older result never replaces a newer one, and a settled slice is never replaced.
     /// Answers what is now held for each window.

@@ -134,6 +134,14 @@ impl Limiter {
         state.expected_wait(ahead, &self.shared.rule, Instant::now())
     }
 
+    /// How long a queued place still waits for its permit; `None` if it is not queued any more.
+    #[must_use]
+    pub fn expected_wait_of(&self, place: u64) -> Option<Duration> {
+        let state = self.shared.lock();
+        let ahead = state.queue.ahead_of(place)?;
+        Some(state.expected_wait(ahead, &self.shared.rule, Instant::now()))
+    }
+
     /// How long the last of `n` asks would wait if nobody else wanted anything and all permits were free.
     #[must_use]
     pub fn least_wait(&self, n: usize) -> Duration {

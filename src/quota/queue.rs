@@ -60,17 +60,23 @@ impl<T> Queue<T> {
 
     /// How many permits are given before the `nth` new entry (from 0) of `class` gets its own, if nobody else comes.
     pub(super) fn ahead(&self, class: Class, nth: usize) -> usize {
-        let [interactive, bulk, background] = self.lanes.each_ref().map(|lane| lane.length);
+        self.ahead_in(class, self.lanes[class as usize].length + nth)
+    }
+
+    /// The same for an entry that is queued already.
+    pub(super) fn ahead_of(&self, id: u64) -> Option<usize> {
+        [Class::Interactive, Class::Bulk, Class::Background]
+            .into_iter()
+            .find_map(|class| Some(self.ahead_in(class, self.lanes[class as usize].before(id)?)))
+    }
+
+    /// `before` entries of the same class go first.
+    fn ahead_in(&self, class: Class, before: usize) -> usize {
+        let [interactive, bulk, _] = self.lanes.each_ref().map(|lane| lane.length);
         match class {
-            Class::Interactive => {
-                let before = interactive + nth;
-                before + bulk.min((before + self.since_bulk) / (BULK_TURN - 1))
-            }
-            Class::Bulk => {
-                let before = bulk + nth;
-                before + interactive.min(((before + 1) * (BULK_TURN - 1)).saturating_sub(self.since_bulk))
-            }
-            Class::Background => interactive + bulk + background + nth,
+            Class::Interactive => before + bulk.min((before + self.since_bulk) / (BULK_TURN - 1)),
+            Class::Bulk => before + interactive.min(((before + 1) * (BULK_TURN - 1)).saturating_sub(self.since_bulk)),
+            Class::Background => interactive + bulk + before,
         }
     }
 }
@@ -93,6 +99,19 @@ impl<T> Lane<T> {
         }
         self.length -= 1;
         Some(entry)
+    }
+
+    /// How many entries of the lane go before this one: each caller has one turn a round.
+    fn before(&self, id: u64) -> Option<usize> {
+        let (at, depth) = self.callers.iter().enumerate().find_map(|(at, (_, entries))| {
+            entries.iter().position(|(known, _)| *known == id).map(|depth| (at, depth))
+        })?;
+        let turns = |(other, (_, entries)): (usize, &(Caller, VecDeque<(u64, T)>))| match other.cmp(&at) {
+            std::cmp::Ordering::Less => entries.len().min(depth + 1),
+            std::cmp::Ordering::Equal => depth,
+            std::cmp::Ordering::Greater => entries.len().min(depth),
+        };
+        Some(self.callers.iter().enumerate().map(turns).sum())
     }
 
     fn remove(&mut self, id: u64) -> Option<(Caller, T)> {
@@ -149,6 +168,7 @@ mod tests {
                     }
                     let ahead = queue.ahead(class, 0);
                     queue.push(class, Caller::Anonymous, 999, "me");
+                    assert_eq!(queue.ahead_of(999), Some(ahead), "{class:?} behind {i} {b} {x}, {taken} taken");
                     let served = std::iter::from_fn(|| queue.pop()).position(|name| name == "me").unwrap();
                     assert_eq!(ahead, served, "{class:?} behind {i} {b} {x}, {taken} taken");
                 }

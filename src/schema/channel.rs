@@ -57,7 +57,7 @@ impl Channel {
         nullable(async {
             let context = request(context)?;
             let subject = self.0.subject(granularity);
-            let window = range.metric_window(subject.granularity, context.now)?;
+            let window = range.metric_window(subject.granularity, context.now())?;
             let phones = MetricQuery::parse_phones(phone_number.as_ref().map(std::slice::from_ref))?;
             Ok(MetricQuery { subject, phones, window }.rows(context).await?)
         })

@@ -19,8 +19,6 @@ const RETENTION_MARGIN: Duration = Duration::from_mins(1);
 /// What every resolver of one request shares.
 #[derive(Debug)]
 pub(super) struct RequestContext {
-    /// The request's instant: every `last` of the request counts back from it.
-    pub(super) now: Timestamp,
     pub(super) loader: Loader,
     pub(super) catalog: Arc<Catalog>,
     omitted: Mutex<Vec<Omitted>>,
@@ -35,8 +33,13 @@ pub(super) struct Omitted {
 }
 
 impl RequestContext {
-    pub(super) fn new(now: Timestamp, loader: Loader, catalog: Arc<Catalog>) -> Self {
-        Self { now, loader, catalog, omitted: Mutex::new(Vec::new()) }
+    pub(super) fn new(loader: Loader, catalog: Arc<Catalog>) -> Self {
+        Self { loader, catalog, omitted: Mutex::new(Vec::new()) }
+    }
+
+    /// The request's instant: every `last` of the request counts back from it.
+    pub(super) fn now(&self) -> Timestamp {
+        self.loader.ask().at
     }
 
     pub(super) fn caller(&self) -> &Caller {
@@ -46,7 +49,7 @@ impl RequestContext {
     /// The earliest start of a distribution that the vendor will still answer when its permit is there.
     pub(super) fn earliest(&self) -> Timestamp {
         let lookback = volcengine_rtc::FACTS.lookback.unwrap_or(Duration::MAX);
-        self.now + RETENTION_MARGIN + self.loader.ask().max_wait - lookback
+        self.now() + RETENTION_MARGIN + self.loader.ask().max_wait - lookback
     }
 
     pub(super) fn omit(&self, omitted: Omitted) {

@@ -69,6 +69,7 @@ impl Gateway {
         let max_wait = controls.max_wait.unwrap_or(self.patience.max_wait);
         let ask = Ask {
             caller,
+            at: self.clock.now(),
             class: controls.priority,
             deadline: Instant::now() + max_wait + self.patience.timeout,
             max_wait,
@@ -78,7 +79,7 @@ impl Gateway {
             tally: Arc::new(Tally::default()),
         };
         let loader = Loader::new(Arc::clone(&self.stores), ask);
-        let context = Arc::new(RequestContext::new(self.clock.now(), loader, Arc::clone(&self.catalog)));
+        let context = Arc::new(RequestContext::new(loader, Arc::clone(&self.catalog)));
         let mut response = self.schema.execute(request.data(Arc::clone(&context))).await;
         response.errors.iter_mut().for_each(name_code);
         response.extensions.insert("weir".to_owned(), context.extension());

@@ -97,7 +97,7 @@ pub(super) async fn one(
     dimension: Dimension,
     range: TimeRange,
 ) -> Result<Option<OperationDistribution>, Arc<WeirError>> {
-    let window = range.distribution_window(context.now, &app.zone, context.earliest())?;
+    let window = range.distribution_window(context.now(), &app.zone, context.earliest())?;
     let want = Slice { subject: subject(app, dimension), window };
     let series = context.loader.distributions(vec![want.clone()]).await?;
     let Some(answered) = series.into_iter().flatten().next() else { return Ok(None) };
@@ -114,7 +114,7 @@ pub(super) async fn many(
 ) -> Result<Option<Vec<Nullable<OperationDistribution>>>, Arc<WeirError>> {
     let mut wants = Vec::new();
     for app in apps {
-        let tiling = range.distribution_windows(step, context.now, &app.zone)?;
+        let tiling = range.distribution_windows(step, context.now(), &app.zone)?;
         for window in tiling.windows {
             let want = Slice { subject: subject(app, dimension), window };
             if tiling.is_calendar && !context.loader.is_answerable(&want) {
@@ -179,7 +179,7 @@ pub(super) async fn bounds(
     dimension: Dimension,
     range: TimeRange,
 ) -> Result<Option<OperationDistributionBounds>, Arc<WeirError>> {
-    let (span, windows) = range.distribution_cover(context.now, &app.zone, context.earliest())?;
+    let (span, windows) = range.distribution_cover(context.now(), &app.zone, context.earliest())?;
     let wants = windows.iter().map(|window| Slice { subject: subject(app, dimension), window: *window }).collect();
     let Some(series) = context.loader.distributions(wants).await? else { return Ok(None) };
     let distributions =

@@ -117,7 +117,7 @@ impl MetricQuery {
         context: &RequestContext,
     ) -> Result<Option<Vec<PhoneNumberMetric>>, Arc<WeirError>> {
         // Buckets begin in the past: what lies ahead needs no call.
-        let Some(window) = Window::new(self.window.start(), self.window.end().min(context.now)) else {
+        let Some(window) = Window::new(self.window.start(), self.window.end().min(context.now())) else {
             return Ok((!context.loader.ask().explain).then(Vec::new));
         };
         let whole = MetricSubject { phone: None, ..self.subject.clone() };

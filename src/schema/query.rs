@@ -52,7 +52,7 @@ impl Query {
             let channel = context.catalog.channel(cust_space_id.as_ref().map(|id| id.as_str()), context.caller())?;
             let subject = channel.subject(granularity);
             let phones = MetricQuery::parse_phones(phone_numbers.as_deref())?;
-            let mut window = range.metric_window(subject.granularity, context.now)?;
+            let mut window = range.metric_window(subject.granularity, context.now())?;
             if let (Some(after), TimeRange::Last(_)) = (&after, range) {
                 // The walk goes on in the window it began with, however long ago that was.
                 let began = cursor::window_of(after)?;

@@ -33,20 +33,12 @@ pub enum Use {
     Useless,
 }
 
-/// What a held slice is good for to `ask`, `now` and at the wall clock's `at`. `final_from` is when all of the slice
-/// becomes final.
+/// What a held slice is good for to `ask` `now`. `final_from` is when all of the slice becomes final.
 #[must_use]
-pub fn usable<D>(
-    held: &Held<D>,
-    ask: &Ask,
-    configured: Lifetimes,
-    final_from: Timestamp,
-    now: Instant,
-    at: Timestamp,
-) -> Use {
+pub fn usable<D>(held: &Held<D>, ask: &Ask, configured: Lifetimes, final_from: Timestamp, now: Instant) -> Use {
     let Some(fresh_until) = held.fresh_until else { return Use::Fresh };
     // Held as provisional, it would hide what has become final.
-    let hides = ask.freshness == Freshness::FinalOnly && final_from <= at;
+    let hides = ask.freshness == Freshness::FinalOnly && final_from <= ask.at;
     if now < fresh_until && !hides {
         return Use::Fresh;
     }
@@ -99,6 +91,7 @@ mod tests {
         };
         let ask = |max_stale, freshness| Ask {
             caller: Caller::Anonymous,
+            at,
             class: Class::Interactive,
             deadline: now,
             max_wait: mins(1),
@@ -107,7 +100,7 @@ mod tests {
             explain: false,
             tally: Arc::default(),
         };
-        let any = |past, max_stale| usable(&held(past), &ask(max_stale, Freshness::Any), CONFIGURED, at, now, at);
+        let any = |past, max_stale| usable(&held(past), &ask(max_stale, Freshness::Any), CONFIGURED, at, now);
         assert_eq!(any(Duration::ZERO, None), Use::WhileRefreshing);
         assert_eq!(any(mins(4), None), Use::WhileRefreshing);
         assert_eq!(any(mins(5), None), Use::IfNothingBetter);
@@ -117,10 +110,10 @@ mod tests {
         assert_eq!(any(mins(3), Some(mins(2))), Use::Useless);
         assert_eq!(any(mins(24 * 60), Some(mins(48 * 60))), Use::Useless, "never longer than configured");
         let unproven = Held { stale_until: Some(now), ..held(mins(0)) };
-        let unproven = usable(&unproven, &ask(None, Freshness::Any), CONFIGURED, at, now, at);
+        let unproven = usable(&unproven, &ask(None, Freshness::Any), CONFIGURED, at, now);
         assert_eq!(unproven, Use::Useless, "emptiness that nothing proves is not served as stale");
         let fresh = Held { fresh_until: Some(now + mins(1)), ..held(mins(0)) };
-        let only = |from| usable(&fresh, &ask(None, Freshness::FinalOnly), CONFIGURED, from, now, at);
+        let only = |from| usable(&fresh, &ask(None, Freshness::FinalOnly), CONFIGURED, from, now);
         assert_eq!(only(at + mins(1)), Use::Fresh, "nothing has become final since");
         assert_eq!(only(at), Use::IfNothingBetter, "held as provisional, it hides what is final by now");
     }

@@ -24,6 +24,7 @@ const ENTRY_BYTES: u32 = 400;
 /// The memory of one operation. moka keeps the bound and drops what has expired by real time; whether an entry may be
 /// served is judged here, by tokio's time.
 pub struct Memory<O: Operation> {
+    operation: Arc<O>,
     slices: Cache<Slice<O::Subject>, Arc<Held<O::Data>>>,
     refusals: Cache<O::Subject, (Instant, Arc<WeirError>)>,
     lifetimes: Lifetimes,
@@ -32,32 +33,26 @@ pub struct Memory<O: Operation> {
 impl<O: Operation> Memory<O> {
     /// A memory of `max_bytes`, as far as the estimates of rows and keys hold.
     #[must_use]
-    pub fn new(max_bytes: u64, lifetimes: Lifetimes) -> Self {
+    pub fn new(operation: Arc<O>, max_bytes: u64, lifetimes: Lifetimes) -> Self {
         let slices = Cache::builder()
             .max_capacity(max_bytes)
             .weigher(|_, held: &Arc<Held<O::Data>>| held.bytes.saturating_add(ENTRY_BYTES))
             .expire_after(UntilUseless)
             .build();
         let refusals = Cache::builder().max_capacity(MAX_REFUSALS).time_to_live(REFUSAL_TTL).build();
-        Self { slices, refusals, lifetimes }
+        Self { operation, slices, refusals, lifetimes }
     }
 
-    /// What is held for the slice and what it is good for to `ask` at the wall clock's `at`: the slice of the whole
-    /// subject or the slice itself, whichever is better.
+    /// What is held for the slice and what it is good for to `ask`: the slice of the whole subject or the slice itself,
+    /// whichever is better.
     #[must_use]
-    pub fn lookup(
-        &self,
-        operation: &O,
-        slice: &Slice<O::Subject>,
-        ask: &Ask,
-        at: Timestamp,
-    ) -> Option<(Arc<Held<O::Data>>, Use)> {
+    pub fn lookup(&self, slice: &Slice<O::Subject>, ask: &Ask) -> Option<(Arc<Held<O::Data>>, Use)> {
         let now = Instant::now();
         let judge = |slice: &Slice<O::Subject>| {
             let held = self.slices.get(slice)?;
             let good_for = match held.fresh_until {
                 None => Use::Fresh,
-                Some(_) => usable(&held, ask, self.lifetimes, operation.final_from(slice).1, now, at),
+                Some(_) => usable(&held, ask, self.lifetimes, self.operation.final_from(slice).1, now),
             };
             Some((held, good_for))
         };
@@ -99,8 +94,12 @@ impl<O: Operation> Memory<O> {
 }
 
 impl<O: Operation> Shelf<O> for Memory<O> {
-    fn fresh(&self, slice: &Slice<O::Subject>) -> Option<Arc<Held<O::Data>>> {
-        self.slices.get(slice).filter(|held| held.is_fresh(Instant::now()))
+    fn fresh(&self, slice: &Slice<O::Subject>, ask: &Ask) -> Option<Arc<Held<O::Data>>> {
+        self.lookup(slice, ask).filter(|(_, good_for)| *good_for == Use::Fresh).map(|(held, _)| held)
+    }
+
+    fn has_fresh(&self, slice: &Slice<O::Subject>) -> bool {
+        self.slices.get(slice).is_some_and(|held| held.is_fresh(Instant::now()))
     }
 
     fn put(

@@ -19,7 +19,7 @@ pub use memory::Memory;
 pub use prepared::{Outlook, PlannedCall, Prepared};
 pub use ticket::{Answered, Series, Served, Ticket};
 
-use crate::domain::{Account, Ask, Class, Clock, Freshness, Operation, Sent, Slice, Subject, Tally, Timestamp};
+use crate::domain::{Account, Ask, Class, Freshness, Operation, Sent, Slice, Subject, Tally};
 use crate::error::WeirError;
 use crate::planner::{self, Desk, Errand, Found, Waiter};
 use crate::quota::{Call, Limiter};
@@ -36,7 +36,6 @@ pub struct Store<O: Operation, C> {
     operation: Arc<O>,
     memory: Arc<Memory<O>>,
     desks: HashMap<Account, Desk<O, C>>,
-    clock: Arc<dyn Clock>,
 }
 
 impl<O, C> Store<O, C>
@@ -46,13 +45,8 @@ where
 {
     /// A store over `memory` that fetches through `desks`.
     #[must_use]
-    pub fn new(
-        operation: Arc<O>,
-        memory: Arc<Memory<O>>,
-        desks: HashMap<Account, Desk<O, C>>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self { operation, memory, desks, clock }
+    pub fn new(operation: Arc<O>, memory: Arc<Memory<O>>, desks: HashMap<Account, Desk<O, C>>) -> Self {
+        Self { operation, memory, desks }
     }
 
     /// What is known of the operation.
@@ -76,10 +70,9 @@ where
     /// Answers a field from memory alone, if all of it is there; `None` otherwise, and nothing is counted.
     #[must_use]
     pub fn peek(&self, wants: &[Slice<O::Subject>], ask: &Ask) -> Option<Series<O::Data>> {
-        let at = self.clock.now();
         let (mut series, mut refresh) = (Vec::new(), Vec::new());
-        for (want, slice) in self.slices(wants, ask, at) {
-            let (held, good_for) = self.memory.lookup(&self.operation, &slice, ask, at)?;
+        for (want, slice) in self.slices(wants, ask) {
+            let (held, good_for) = self.memory.lookup(&slice, ask)?;
             match good_for {
                 Use::Fresh => series.push(Answered { want, outcome: Ok(Served::from_cache(held)) }),
                 Use::WhileRefreshing => {
@@ -97,21 +90,17 @@ where
     /// Whether a window would be answered: it is held, or the vendor still answers it.
     #[must_use]
     pub fn is_answerable(&self, want: &Slice<O::Subject>, ask: &Ask) -> bool {
-        let at = self.clock.now();
-        let mut slices = self.slices(std::slice::from_ref(want), ask, at);
-        slices.all(|(_, slice)| {
-            self.memory.lookup(&self.operation, &slice, ask, at).is_some() || self.check(&slice, ask, at).is_ok()
-        })
+        let mut slices = self.slices(std::slice::from_ref(want), ask);
+        slices.all(|(_, slice)| self.memory.lookup(&slice, ask).is_some() || self.check(&slice, ask).is_ok())
     }
 
     /// Looks a field up; nothing is asked for and nothing is counted yet. Slices that need a call are judged against
     /// the vendor's lookback.
     #[must_use]
     pub fn prepare(&self, wants: &[Slice<O::Subject>], ask: &Ask) -> Prepared<O> {
-        let at = self.clock.now();
         let mut prepared = Prepared::default();
-        for (want, slice) in self.slices(wants, ask, at) {
-            let held = self.memory.lookup(&self.operation, &slice, ask, at);
+        for (want, slice) in self.slices(wants, ask) {
+            let held = self.memory.lookup(&slice, ask);
             let step = match held {
                 Some((held, Use::Fresh)) => Step::Ready(Ok(Served::from_cache(held))),
                 Some((held, Use::WhileRefreshing)) => {
@@ -121,7 +110,7 @@ where
                 held => {
                     let fallback = held.map(|(held, _)| held);
                     let refusal = self.memory.refusal(&slice.subject);
-                    match refusal.map_or_else(|| self.check(&slice, ask, at), Err) {
+                    match refusal.map_or_else(|| self.check(&slice, ask), Err) {
                         Ok(()) => Step::Gap(Gap { slice, fallback }),
                         Err(error) => Step::Ready(Err(error)),
                     }
@@ -137,7 +126,6 @@ where
     pub fn outlook<'a>(&self, fields: impl Iterator<Item = &'a Prepared<O>> + Clone, ask: &Ask) -> Outlook {
         let mut outlook = Outlook { cached: fields.clone().map(Prepared::ready).sum(), ..Outlook::default() };
         let gaps: Vec<_> = fields.flat_map(Prepared::gaps).map(|gap| &gap.slice).collect();
-        let at = self.clock.now();
         for (desk, own) in self.by_account(&gaps) {
             let forecast = desk.forecast(&own, ask);
             outlook.new_calls += forecast.new_calls;
@@ -146,7 +134,7 @@ where
             outlook.calls.extend(forecast.calls.iter().map(|call| prepared::PlannedCall {
                 account: call.subject.account().clone(),
                 operation: self.operation.facts().operation,
-                span: Some(self.operation.sent_span(call, at)),
+                span: Some(self.operation.sent_span(call, ask.at)),
             }));
         }
         outlook
@@ -234,7 +222,6 @@ where
         &'a self,
         wants: &'a [Slice<O::Subject>],
         ask: &Ask,
-        at: Timestamp,
     ) -> impl Iterator<Item = (usize, Slice<O::Subject>)> + 'a {
         let grid = self.operation.grid();
         let slices = wants.iter().enumerate().flat_map(move |(index, want)| {
@@ -242,7 +229,7 @@ where
             let whole = grid.is_none().then_some(want.window);
             cells.chain(whole).map(move |window| (index, Slice { subject: want.subject.clone(), window }))
         });
-        let final_only = ask.freshness == Freshness::FinalOnly;
+        let (final_only, at) = (ask.freshness == Freshness::FinalOnly, ask.at);
         slices.filter(move |(_, slice)| !final_only || self.operation.final_from(slice).0 <= at)
     }
 
@@ -267,10 +254,10 @@ where
     }
 
     /// Whether the vendor would still answer when the permit is there.
-    fn check(&self, slice: &Slice<O::Subject>, ask: &Ask, at: Timestamp) -> Result<(), Arc<WeirError>> {
+    fn check(&self, slice: &Slice<O::Subject>, ask: &Ask) -> Result<(), Arc<WeirError>> {
         let account = slice.subject.account();
         let wait = self.limiter(account).map_or(Duration::ZERO, |limiter| limiter.expected_wait(ask.class, 1));
-        let checked = self.operation.check_retention(slice, at + wait.min(ask.max_wait) + RETENTION_MARGIN);
+        let checked = self.operation.check_retention(slice, ask.at + wait.min(ask.max_wait) + RETENTION_MARGIN);
         checked.map_err(|error| Arc::new(WeirError::from_call(&error, account)))
     }
 }

@@ -3,11 +3,15 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod batching;
+mod bounds;
 mod cli;
 mod config;
+mod explain;
 mod graphiql;
 mod http;
+mod priorities;
 mod quota;
 mod signing;
 mod signing_verifiers;
+mod stale;
 mod support;

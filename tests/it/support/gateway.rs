@@ -173,8 +173,20 @@ impl TestGateway {
 
     /// Runs a query in a task of its own, as the HTTP layer does; dropping the future drops the request.
     pub(crate) fn ask(&self, query: &str, variables: Value) -> impl Future<Output = Value> + Send + use<> {
+        self.ask_with(query, variables, json!({}))
+    }
+
+    /// The same, with controls in the request's `extensions.weir`.
+    pub(crate) fn ask_with(
+        &self,
+        query: &str,
+        variables: Value,
+        controls: Value,
+    ) -> impl Future<Output = Value> + Send + use<> {
         let app = Arc::clone(&self.app);
-        let request = Request::new(query).variables(Variables::from_json(variables));
+        let mut request = Request::new(query).variables(Variables::from_json(variables));
+        let controls = async_graphql::Value::from_json(controls).expect("controls are a value");
+        request.extensions.insert("weir".to_owned(), controls);
         let task = tokio::spawn(async move { app.gateway().execute(Caller::Anonymous, request).await });
         let task = AbortOnDrop(task);
         async move {

@@ -1,0 +1,177 @@
+//! Stale answers: served while they are refreshed, and while the vendor cannot be asked; never instead of the truth,
+//! and always said.
+
+use serde_json::{Value, json};
+use tokio::time::{Duration, Instant, sleep};
+use weir::sim::{Fault, Scope, Times};
+
+use crate::support::{DISTRIBUTION, METRIC, TestGateway, codes};
+
+const TODAY: &str = r#"{ operationDistribution(appId: "app-one", range: {between: {start: "2026-11-22T00:00:00Z", end: "2026-11-22T10:00:00Z"}}) { source finality fetchedAt data { value } } }"#;
+const DAYS: &str = r#"{ phoneNumberMetrics(custSpaceId: "cams-alpha", range: {between: {start: "2026-11-10T00:00:00Z", end: "2026-11-22T10:00:00Z"}}) { nodes { phoneNumber start source finality fetchedAt sentCount } } }"#;
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+fn source(answer: &Value) -> &str {
+    answer["data"]["operationDistribution"]["source"].as_str().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_its_time_an_answer_is_served_while_one_refresh_runs() {
+    let gateway = TestGateway::builder().legs(100..101, 100..101).build();
+    assert_eq!(source(&gateway.query(TODAY).await), "UPSTREAM");
+    sleep(4 * MINUTE).await;
+    assert_eq!(source(&gateway.query(TODAY).await), "CACHE");
+    sleep(2 * MINUTE).await;
+    let began = Instant::now();
+    for _ in 0..20 {
+        let answer = gateway.query(TODAY).await;
+        assert_eq!(source(&answer), "STALE");
+        assert_eq!(answer["extensions"]["weir"]["upstreamCalls"]["VOLCENGINE_RTC"], json!(0));
+    }
+    assert!(began.elapsed() < Duration::from_millis(5), "nobody waits for the refresh");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(gateway.calls(DISTRIBUTION), 2, "one refresh for all of them");
+    assert_eq!(source(&gateway.query(TODAY).await), "CACHE");
+    // Too old to be served at once.
+    sleep(11 * MINUTE).await;
+    assert_eq!(source(&gateway.query(TODAY).await), "UPSTREAM");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_forbid_stale_answers() {
+    let gateway = TestGateway::start();
+    gateway.query(TODAY).await;
+    sleep(6 * MINUTE).await;
+    let strict = |max_stale: &str| gateway.ask_with(TODAY, json!({}), json!({"maxStale": max_stale}));
+    assert_eq!(source(&strict("PT0S").await), "UPSTREAM");
+    sleep(20 * MINUTE).await;
+    gateway.sim().faults().push(Fault::InternalError, Scope::Everything, Times::ForEver);
+    assert_eq!(codes(&strict("PT0S").await), ["VENDOR_UNAVAILABLE"]);
+    assert_eq!(codes(&strict("PT10M").await), ["VENDOR_UNAVAILABLE"], "older than ten minutes past its time");
+    assert_eq!(source(&strict("PT1H").await), "STALE");
+    let off = TestGateway::builder().config(|config| config.cache.max_stale = Duration::ZERO).build();
+    off.query(TODAY).await;
+    sleep(6 * MINUTE).await;
+    off.sim().faults().push(Fault::InternalError, Scope::Everything, Times::ForEver);
+    assert_eq!(codes(&off.query(TODAY).await), ["VENDOR_UNAVAILABLE"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_change_is_never_stale() {
+    let gateway = TestGateway::start();
+    gateway.query(DAYS).await;
+    sleep(6 * MINUTE).await;
+    let answer = gateway.query(DAYS).await;
+    let nodes = answer["data"]["phoneNumberMetrics"]["nodes"].as_array().unwrap();
+    let count = |finality: &str, source: &str| {
+        nodes.iter().filter(|node| node["finality"] == json!(finality) && node["source"] == json!(source)).count()
+    };
+    assert!(count("FINAL", "CACHE") > 10 && count("PROVISIONAL", "STALE") > 2, "{answer}");
+    assert_eq!((count("FINAL", "STALE"), count("PROVISIONAL", "CACHE")), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_hour_without_the_vendor_costs_known_ranges_nothing_and_unknown_ones_no_timeout() {
+    let gateway = TestGateway::start();
+    gateway.query(TODAY).await;
+    sleep(20 * MINUTE).await;
+    gateway.sim().faults().push(Fault::Hang, Scope::operation(DISTRIBUTION), Times::ForEver);
+    let unknown = |n: u32| {
+        format!(
+            "{{ operationDistribution(appId: \"app-two\", range: {{between: {{start: \"2026-11-{:02}T00:00:00Z\", end: \"2026-11-{:02}T00:00:00Z\"}}}}) {{ start }} }}",
+            n % 15 + 1,
+            n % 15 + 2
+        )
+    };
+    // Until the breaker opens somebody has to find out.
+    let opening: Vec<_> = (0..6).map(|n| gateway.ask(&unknown(n), json!({}))).collect();
+    futures_util::future::join_all(opening).await;
+    let (before, began) = (gateway.calls(DISTRIBUTION), Instant::now());
+    let (mut quick, mut asks) = (0, 0);
+    while began.elapsed() < Duration::from_hours(1) {
+        let at = Instant::now();
+        let known = gateway.query(TODAY).await;
+        assert_eq!(source(&known), "STALE");
+        let failed = gateway.query(&unknown(asks)).await;
+        assert_eq!(failed["data"]["operationDistribution"], Value::Null);
+        assert!(["VENDOR_UNAVAILABLE", "VENDOR_TIMEOUT"].contains(&codes(&failed)[0].as_str()), "{failed}");
+        quick += u32::from(at.elapsed() < Duration::from_millis(20));
+        asks += 1;
+        sleep(Duration::from_secs(7)).await;
+    }
+    let probes = gateway.calls(DISTRIBUTION) - before;
+    assert!(probes <= 65, "one probe a minute at most, after the first: {probes}");
+    assert!(quick * 10 >= asks * 8, "{quick} of {asks} were answered in milliseconds");
+    // It is back: one call finds out, and no herd follows it.
+    gateway.sim().faults().clear();
+    sleep(MINUTE).await;
+    let before = gateway.calls(DISTRIBUTION);
+    let herd: Vec<_> = (0..40).map(|_| gateway.ask(TODAY, json!({}))).collect();
+    let answers = futures_util::future::join_all(herd).await;
+    assert!(answers.iter().all(|answer| codes(answer).is_empty()));
+    assert_eq!(gateway.calls(DISTRIBUTION) - before, 1);
+    assert_eq!(source(&gateway.query(TODAY).await), "CACHE");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_answer_is_better_than_a_refusal_for_the_wait() {
+    let gateway = TestGateway::builder().max_wait(5).legs(20..60, 20..60).build();
+    gateway.query(TODAY).await;
+    sleep(20 * MINUTE).await;
+    let hours: Vec<_> = (0..14)
+        .map(|n| format!("{{ operationDistribution(appId: \"app-two\", range: {{between: {{start: \"2026-11-20T{n:02}:00:00Z\", end: \"2026-11-21T00:00:00Z\"}}}}) {{ start }} }}"))
+        .map(|query| gateway.ask(&query, json!({})))
+        .collect();
+    sleep(Duration::from_millis(5)).await;
+    let began = Instant::now();
+    let answer = gateway.query(TODAY).await;
+    assert_eq!(source(&answer), "STALE", "{answer}");
+    assert!(began.elapsed() < Duration::from_millis(20));
+    let strict = gateway.ask_with(TODAY, json!({}), json!({"maxStale": "PT0S"})).await;
+    assert_eq!(codes(&strict), ["QUOTA_WAIT_TOO_LONG"]);
+    futures_util::future::join_all(hours).await;
+    // What was served as stale has been fetched again meanwhile, after everybody who waited.
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(source(&gateway.query(TODAY).await), "CACHE");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refreshes_wait_until_nobody_else_does() {
+    let gateway = TestGateway::builder().max_wait(600).legs(20..60, 20..60).build();
+    gateway.query(TODAY).await;
+    sleep(6 * MINUTE).await;
+    let ask = |n: u32| {
+        let query = format!(
+            "{{ operationDistribution(appId: \"app-two\", range: {{between: {{start: \"2026-11-20T{n:02}:00:00Z\", end: \"2026-11-21T00:00:00Z\"}}}}) {{ start }} }}"
+        );
+        gateway.ask(&query, json!({}))
+    };
+    let first: Vec<_> = (0..6).map(ask).collect();
+    sleep(Duration::from_millis(5)).await;
+    assert_eq!(source(&gateway.query(TODAY).await), "STALE");
+    let later: Vec<_> = (6..12).map(ask).collect();
+    futures_util::future::join_all(first.into_iter().chain(later)).await;
+    sleep(Duration::from_secs(5)).await;
+    let apps: Vec<_> = gateway.sim().arrivals().into_iter().filter_map(|arrival| arrival.parameters.subject).collect();
+    assert_eq!(apps.len(), 14);
+    assert_eq!(apps.last().unwrap(), "app-one", "the refresh went last, though it was there before half of them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_final_numbers_where_only_they_will_do() {
+    let gateway = TestGateway::start();
+    let only = |query: &str| gateway.ask_with(query, json!({}), json!({"freshness": "FINAL_ONLY"}));
+    let answer = only(DAYS).await;
+    let nodes = answer["data"]["phoneNumberMetrics"]["nodes"].as_array().unwrap();
+    assert!(nodes.len() > 10 && nodes.iter().all(|node| node["finality"] == json!("FINAL")));
+    let answer = only(TODAY).await;
+    assert_eq!((codes(&answer), &answer["data"]["operationDistribution"]), (vec![], &Value::Null), "not there yet");
+    assert_eq!(gateway.calls(DISTRIBUTION), 0, "and no call could bring it");
+    // Held as provisional, and final by now.
+    gateway.query(TODAY).await;
+    gateway.clock().set(gateway.now() + Duration::from_hours(9));
+    let answer = only(TODAY).await;
+    assert_eq!(answer["data"]["operationDistribution"]["finality"], json!("FINAL"));
+    assert_eq!(gateway.calls(METRIC), 1);
+}
