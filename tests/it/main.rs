@@ -11,6 +11,7 @@ mod graphiql;
 mod http;
 mod priorities;
 mod quota;
+mod readme;
 mod signing;
 mod signing_verifiers;
 mod stale;
