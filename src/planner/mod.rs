@@ -1,5 +1,5 @@
 //! From gaps to calls: [`plan`] decides which calls are the fewest, a [`Desk`] decides when they are made and who waits
-//! for which, [`flight`] holds those who wait.
+//! for which, `flight` holds those who wait.
 
 mod desk;
 mod errand;

@@ -2,7 +2,7 @@
 //!
 //! The rule, with its proof, is in `docs/quota.md`: N permits per (vendor, endpoint host, account identity,
 //! operation), each back [`Rule::hold`] after the response head that proves the request's arrival, or `guard` later than
-//! that when nothing proves it. [`Limiter`] keeps the permits, [`queue`] decides who is next, [`Metered`] is the only
+//! that when nothing proves it. [`Limiter`] keeps the permits, `queue` decides who is next, [`Metered`] is the only
 //! way to a vendor's client, [`state_file`] carries the rule over a restart.
 
 mod breaker;

@@ -7,7 +7,7 @@ use async_graphql::{Error, ErrorExtensionValues, Response, ServerError};
 use crate::error::WeirError;
 
 /// What a nullable field answers: a value, null, or null and an error. `Option<Result<_>>` and not the other way round,
-/// so that one vendor's failure never nulls the other's data (docs/decisions/0001-engine.md).
+/// so that one vendor's failure never nulls the other's data (docs/decisions/0001-engine-version.md).
 pub(super) type Nullable<T> = Option<Result<T, Error>>;
 
 /// Why a field failed. Its conversions keep the `extensions`, which the engine's own conversion from any error drops.

@@ -4,6 +4,7 @@
 
 mod batching;
 mod bounds;
+mod chart;
 mod cli;
 mod config;
 mod explain;

@@ -41,6 +41,8 @@ pub(crate) struct Verdict {
     pub(crate) throttled: usize,
     pub(crate) calls: u32,
     pub(crate) took: Duration,
+    /// When each call arrived, from the first one on.
+    pub(crate) arrivals: Vec<Duration>,
 }
 
 /// Makes twelve rounds of calls at once, each paid with a permit of the discipline.
@@ -90,6 +92,7 @@ pub(crate) async fn drive(
         throttled: sim.throttled(DISTRIBUTION),
         calls,
         took: began.elapsed(),
+        arrivals: sim.arrivals().iter().map(|arrival| arrival.at - began).collect(),
     }
 }
 
