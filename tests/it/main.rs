@@ -8,6 +8,7 @@ mod chart;
 mod cli;
 mod config;
 mod explain;
+mod engine;
 mod graphiql;
 mod http;
 mod priorities;
