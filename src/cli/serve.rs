@@ -47,7 +47,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 /// Serves on `listener` until told to stop.
 async fn serve(config: Config, listener: TcpListener) -> Result<(), Failure> {
     let app = gateway::build(&config)?;
-    info!(address = %config.listen, "listening");
+    let address = listener.local_addr().unwrap_or(config.listen);
+    info!(%address, "listening");
     gateway::serve(app, &config, listener).await;
     Ok(())
 }
