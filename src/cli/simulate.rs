@@ -35,7 +35,8 @@ pub struct Args {
     /// One more access key that is accepted. May be given several times.
     #[arg(long = "key", value_name = "ID:SECRET", value_parser = parse_key)]
     pub keys: Vec<Key>,
-    /// Freeze dates and data at this instant; quota windows and delays go on. RFC 3339 with an offset.
+    /// Freeze dates and data at this instant; quota windows and delays go on, and signatures may be dated by it or by
+    /// the real time. RFC 3339 with an offset.
     #[arg(long, value_name = "RFC3339", value_parser = parse_clock)]
     pub clock: Option<Timestamp>,
     /// The zone in which CAMS cuts its day buckets, as an offset from UTC.
@@ -73,6 +74,7 @@ async fn simulate(args: Args, listener: TcpListener) -> Result<(), Failure> {
         None => Arc::new(SystemClock),
     };
     let mut config = SimulatorConfig::new(args.seed, clock);
+    config.signers_clock = Some(Arc::new(SystemClock));
     config.keys.extend(args.keys.iter().map(|key| (key.id.clone(), key.secret.expose_secret().to_owned())));
     config.bucket_zone = args.bucket_offset.to_time_zone();
     let address = listener.local_addr().unwrap_or(args.listen);

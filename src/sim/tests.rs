@@ -296,3 +296,30 @@ async fn delays_come_after_the_arrival_and_beside_another_fault() {
     assert!(waits.iter().all(|wait| *wait <= Duration::from_millis(101)));
     assert!(waits.iter().max().unwrap().saturating_sub(*waits.iter().min().unwrap()) > Duration::from_millis(30));
 }
+
+#[tokio::test]
+async fn before_a_frozen_clock_signatures_may_follow_another_and_the_data_do_not() {
+    let later = "2026-11-22T10:20:30Z";
+    let frozen = || -> Arc<dyn Clock> { Arc::new(ManualClock::frozen_at(at(later))) };
+    let ask_both = async |simulator: &Simulator| {
+        let cams = ask(simulator, cams(METRIC, DAYS)).await.1;
+        let rtc = ask(simulator, rtc("2020-12-01", &settled_week())).await.1;
+        (cams["Code"].as_str().unwrap_or_default().to_owned(), rtc_code(&rtc).to_owned())
+    };
+    let told = |cams: &str, rtc: &str| (cams.to_owned(), rtc.to_owned());
+
+    let alone = simulator(|config| config.clock = frozen());
+    assert_eq!(ask_both(&alone).await, told("InvalidTimeStamp.Expired", "InvalidTimestamp"));
+
+    let signers: Arc<dyn Clock> = Arc::new(ManualClock::frozen_at(at(NOW)));
+    let both = simulator(|config| (config.clock, config.signers_clock) = (frozen(), Some(signers)));
+    // The week is accepted by its date and refused for its age: dates of data go by the vendors' clock alone.
+    assert_eq!(ask_both(&both).await, told("OK", "InvalidParameter.OutofTimeRange"));
+
+    // A wrong signature stays wrong by any clock, and a nonce is spent once.
+    let forged = cams_by(("weir-demo", "another-secret"), METRIC, DAYS);
+    assert_eq!(ask(&both, forged).await.1["Code"], "SignatureDoesNotMatch");
+    let request = cams(METRIC, DAYS);
+    assert_eq!(ask(&both, request.clone()).await.1["Code"], "OK");
+    assert_eq!(ask(&both, request).await.1["Code"], "SignatureNonceUsed");
+}
