@@ -1,6 +1,8 @@
 //! What weir relies on in its GraphQL engine, so that another version that answers differently is noticed
 //! (`docs/decisions` has the measurements of several versions).
 
+#![expect(clippy::unused_async, reason = "the engine wants every resolver asynchronous")]
+
 use std::time::Duration;
 
 use async_graphql::{EmptyMutation, EmptySubscription, Object, Result, Schema};
