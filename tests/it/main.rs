@@ -14,6 +14,7 @@ mod http;
 mod priorities;
 mod quota;
 mod readme;
+mod sdk_clients;
 mod signing;
 mod signing_verifiers;
 mod stale;

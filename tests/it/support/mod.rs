@@ -2,6 +2,7 @@
 
 pub(crate) mod disciplines;
 pub(crate) mod gateway;
+pub(crate) mod process;
 pub(crate) mod require;
 pub(crate) mod server;
 
