@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod explain;
 mod engine;
+mod examples;
 mod graphiql;
 mod http;
 mod priorities;
