@@ -1,5 +1,7 @@
 //! `weir check`: what a config means, and what in it is risky.
 
+mod online;
+
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -31,13 +33,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let config = args.config.load()?;
     output::print(&explain(&config, &args.config.origin()))?;
-    if args.online { block_on(online(config)) } else { Ok(()) }
-}
-
-/// Makes one cheap signed call per account and prints what the vendor answered.
-#[expect(clippy::unused_async, reason = "the vendors' clients are not wired yet")]
-async fn online(_config: Config) -> Result<(), Failure> {
-    Err(Failure::failed("--online is not wired yet"))
+    if args.online { block_on(online::run(config)) } else { Ok(()) }
 }
 
 /// The config in words. Holds no secret and no key id.

@@ -13,6 +13,7 @@ mod examples;
 mod graphiql;
 mod http;
 mod priorities;
+mod processes;
 mod quota;
 mod readme;
 mod sdk_clients;

@@ -1,0 +1,262 @@
+//! weir as real processes: what an operator types, what a signal does, what a restart remembers.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::support::process::{Finished, Process, config, in_time, run};
+use crate::support::{DISTRIBUTION, METRIC, codes, require};
+
+/// Both vendors in one query.
+const BOTH: &str = r#"{
+    phoneNumberMetrics(custSpaceId: "cams-alpha", range: { last: "P7D" }) { totalCount nodes { sentCount } }
+    operationDistribution(appId: "app-one", range: { last: "P7D" }) { data { distributionName value } }
+}"#;
+
+/// One call of RTC.
+const DISTRIBUTION_OF_A_DAY: &str =
+    r#"{ operationDistribution(appId: "app-one", range: { last: "P1D" }) { data { value } } }"#;
+
+#[track_caller]
+fn holds_numbers_of_both(answer: &Value) {
+    assert_eq!(answer.get("errors"), None, "{answer}");
+    let rows = answer["data"]["phoneNumberMetrics"]["nodes"].as_array().unwrap();
+    assert!(rows.iter().any(|row| row["sentCount"].as_u64() > Some(0)), "{answer}");
+    let shares = answer["data"]["operationDistribution"]["data"].as_array().unwrap();
+    assert!(shares.iter().any(|share| share["value"].as_f64() > Some(0.0)), "{answer}");
+}
+
+/// Failed with exactly one line on stderr that holds each of `parts`.
+#[track_caller]
+fn fails_with(ran: &Finished, parts: &[&str]) {
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let complaints: Vec<&str> = ran.err.lines().filter(|line| line.starts_with("weir: ")).collect();
+    assert_eq!(complaints.len(), 1, "{ran:?}");
+    for part in parts {
+        assert!(complaints[0].contains(part), "{part:?} is not in {}", complaints[0]);
+    }
+}
+
+async fn query(config: &Path, more: &[&str]) -> Finished {
+    run(&[&["query", "--config", config.to_str().unwrap()], more].concat()).await
+}
+
+async fn check_online(config: &Path) -> Finished {
+    run(&["check", "--online", "--config", config.to_str().unwrap()]).await
+}
+
+/// A loopback address on which nobody listens.
+fn nobody() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn the_command_that_demo_prints_answers_both_vendors() {
+    if require::program("curl", "apt-get install curl").is_none() {
+        return;
+    }
+    let demo = Process::demo().await;
+    let printed = demo.has_printed("Ctrl-C ends it.").await;
+    for path in ["/graphiql", "/graphql", "/schema.graphql"] {
+        assert!(printed.contains(&format!("http://{}{path}\n", demo.address)), "{printed}");
+    }
+    let command = printed.lines().find(|line| line.starts_with("  curl ")).unwrap();
+    let output = in_time(Command::new("sh").args(["-c", command]).output()).await.unwrap();
+    holds_numbers_of_both(&serde_json::from_slice(&output.stdout).unwrap());
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[tokio::test]
+async fn serve_answers_both_vendors_and_ends_in_good_order() {
+    let (simulator, dir) = (Process::simulate(&[]).await, tempfile::tempdir().unwrap());
+    let config = config(dir.path(), &simulator.address, "");
+    let mut first = Process::serve(&config).await;
+    holds_numbers_of_both(&first.query(BOTH).await);
+    assert_eq!(first.get("/health/ready").await["status"], "ready");
+
+    // A request is under way when the operator ends the process.
+    let fault = json!({ "fault": { "latency": 1_000 }, "operation": DISTRIBUTION, "times": 1 });
+    simulator.post("/_sim/faults", &fault).await;
+    let before = simulator.arrivals().await.len();
+    let (answer, ()) = tokio::join!(first.query(DISTRIBUTION_OF_A_DAY), async {
+        while simulator.arrivals().await.len() == before {}
+        first.terminate().await;
+    });
+    assert!(!answer["data"]["operationDistribution"]["data"].as_array().unwrap().is_empty(), "{answer}");
+    assert!(first.ended().await.success());
+    let printed = first.has_printed("stopped").await;
+    assert!(!printed.contains("WARN") || !printed.contains("cut off"), "{printed}");
+
+    // Every call is known to have been counted, so the next start waits for a second and not for the guard of five.
+    let second = Process::serve(&config).await;
+    let answer = second.query(BOTH).await;
+    holds_numbers_of_both(&answer);
+    let waited = answer["extensions"]["weir"]["queueWaitMs"].as_u64().unwrap();
+    assert!(waited < 5_000, "{waited}");
+}
+
+/// The least time between an operation's last call before a kill and its first after the next start, in milliseconds.
+/// With a guard of 2 s it must be 3.01 s.
+async fn pause_around_a_kill(in_between: impl AsyncFn(&Path)) -> f64 {
+    let (simulator, dir) = (Process::simulate(&[]).await, tempfile::tempdir().unwrap());
+    let config = config(dir.path(), &simulator.address, "upstream.guard = \"2s\"");
+    let first = Process::serve(&config).await;
+    holds_numbers_of_both(&first.query(BOTH).await);
+    first.kill().await;
+    in_between(&config).await;
+    let second = Process::serve(&config).await;
+    holds_numbers_of_both(&second.query(BOTH).await);
+    let arrivals = simulator.arrivals().await;
+    let pause = |operation: &str| {
+        let of_it: Vec<f64> = arrivals.iter().filter(|(name, _)| name == operation).map(|(_, at)| *at).collect();
+        let [before, after] = of_it[..] else { panic!("{operation}: {arrivals:?}") };
+        after - before
+    };
+    pause(METRIC).min(pause(DISTRIBUTION))
+}
+
+#[tokio::test]
+async fn a_start_after_a_kill_waits_until_the_last_calls_have_been_counted() {
+    let pause = pause_around_a_kill(async |_| {}).await;
+    assert!(pause >= 3_010.0, "guard and hold are 3.01 s, not {pause} ms");
+}
+
+#[tokio::test]
+async fn a_second_process_on_an_account_is_refused_and_told_who_has_it() {
+    let (simulator, dir) = (Process::simulate(&[]).await, tempfile::tempdir().unwrap());
+    let config = config(dir.path(), &simulator.address, "");
+    let first = Process::serve(&config).await;
+    let file = config.to_str().unwrap();
+    let pid = first.pid().to_string();
+    for args in [
+        &["serve", "--listen", "127.0.0.1:0", "--config", file][..],
+        &["query", "--config", file, "{ channels { account } }"],
+        &["check", "--online", "--config", file],
+    ] {
+        fails_with(&run(args).await, &["account `retail` is in use by process", &pid, "stop the other one"]);
+    }
+    holds_numbers_of_both(&first.query(BOTH).await);
+    first.kill().await;
+    assert_eq!(query(&config, &["{ channels { account } }"]).await.code, Some(0), "the account is free again");
+}
+
+#[tokio::test]
+async fn a_busy_port_ends_serve_before_it_takes_an_account() {
+    let (simulator, dir) = (Process::simulate(&[]).await, tempfile::tempdir().unwrap());
+    let config = config(dir.path(), &simulator.address, "");
+    let ran = run(&["serve", "--listen", &simulator.address, "--config", config.to_str().unwrap()]).await;
+    fails_with(&ran, &[&simulator.address, "is in use by another program", "--listen"]);
+    assert!(!dir.path().join("state").exists());
+}
+
+#[tokio::test]
+async fn query_prints_answers_as_json_tables_and_csv() {
+    let (simulator, dir) = (Process::simulate(&[]).await, tempfile::tempdir().unwrap());
+    let config = config(dir.path(), &simulator.address, "");
+    let json = query(&config, &[BOTH]).await;
+    assert_eq!((json.code, json.err.as_str()), (Some(0), ""));
+    let answer: Value = serde_json::from_str(&json.out).unwrap();
+    holds_numbers_of_both(&answer);
+
+    let shares = "query Q($app: ID!) { operationDistribution(appId: $app, range: { last: \"P7D\" }) \
+                  { appId data { distributionName value } } }";
+    let more = ["--variables", r#"{"app": "app-one"}"#, "--format", "csv", shares];
+    let csv = query(&config, &more).await;
+    assert_eq!((csv.code, csv.err.as_str()), (Some(0), ""));
+    let mut lines = csv.out.lines();
+    assert_eq!(lines.next(), Some("appId,data.distributionName,data.value"));
+    let data = answer["data"]["operationDistribution"]["data"].as_array().unwrap();
+    let first = format!("app-one,{},{}", data[0]["distributionName"].as_str().unwrap(), data[0]["value"]);
+    assert_eq!((lines.next(), lines.count() + 1), (Some(first.as_str()), data.len()));
+
+    let table = query(&config, &["--format", "table", "{ applications { appId account } }"]).await;
+    assert_eq!(table.code, Some(0));
+    assert!(table.out.contains("appId") && table.out.contains("app-one") && table.out.contains('│'), "{}", table.out);
+}
+
+#[tokio::test]
+async fn a_vendor_that_cannot_be_reached_is_one_clear_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), &nobody(), "");
+    let ran = query(&config, &[DISTRIBUTION_OF_A_DAY]).await;
+    fails_with(&ran, &["VENDOR_UNAVAILABLE", "no connection to the vendor", "operationDistribution"]);
+    let answer: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&answer["data"], codes(&answer).len()), (&json!({ "operationDistribution": null }), 1));
+    assert!(!format!("{ran:?}").contains("weir-demo-secret"));
+}
+
+#[tokio::test]
+async fn check_online_asks_every_account_once() {
+    let (simulator, dir) = (Process::simulate(&[]).await, tempfile::tempdir().unwrap());
+    let config = config(dir.path(), &simulator.address, "");
+    let ran = check_online(&config).await;
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
+    let lines: Vec<&str> = ran.out.lines().filter(|line| line.contains(": ok, ")).collect();
+    assert_eq!(lines.len(), 2, "{}", ran.out);
+    assert!(
+        lines[0].starts_with("alibaba_cams \"retail\": ok, ") && lines[0].ends_with(" rows for channel cams-alpha")
+    );
+    assert!(lines[1].starts_with("volcengine_rtc \"calls\": ok, ") && lines[1].ends_with(" rows for app app-one"));
+    assert!(lines.iter().all(|line| !line.contains("ok, 0 rows")), "{lines:?}");
+    let operations: Vec<String> = simulator.arrivals().await.into_iter().map(|(operation, _)| operation).collect();
+    assert!(operations.len() == 2 && operations.contains(&METRIC.to_owned()), "{operations:?}");
+}
+
+#[tokio::test]
+async fn check_online_says_what_each_vendor_refuses_and_how_to_mend_it() {
+    let (simulator, dir) = (Process::simulate(&[]).await, tempfile::tempdir().unwrap());
+    let right = std::fs::read_to_string(config(dir.path(), &simulator.address, "")).unwrap();
+    let (cams, rtc) = right.split_once("[[volcengine_rtc]]").unwrap();
+    let path = dir.path().join("weir.toml");
+    let secret = |text: &str| text.replace("weir-demo-secret", "canary-secret");
+    for (text, parts) in [
+        (
+            format!("{}[[volcengine_rtc]]{rtc}", secret(cams)),
+            ["alibaba_cams \"retail\": VENDOR_DENIED (SignatureDoesNotMatch)", "access_key_secret"],
+        ),
+        (
+            format!("{cams}[[volcengine_rtc]]{}", secret(rtc)),
+            ["volcengine_rtc \"calls\": VENDOR_DENIED (SignatureDoesNotMatch)", "access_key_secret"],
+        ),
+        (
+            right.replace("\"cams-alpha\"", "\"unknown-1\""),
+            ["alibaba_cams \"retail\": UNKNOWN_CHANNEL (Unknown.ResourceOwnerId)", "correct `channels`"],
+        ),
+        (
+            right.replace("\"app-one\"", "\"unknown-1\""),
+            ["volcengine_rtc \"calls\": UNKNOWN_APPLICATION", "correct `apps`"],
+        ),
+        (right.replace("\"app-one\"", ""), ["volcengine_rtc \"calls\": not asked", "`apps`"]),
+        (
+            format!("{cams}[[volcengine_rtc]]{}", rtc.replace(&simulator.address, &nobody())),
+            ["volcengine_rtc \"calls\": VENDOR_UNAVAILABLE", "check `endpoint`"],
+        ),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let ran = check_online(&path).await;
+        fails_with(&ran, &parts);
+        assert_eq!(ran.out.matches(": ok, ").count(), 1, "the other account is fine: {}", ran.out);
+        assert!(!format!("{ran:?}").contains("canary"), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_simulator_answers_weir_the_same_for_ever() {
+    let span = r#"{ between: { start: "2026-08-20T00:00:00Z", end: "2026-08-27T00:00:00Z" } }"#;
+    let both = format!(
+        "{{ phoneNumberMetrics(custSpaceId: \"cams-alpha\", range: {span}) {{ nodes {{ start phoneNumber sentCount }} }} \
+         channel(custSpaceId: \"cams-beta\") {{ metrics(granularity: HALF_HOUR, range: {span}) {{ sentCount }} }} }}"
+    );
+    let mut answers = Vec::new();
+    for clock in ["2026-08-26T12:00:00Z", "2026-08-26T12:00:00Z", "2026-09-26T12:00:00Z"] {
+        let simulator = Process::simulate(&["--clock", clock]).await;
+        let dir = tempfile::tempdir().unwrap();
+        let ran = query(&config(dir.path(), &simulator.address, ""), &[&both]).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        answers.push(serde_json::from_str::<Value>(&ran.out).unwrap()["data"].clone());
+    }
+    assert!(answers[0]["phoneNumberMetrics"]["nodes"].as_array().unwrap().len() > 7, "{}", answers[0]);
+    assert_eq!(answers[0], answers[1]);
+    assert_ne!(answers[0], answers[2], "a month later more has arrived");
+}
