@@ -77,12 +77,14 @@ impl Limiter {
     #[must_use]
     pub fn new(rule: Rule, start_hold: Option<Duration>) -> Self {
         let permits = rule.permits as usize;
-        let held = start_hold.map(|hold| Reverse(Instant::now() + hold));
+        let now = Instant::now();
+        let held = start_hold.map(|hold| Reverse(now + hold));
         let state = State {
             free: if held.is_some() { 0 } else { permits },
             out: Vec::with_capacity(permits),
             held: held.into_iter().flat_map(|until| std::iter::repeat_n(until, permits)).collect(),
-            unproven_until: None,
+            // A start that waits for more than the rule's hold has calls of its predecessor to wait for.
+            unproven_until: start_hold.map(|hold| now + hold.saturating_sub(rule.hold)),
             paused_until: None,
             budget: Budget::new(permits),
             queue: Queue::new(),

@@ -123,6 +123,15 @@ async fn a_start_after_a_kill_waits_until_the_last_calls_have_been_counted() {
 }
 
 #[tokio::test]
+async fn a_short_run_after_a_kill_does_not_make_the_next_start_forget_it() {
+    let pause = pause_around_a_kill(async |config| {
+        assert_eq!(query(config, &["{ channels { account } }"]).await.code, Some(0));
+    })
+    .await;
+    assert!(pause >= 3_010.0, "guard and hold are 3.01 s, not {pause} ms");
+}
+
+#[tokio::test]
 async fn a_second_process_on_an_account_is_refused_and_told_who_has_it() {
     let (simulator, dir) = (Process::simulate(&[]).await, tempfile::tempdir().unwrap());
     let config = config(dir.path(), &simulator.address, "");
