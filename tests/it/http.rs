@@ -2,21 +2,18 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::process::Command;
 use tower::ServiceExt;
 use weir::config::Graphiql;
 use weir::http::{Cors, HttpConfig, Limits, Patience, router};
 
 use crate::support::require;
-use crate::support::server::{Server, gateway, read_all};
+use crate::support::server::{Server, gateway};
 
 const GRAPHQL: &str = "application/graphql-response+json";
 const JSON: &str = "application/json";
@@ -372,121 +369,4 @@ async fn a_body_that_never_ends_is_given_up() {
     let answer = ask(app(), request(Method::POST, "/graphql", &[("content-type", JSON)], endless)).await;
     assert_eq!(answer.status, 408);
     assert_eq!(started.elapsed().as_secs(), HttpConfig::default().body_timeout.as_secs());
-}
-
-fn small_bodies() -> HttpConfig {
-    HttpConfig { max_body: 1_000, ..HttpConfig::default() }
-}
-
-fn padded(length: usize) -> String {
-    let body = json!({ "query": "{ __typename }" }).to_string();
-    format!("{body}{}", " ".repeat(length - body.len()))
-}
-
-#[tokio::test]
-async fn a_body_over_the_limit_is_refused_while_it_streams() {
-    let server = Server::start(small_bodies(), Patience::default()).await;
-    let head = "POST /graphql HTTP/1.1\r\nhost: weir\r\nconnection: close\r\ncontent-type: application/json\r\n";
-    for (length, status) in [(1_000, "200"), (1_001, "413"), (30_000, "413")] {
-        let whole = server.raw(format!("{head}content-length: {length}\r\n\r\n{}", padded(length))).await;
-        assert!(whole.starts_with(&format!("HTTP/1.1 {status} ")), "{length}: {whole}");
-        let (one, two) = (length / 2, length - length / 2);
-        let text = padded(length);
-        let chunks = format!("{one:x}\r\n{}\r\n{two:x}\r\n{}\r\n0\r\n\r\n", &text[..one], &text[one..]);
-        let chunked = server.raw(format!("{head}transfer-encoding: chunked\r\n\r\n{chunks}")).await;
-        assert!(chunked.starts_with(&format!("HTTP/1.1 {status} ")), "{length} in chunks: {chunked}");
-    }
-    let refused = server.raw(format!("{head}content-length: 2000\r\n\r\n{}", padded(2_000))).await;
-    assert!(refused.contains(r#""code":"TOO_EXPENSIVE""#) && refused.contains("1000 bytes"), "{refused}");
-}
-
-#[tokio::test]
-async fn a_body_without_end_is_cut_off() {
-    let server = Server::start(small_bodies(), Patience::default()).await;
-    let (mut reading, mut writing) = server.connect().await.into_split();
-    let endless = tokio::spawn(async move {
-        let head = "POST /graphql HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\ncontent-length: 1000000000\r\n\r\n";
-        writing.write_all(head.as_bytes()).await?;
-        loop {
-            writing.write_all(&[b' '; 1_000]).await?;
-        }
-        #[expect(unreachable_code, reason = "gives the block its type")]
-        Ok::<(), std::io::Error>(())
-    });
-    let mut start = [0; 12];
-    reading.read_exact(&mut start).await.unwrap();
-    assert_eq!(&start, b"HTTP/1.1 413");
-    assert!(endless.await.unwrap().is_err(), "the server closed the connection");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_head_that_never_ends_is_given_up() {
-    let server = Server::start(HttpConfig::default(), Patience::default()).await;
-    let started = tokio::time::Instant::now();
-    let answer = server.raw("POST /graphql HTTP/1.1\r\nhost: weir\r\n").await;
-    assert!(!answer.contains("200"), "{answer}");
-    assert!(started.elapsed() >= Patience::default().head, "{:?}", started.elapsed());
-}
-
-const HALF: &str =
-    "POST /graphql HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\ncontent-length: 26\r\n\r\n{\"query\":";
-const OTHER_HALF: &str = "\"{ __typename }\"}";
-
-/// A connection that the server knows: it has answered on it.
-async fn known_connection(server: &Server) -> TcpStream {
-    let mut stream = server.connect().await;
-    stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: weir\r\n\r\n").await.unwrap();
-    let mut answer = Vec::new();
-    while !answer.ends_with(br#"{"status":"live"}"#) {
-        assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
-    }
-    stream
-}
-
-/// A connection in the middle of a request.
-async fn busy_connection(server: &Server) -> TcpStream {
-    let mut busy = known_connection(server).await;
-    busy.write_all(HALF.as_bytes()).await.unwrap();
-    // When the server has answered this, it has read that.
-    known_connection(server).await;
-    busy
-}
-
-#[tokio::test]
-async fn a_request_in_progress_is_finished_before_the_server_stops() {
-    let mut server = Server::start(HttpConfig::default(), Patience::default()).await;
-    let mut busy = busy_connection(&server).await;
-    let mut idle = known_connection(&server).await;
-    server.begin_to_stop();
-    assert_eq!(read_all(&mut idle).await, "", "an idle connection is closed");
-    assert!(TcpStream::connect(server.address).await.is_err(), "no new connection is taken");
-    busy.write_all(OTHER_HALF.as_bytes()).await.unwrap();
-    let answer = read_all(&mut busy).await;
-    assert!(answer.contains(r#""data":{"__typename":"Query"}"#), "{answer}");
-    server.stopped().await;
-}
-
-#[tokio::test]
-async fn a_server_that_stops_does_not_wait_for_ever() {
-    let config = HttpConfig { body_timeout: Duration::from_hours(1), ..HttpConfig::default() };
-    let mut server = Server::start(config, Patience::default()).await;
-    let _busy = busy_connection(&server).await;
-    // From here on no socket has anything to say, and time may jump.
-    tokio::time::pause();
-    let started = tokio::time::Instant::now();
-    server.begin_to_stop();
-    server.stopped().await;
-    assert_eq!(started.elapsed().as_secs(), Patience::default().finish.as_secs());
-}
-
-#[tokio::test]
-async fn a_server_that_stops_says_so_to_the_load_balancer_first() {
-    let patience = Patience { notice: Duration::from_hours(1), ..Patience::default() };
-    let mut server = Server::start(HttpConfig::default(), patience).await;
-    let probe = "GET /health/ready HTTP/1.1\r\nconnection: close\r\n\r\n";
-    assert!(server.raw(probe).await.starts_with("HTTP/1.1 200"));
-    server.begin_to_stop();
-    tokio::task::yield_now().await;
-    assert!(server.raw(probe).await.starts_with("HTTP/1.1 503"));
-    assert!(server.raw(probe.replace("ready", "live")).await.starts_with("HTTP/1.1 200"));
 }

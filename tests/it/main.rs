@@ -8,6 +8,7 @@ mod chart;
 mod cli;
 mod config;
 mod explain;
+mod connections;
 mod engine;
 mod examples;
 mod graphiql;
