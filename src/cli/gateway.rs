@@ -37,6 +37,7 @@ pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) {
         ..HttpConfig::default()
     };
     let patience = http::Patience {
+        max_connections: max_connections(),
         // As long as the last caller's deadline.
         finish: config.queue.max_wait + config.upstream.timeout + Duration::from_secs(1),
         ..http::Patience::default()
@@ -44,6 +45,15 @@ pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) {
     let router = http::router(http, Arc::new(app.gateway().clone()));
     http::serve(listener, router, patience, told_to_stop()).await;
     app.end();
+}
+
+/// As many connections as the process may have files open, but for those that it needs itself: for vendors, state files
+/// and logs. Raises the soft limit as far as the hard one lets it.
+fn max_connections() -> usize {
+    const OWN: u64 = 256;
+    let most = http::Patience::default().max_connections;
+    let files = rlimit::increase_nofile_limit(most as u64 + OWN).unwrap_or(u64::MAX);
+    usize::try_from(files.saturating_sub(OWN)).unwrap_or(most).clamp(1, most)
 }
 
 /// Ends when the process is interrupted or terminated.

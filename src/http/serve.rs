@@ -1,24 +1,33 @@
-//! Serves the routes on a socket: bounds how long a request's head may take, and stops without dropping anybody.
+//! Serves the routes on a socket: bounds how many callers there are and how long each may keep it waiting, and stops
+//! without dropping anybody.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, info, warn};
 
 use super::health::Stopping;
 
-/// How long the server waits for callers.
+/// For how many callers the server is there, and how long it waits for each.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
+    /// Connections at once. Those who come later wait, unanswered, until one of them ends.
+    pub max_connections: usize,
     /// For the head of a request, and for the next request on an idle connection.
     pub head: Duration,
+    /// For a caller to read any more of its answer. One that reads, however slowly, is not cut off.
+    pub stall: Duration,
     /// How long `/health/ready` says 503 before no more connections are taken, so that a load balancer can see it.
     pub notice: Duration,
     /// For the requests that are being answered when the server stops. Shorter than a caller's deadline, and callers
@@ -28,7 +37,13 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { head: Duration::from_secs(30), notice: Duration::ZERO, finish: Duration::from_secs(45) }
+        Self {
+            max_connections: 10_000,
+            head: Duration::from_secs(30),
+            stall: Duration::from_secs(30),
+            notice: Duration::ZERO,
+            finish: Duration::from_secs(45),
+        }
     }
 }
 
@@ -42,6 +57,7 @@ pub async fn serve(listener: TcpListener, router: Router, patience: Patience, sh
     let router = router.layer(Extension(stopping.clone()));
     let (stop, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
+    let room = Arc::new(Semaphore::new(patience.max_connections));
 
     let mut until = std::pin::pin!(async {
         shutdown.await;
@@ -52,9 +68,13 @@ pub async fn serve(listener: TcpListener, router: Router, patience: Patience, sh
     loop {
         tokio::select! {
             () = &mut until => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection(stream, router.clone(), patience.head, stopped.clone()));
+            accepted = accept(&listener, &room) => match accepted {
+                Ok((stream, place)) => {
+                    let (router, stopped) = (router.clone(), stopped.clone());
+                    connections.spawn(async move {
+                        connection(stream, router, patience, stopped).await;
+                        drop(place);
+                    });
                 }
                 Err(error) => {
                     warn!(%error, "no connection could be taken");
@@ -74,16 +94,32 @@ pub async fn serve(listener: TcpListener, router: Router, patience: Patience, sh
     info!("stopped");
 }
 
-/// One connection to its end; after `stopped` it takes no further request.
-async fn connection(stream: TcpStream, router: Router, head: Duration, mut stopped: watch::Receiver<()>) {
+/// Takes the next connection once there is room for it.
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    if room.available_permits() == 0 {
+        debug!("all connections are taken, new callers wait");
+    }
+    let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
     // An answer is written at once; waiting for more to send would only delay it.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "a connection could not be tuned");
     }
+    Ok((stream, place))
+}
+
+/// One connection to its end; after `stopped` it takes no further request.
+async fn connection<S>(stream: S, router: Router, patience: Patience, mut stopped: watch::Receiver<()>)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(patience.stall));
+    let stream = TokioIo::new(Box::pin(stream));
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(head);
+    server.timer(TokioTimer::new()).header_read_timeout(patience.head);
     let mut connection =
-        std::pin::pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).with_upgrades());
+        std::pin::pin!(server.serve_connection(stream, TowerToHyperService::new(router)).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         _ = stopped.changed() => {
@@ -93,5 +129,53 @@ async fn connection(stream: TcpStream, router: Router, head: Duration, mut stopp
     };
     if let Err(error) = ended {
         debug!(%error, "a connection broke");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const LENGTH: usize = 100_000;
+
+    /// A caller that has asked for a long answer over a line that holds a thousand bytes of it.
+    async fn asked() -> (DuplexStream, JoinHandle<()>, watch::Sender<()>) {
+        let router = Router::new().route("/", get(async || "x".repeat(LENGTH)));
+        let (mut caller, server) = duplex(1_000);
+        let (stop, stopped) = watch::channel(());
+        let serving = tokio::spawn(connection(server, router, Patience::default(), stopped));
+        caller.write_all(b"GET / HTTP/1.1\r\nhost: weir\r\nconnection: close\r\n\r\n").await.unwrap();
+        (caller, serving, stop)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_reads_nothing_is_cut_off() {
+        let began = Instant::now();
+        let (mut caller, serving, _stop) = asked().await;
+        serving.await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), Patience::default().stall.as_secs());
+        let mut got = Vec::new();
+        caller.read_to_end(&mut got).await.unwrap();
+        assert!(got.len() < LENGTH, "{}", got.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_reads_slowly_gets_all_of_it() {
+        let (mut caller, serving, _stop) = asked().await;
+        let (mut got, mut piece) = (0, [0; 1_000]);
+        loop {
+            sleep(Duration::from_secs(20)).await;
+            match caller.read(&mut piece).await.unwrap() {
+                0 => break,
+                length => got += length,
+            }
+        }
+        assert!(got > LENGTH, "the head and the body: {got}");
+        serving.await.unwrap();
     }
 }

@@ -1,13 +1,17 @@
 //! Callers on sockets: what they may send and hold, when they are cut off, and what their leaving means.
 
+use std::io;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use weir::http::{HttpConfig, Patience};
+use weir::sim::{Fault, Scope, Times};
 
+use crate::support::process::in_time;
 use crate::support::server::{Server, read_all};
+use crate::support::{DISTRIBUTION, TestGateway};
 
 fn small_bodies() -> HttpConfig {
     HttpConfig { max_body: 1_000, ..HttpConfig::default() }
@@ -131,4 +135,57 @@ async fn a_server_that_stops_says_so_to_the_load_balancer_first() {
     tokio::task::yield_now().await;
     assert!(server.raw(probe).await.starts_with("HTTP/1.1 503"));
     assert!(server.raw(probe.replace("ready", "live")).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn callers_beyond_the_limit_wait_for_one_to_leave() {
+    let patience = Patience { max_connections: 2, ..Patience::default() };
+    let server = Server::start(HttpConfig::default(), patience).await;
+    let (mut first, second) = (known_connection(&server).await, known_connection(&server).await);
+    let mut third = server.connect().await;
+    third.write_all(PROBE).await.unwrap();
+    for _ in 0..50 {
+        probe(&mut first).await;
+    }
+    let unread = third.try_read(&mut [0; 1]).unwrap_err();
+    assert_eq!(unread.kind(), io::ErrorKind::WouldBlock, "the first two are answered, the third waits");
+    drop(second);
+    let mut start = [0; 12];
+    in_time(third.read_exact(&mut start)).await.unwrap();
+    assert_eq!(&start, b"HTTP/1.1 200");
+}
+
+/// How many asks wait for a permit of RTC.
+async fn queued(gateway: &TestGateway) -> u64 {
+    let quotas = gateway.data("{ quotas { operation queued } }").await;
+    let quotas = quotas["quotas"].as_array().unwrap();
+    quotas.iter().find(|quota| quota["operation"] == DISTRIBUTION).unwrap()["queued"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_takes_its_queued_call_along() {
+    let gateway = TestGateway::start();
+    gateway.sim().faults().push(Fault::Hang, Scope::Operation(DISTRIBUTION.to_owned()), Times::Next(2));
+    let server = Server::before(gateway.gateway(), HttpConfig::default(), Patience::default()).await;
+    let ask = async |arguments: &str| {
+        let query = format!("{{ operationDistribution(appId: \"app-one\", {arguments}) {{ start }} }}");
+        let body = json!({ "query": query }).to_string();
+        let head = "POST /graphql HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\n";
+        let mut stream = server.connect().await;
+        stream.write_all(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes()).await.unwrap();
+        stream
+    };
+    // Both permits are out with calls that nobody answers.
+    let _first = ask(r#"range: { last: "P1D" }"#).await;
+    let _second = ask(r#"range: { last: "P2D" }"#).await;
+    let third = ask(r#"dimension: COUNTRY, range: { last: "P3D" }"#).await;
+    in_time(async { while queued(&gateway).await == 0 || gateway.calls(DISTRIBUTION) < 2 {} }).await;
+    drop(third);
+    in_time(async { while queued(&gateway).await > 0 {} }).await;
+    // From here on no socket has anything to say, and time may jump: to where permits are back.
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    let arrivals = gateway.sim().arrivals();
+    assert!(arrivals.len() >= 2, "{arrivals:?}");
+    assert!(arrivals.iter().all(|one| one.parameters.detail.as_deref() == Some("province")), "{arrivals:?}");
 }

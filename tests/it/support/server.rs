@@ -21,11 +21,16 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(config: HttpConfig, patience: Patience) -> Self {
+        Self::before(gateway(), config, patience).await
+    }
+
+    /// Serves this gateway.
+    pub(crate) async fn before(gateway: Arc<Gateway>, config: HttpConfig, patience: Patience) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { stopped.await.unwrap_or_default() };
-        let serving = tokio::spawn(serve(listener, router(config, gateway()), patience, shutdown));
+        let serving = tokio::spawn(serve(listener, router(config, gateway), patience, shutdown));
         Self { address, stop: Some(stop), serving }
     }
 
