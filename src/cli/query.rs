@@ -14,7 +14,7 @@ use crate::domain::Caller;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   weir query --config weir.toml '{ channels { custSpaceId account } }'
-  weir query --config weir.toml --format csv examples/queries/phone_number_metrics.graphql
+  weir query --config weir.toml --format csv examples/queries/02-phone-number-metrics.graphql
   weir query --config weir.toml --variables '{\"appId\": \"app-one\"}' --format table - < query.graphql
 
 json prints the whole response. table and csv print one row for each item of each root field's lists, nested

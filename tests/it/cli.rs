@@ -76,6 +76,9 @@ fn every_command_has_help_with_examples() {
         assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{command}");
         let (_, examples) = ran.out.split_once("Examples:\n").unwrap();
         assert!(examples.contains(&format!("weir {command}")), "{command}: {examples}");
+        for file in examples.split_whitespace().filter(|word| word.starts_with("examples/")) {
+            assert!(Path::new(file).exists(), "{command}: {file} can be tried from the top of the repository");
+        }
     }
     let ran = weir(&["--help"]);
     assert_eq!(ran.code, Some(0));
