@@ -90,9 +90,11 @@ fn plan(outlook: &Outlook) -> Value {
             (Name::new("end"), edge(call.span.map(Window::end))),
         ]))
     };
+    let mut calls: Vec<_> = outlook.calls.iter().collect();
+    calls.sort_by_key(|call| (call.account.vendor(), call.account.name(), call.operation, call.span));
     let wait_ms = u64::try_from(outlook.wait.as_millis()).unwrap_or(u64::MAX);
     Value::Object(IndexMap::from([
-        (Name::new("upstreamCalls"), Value::List(outlook.calls.iter().map(call).collect())),
+        (Name::new("upstreamCalls"), Value::List(calls.into_iter().map(call).collect())),
         (Name::new("cached"), Value::from(outlook.cached)),
         (Name::new("joined"), Value::from(outlook.joined)),
         (Name::new("expectedWaitMs"), Value::from(wait_ms)),
