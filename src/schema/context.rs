@@ -21,6 +21,8 @@ const RETENTION_MARGIN: Duration = Duration::from_mins(1);
 pub(super) struct RequestContext {
     pub(super) loader: Loader,
     pub(super) catalog: Arc<Catalog>,
+    /// Whether the document needs answers of the engine that it can merge.
+    pub(super) merges_fields: bool,
     omitted: Mutex<Vec<Omitted>>,
 }
 
@@ -33,8 +35,8 @@ pub(super) struct Omitted {
 }
 
 impl RequestContext {
-    pub(super) fn new(loader: Loader, catalog: Arc<Catalog>) -> Self {
-        Self { loader, catalog, omitted: Mutex::new(Vec::new()) }
+    pub(super) fn new(loader: Loader, catalog: Arc<Catalog>, merges_fields: bool) -> Self {
+        Self { loader, catalog, merges_fields, omitted: Mutex::new(Vec::new()) }
     }
 
     /// The request's instant: every `last` of the request counts back from it.

@@ -15,6 +15,7 @@ mod phone_number_metric;
 mod query;
 mod quota;
 mod range;
+mod raw;
 mod scalars;
 
 use std::sync::Arc;
@@ -61,7 +62,7 @@ impl Gateway {
 
     /// Runs one request for `caller`. Must run in a task of its own: all fields have asked before the batch goes, and a
     /// dropped runner would fail the fields that wait on it.
-    pub async fn execute(&self, caller: Caller, request: Request) -> Response {
+    pub async fn execute(&self, caller: Caller, mut request: Request) -> Response {
         let controls = match Controls::parse(&request.extensions) {
             Ok(controls) => controls,
             Err(refusal) => return error::refuse(&refusal),
@@ -78,8 +79,9 @@ impl Gateway {
             explain: controls.explain,
             tally: Arc::new(Tally::default()),
         };
+        let merges_fields = request.parsed_query().is_ok_and(raw::merges_fields);
         let loader = Loader::new(Arc::clone(&self.stores), ask);
-        let context = Arc::new(RequestContext::new(loader, Arc::clone(&self.catalog)));
+        let context = Arc::new(RequestContext::new(loader, Arc::clone(&self.catalog), merges_fields));
         let mut response = self.schema.execute(request.data(Arc::clone(&context))).await;
         response.errors.iter_mut().for_each(name_code);
         response.extensions.insert("weir".to_owned(), context.extension());

@@ -1,11 +1,13 @@
 //! `PhoneNumberMetric`: WhatsApp messages per phone number, and the connection that pages them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_graphql::{ID, Object, SimpleObject};
 
 use super::context::RequestContext;
 use super::cursor::{self, Position};
+use super::raw::{Json, RawItem, RawList};
 use super::scalars::{DateTime, Finality, Granularity, Long, Source};
 use crate::domain::{self, Ask, Caller, Freshness, PhoneNumber, Slice, Timestamp, Window};
 use crate::error::WeirError;
@@ -65,10 +67,8 @@ impl PhoneNumberMetric {
     }
 
     /// Delivered divided by sent, a share of 1; null when nothing was sent.
-    #[expect(clippy::cast_precision_loss, reason = "counts beyond 2^53 lose digits that no rate shows")]
     async fn delivery_rate(&self) -> Option<f64> {
-        let sent = self.point.sent.as_i64();
-        (sent > 0).then(|| self.point.delivered.as_i64() as f64 / sent as f64)
+        self.rate()
     }
 
     /// Whether the vendor may still change the counts.
@@ -84,6 +84,65 @@ impl PhoneNumberMetric {
     /// Where the counts came from for this request.
     async fn source(&self) -> Source {
         self.source
+    }
+}
+
+/// The fields of [`PhoneNumberMetric`], to be written without the engine.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum MetricField {
+    CustSpaceId,
+    PhoneNumber,
+    Granularity,
+    Start,
+    End,
+    SentCount,
+    DeliveredCount,
+    DeliveryRate,
+    Finality,
+    FetchedAt,
+    Source,
+}
+
+impl RawItem for PhoneNumberMetric {
+    type Field = MetricField;
+
+    fn field(name: &str) -> Option<MetricField> {
+        Some(match name {
+            "custSpaceId" => MetricField::CustSpaceId,
+            "phoneNumber" => MetricField::PhoneNumber,
+            "granularity" => MetricField::Granularity,
+            "start" => MetricField::Start,
+            "end" => MetricField::End,
+            "sentCount" => MetricField::SentCount,
+            "deliveredCount" => MetricField::DeliveredCount,
+            "deliveryRate" => MetricField::DeliveryRate,
+            "finality" => MetricField::Finality,
+            "fetchedAt" => MetricField::FetchedAt,
+            "source" => MetricField::Source,
+            _ => return None,
+        })
+    }
+
+    fn write(&self, field: MetricField, out: &mut Json) {
+        match field {
+            MetricField::CustSpaceId => match &self.subject.channel {
+                Some(channel) => out.string(channel.as_str()),
+                None => out.null(),
+            },
+            MetricField::PhoneNumber => out.string(self.point.phone.expose()),
+            MetricField::Granularity => out.choice(Granularity::from(self.subject.granularity)),
+            MetricField::Start => out.instant(self.point.start),
+            MetricField::End => out.instant(self.point.end),
+            MetricField::SentCount => out.integer(self.point.sent.as_i64()),
+            MetricField::DeliveredCount => out.integer(self.point.delivered.as_i64()),
+            MetricField::DeliveryRate => match self.rate() {
+                Some(rate) => out.float(rate),
+                None => out.null(),
+            },
+            MetricField::Finality => out.choice(Finality::from(self.point.finality)),
+            MetricField::FetchedAt => out.instant(self.fetched_at),
+            MetricField::Source => out.choice(self.source),
+        }
     }
 }
 
@@ -177,6 +236,12 @@ fn collect(
 }
 
 impl PhoneNumberMetric {
+    #[expect(clippy::cast_precision_loss, reason = "counts beyond 2^53 lose digits that no rate shows")]
+    fn rate(&self) -> Option<f64> {
+        let sent = self.point.sent.as_i64();
+        (sent > 0).then(|| self.point.delivered.as_i64() as f64 / sent as f64)
+    }
+
     fn position(&self) -> (&PhoneNumber, Timestamp) {
         (&self.point.phone, self.point.start)
     }
@@ -254,8 +319,8 @@ impl PhoneNumberMetricConnection {
     }
 
     /// The rows of the page.
-    async fn nodes(&self) -> &[PhoneNumberMetric] {
-        self.page()
+    async fn nodes(&self) -> RawList<'_, PhoneNumberMetric> {
+        RawList(Cow::Borrowed(self.page()))
     }
 
     /// Where the page lies.

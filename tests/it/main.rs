@@ -16,6 +16,7 @@ mod http;
 mod priorities;
 mod processes;
 mod quota;
+mod raw;
 mod readme;
 mod sdk_clients;
 mod signing;

@@ -194,6 +194,13 @@ impl TestGateway {
         }
     }
 
+    /// The answer as it is written.
+    pub(crate) async fn ask_text(&self, query: &str, variables: Value) -> String {
+        let (app, request) = (Arc::clone(&self.app), Request::new(query).variables(Variables::from_json(variables)));
+        let task = tokio::spawn(async move { app.gateway().execute(Caller::Anonymous, request).await });
+        serde_json::to_string(&task.await.expect("the request does not panic")).expect("a response is JSON")
+    }
+
     pub(crate) async fn query(&self, query: &str) -> Value {
         self.ask(query, json!({})).await
     }

@@ -1,0 +1,270 @@
+//! Long lists as raw JSON: one plan a list, one loop over its items, no future for each field.
+//!
+//! The engine resolves every field of every item as a future of its own, which costs many times what writing the answer
+//! does. A [`RawList`] reads the selection once and writes all items in one go; the engine passes the text on as it is.
+//! Types, introspection and validation are those of the item. What the engine would do beyond that inside an item is
+//! done here (aliases, fragments, repeated fields) or before (`@skip`, `@include`); it cannot merge two raw lists of one
+//! response key, so documents that select a list twice under one key take the engine's own way ([`merges_fields`]).
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use async_graphql::parser::types::{ExecutableDocument, Field, Selection, SelectionSet};
+use async_graphql::registry::Registry;
+use async_graphql::resolver_utils::EnumType;
+use async_graphql::{ContextSelectionSet, Name, OutputType, Positioned, ServerError, ServerResult, Value};
+use async_graphql_value::RAW_VALUE_TOKEN;
+
+use super::context::RequestContext;
+use crate::domain::Timestamp;
+
+/// An object all of whose fields are leaves.
+pub(super) trait RawItem: OutputType {
+    /// The fields that can be written.
+    type Field: Copy + Send + Sync;
+
+    /// The field of this name; `__typename` is not asked for.
+    fn field(name: &str) -> Option<Self::Field>;
+
+    /// Writes the field's value as JSON, as the engine would.
+    fn write(&self, field: Self::Field, out: &mut Json);
+}
+
+/// A list that is written in one go. In the schema it is the list of its items.
+#[derive(Debug)]
+pub(super) struct RawList<'a, T: Clone>(pub(super) Cow<'a, [T]>);
+
+/// What is written for each item: the key with its punctuation, and the field; `None` for the type's name.
+type Plan<F> = Vec<(String, Option<F>)>;
+
+impl<T: RawItem + Clone> OutputType for RawList<'_, T> {
+    fn type_name() -> Cow<'static, str> {
+        <Vec<T> as OutputType>::type_name()
+    }
+
+    fn qualified_type_name() -> String {
+        <Vec<T> as OutputType>::qualified_type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        <Vec<T> as OutputType>::create_type_info(registry)
+    }
+
+    async fn resolve(&self, context: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
+        if context.data_opt::<Arc<RequestContext>>().is_none_or(|request| request.merges_fields) {
+            return (&*self.0).resolve(context, field).await;
+        }
+        let mut plan = Plan::<T::Field>::new();
+        let mut keys = HashSet::new();
+        let complete = add_set::<T>(&context.item.node, context, &mut plan, &mut keys);
+        if !complete {
+            return (&*self.0).resolve(context, field).await;
+        }
+        let json = Json::list(&self.0, &plan, &T::type_name())
+            .map_err(|error| ServerError::new(error.to_string(), Some(field.pos)))?;
+        Ok(Value::Object([(Name::new(RAW_VALUE_TOKEN), Value::String(json))].into_iter().collect()))
+    }
+}
+
+/// Adds what a selection wants; false if anything in it is not known here.
+fn add_set<T: RawItem>(
+    set: &SelectionSet,
+    context: &ContextSelectionSet<'_>,
+    plan: &mut Plan<T::Field>,
+    keys: &mut HashSet<Name>,
+) -> bool {
+    set.items.iter().all(|selection| match &selection.node {
+        Selection::Field(field) => {
+            let key = &field.node.response_key().node;
+            if !keys.insert(key.clone()) {
+                return true; // valid documents select the same field under the same key
+            }
+            let name = field.node.name.node.as_str();
+            let known = if name == "__typename" { Some(None) } else { T::field(name).map(Some) };
+            let separator = if plan.is_empty() { "{" } else { "," };
+            known.is_some_and(|known| {
+                plan.push((format!("{separator}\"{key}\":"), known));
+                field.node.directives.is_empty()
+            })
+        }
+        Selection::InlineFragment(fragment) => add_set::<T>(&fragment.node.selection_set.node, context, plan, keys),
+        Selection::FragmentSpread(spread) => context
+            .query_env
+            .fragments
+            .get(&spread.node.fragment_name.node)
+            .is_some_and(|fragment| add_set::<T>(&fragment.node.selection_set.node, context, plan, keys)),
+    })
+}
+
+/// Whether a document selects something with fields of its own twice under one key, so that the engine has to merge
+/// two answers. Documents too long to tell count as such.
+pub(super) fn merges_fields(document: &ExecutableDocument) -> bool {
+    let mut left = 20_000;
+    document.operations.iter().any(|(_, operation)| repeats(&[&operation.node.selection_set.node], document, &mut left))
+}
+
+fn repeats(sets: &[&SelectionSet], document: &ExecutableDocument, left: &mut usize) -> bool {
+    let mut fields = Vec::new();
+    let mut keys = HashSet::new();
+    for set in sets {
+        if !flatten(set, document, &mut fields, left) {
+            return true;
+        }
+    }
+    fields.iter().any(|field| {
+        let has_fields = !field.selection_set.node.items.is_empty();
+        has_fields && !keys.insert(&field.response_key().node)
+    }) || fields.iter().any(|field| repeats(&[&field.selection_set.node], document, left))
+}
+
+/// The fields of a selection, fragments laid open; false if there are too many.
+fn flatten<'a>(
+    set: &'a SelectionSet,
+    document: &'a ExecutableDocument,
+    fields: &mut Vec<&'a Field>,
+    left: &mut usize,
+) -> bool {
+    set.items.iter().all(|selection| {
+        let Some(rest) = left.checked_sub(1) else { return false };
+        *left = rest;
+        match &selection.node {
+            Selection::Field(field) => {
+                fields.push(&field.node);
+                true
+            }
+            Selection::InlineFragment(fragment) => flatten(&fragment.node.selection_set.node, document, fields, left),
+            Selection::FragmentSpread(spread) => document
+                .fragments
+                .get(&spread.node.fragment_name.node)
+                .is_none_or(|fragment| flatten(&fragment.node.selection_set.node, document, fields, left)),
+        }
+    })
+}
+
+/// JSON being written.
+#[derive(Debug)]
+pub(super) struct Json {
+    text: Vec<u8>,
+    /// The last day written, since neighbours share it: days since the epoch, and its text.
+    day: Option<(i64, String)>,
+}
+
+impl Json {
+    fn list<T: RawItem>(
+        items: &[T],
+        plan: &Plan<T::Field>,
+        type_name: &str,
+    ) -> Result<String, std::string::FromUtf8Error> {
+        let keys: usize = plan.iter().map(|(key, _)| key.len() + 24).sum();
+        let mut json = Self { text: Vec::with_capacity(items.len() * (keys + 2) + 2), day: None };
+        json.text.push(b'[');
+        for (at, item) in items.iter().enumerate() {
+            if at > 0 {
+                json.text.push(b',');
+            }
+            for (key, field) in plan {
+                json.text.extend_from_slice(key.as_bytes());
+                match field {
+                    Some(field) => item.write(*field, &mut json),
+                    None => json.string(type_name),
+                }
+            }
+            json.text.push(b'}');
+        }
+        json.text.push(b']');
+        String::from_utf8(json.text)
+    }
+
+    pub(super) fn null(&mut self) {
+        self.text.extend_from_slice(b"null");
+    }
+
+    pub(super) fn string(&mut self, text: &str) {
+        self.serialize(&text);
+    }
+
+    pub(super) fn integer(&mut self, number: i64) {
+        self.serialize(&number);
+    }
+
+    pub(super) fn float(&mut self, number: f64) {
+        self.serialize(&number);
+    }
+
+    /// A value of an enum.
+    pub(super) fn choice<E: EnumType>(&mut self, value: E) {
+        match E::items().iter().find(|item| item.value == value) {
+            Some(item) => self.string(item.name),
+            None => self.null(),
+        }
+    }
+
+    fn serialize(&mut self, value: &impl serde::Serialize) {
+        // Writing text and numbers into memory never fails.
+        if serde_json::to_writer(&mut self.text, value).is_err() {
+            self.null();
+        }
+    }
+
+    /// An instant as RFC 3339 in UTC, as [`Timestamp`] prints it.
+    pub(super) fn instant(&mut self, at: Timestamp) {
+        const DAY_MS: i64 = 86_400_000;
+        let (day, ms) = (at.as_ms().div_euclid(DAY_MS), at.as_ms().rem_euclid(DAY_MS));
+        if ms % 1_000 != 0 {
+            return self.string(&at.to_string());
+        }
+        if self.day.as_ref().is_none_or(|(known, _)| *known != day) {
+            let midnight = Timestamp::from_ms(day * DAY_MS).to_string();
+            self.day = Some((day, midnight.split('T').next().unwrap_or_default().to_owned()));
+        }
+        let Some((_, date)) = &self.day else { return self.null() };
+        let secs = ms / 1_000;
+        let digits = |n: i64| [b'0' + u8::try_from(n / 10).unwrap_or(0), b'0' + u8::try_from(n % 10).unwrap_or(0)];
+        let ([h1, h2], [m1, m2], [s1, s2]) = (digits(secs / 3_600), digits(secs / 60 % 60), digits(secs % 60));
+        self.text.push(b'"');
+        self.text.extend_from_slice(date.as_bytes());
+        self.text.extend_from_slice(&[b'T', h1, h2, b':', m1, m2, b':', s1, s2, b'Z', b'"']);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_graphql::parser::parse_query;
+
+    #[test]
+    fn documents_that_need_merging_are_found() {
+        for (query, merges) in [
+            ("{ a { b } }", false),
+            ("{ a { b b } }", false),
+            ("{ a { b } a { c } }", true),
+            ("{ x: a { b } y: a { c } }", false),
+            ("{ a { b } ...F } fragment F on Q { a { c } }", true),
+            ("{ ... { a { b } } ... on Q { a { c } } }", true),
+            ("{ a { l { x } } b { l { y } } }", false),
+            ("{ a { ...F ...F } } fragment F on A { l { x } }", true),
+        ] {
+            assert_eq!(merges_fields(&parse_query(query).unwrap()), merges, "{query}");
+        }
+    }
+
+    #[test]
+    fn instants_are_written_as_they_are_printed() {
+        let mut json = Json { text: Vec::new(), day: None };
+        let instants = [
+            "2026-11-22T10:20:30Z",
+            "2026-11-22T23:59:59Z",
+            "1969-12-31T23:59:59Z",
+            "2026-01-01T00:00:00.5Z",
+            "0001-01-01T00:00:00Z",
+        ];
+        let mut expected = String::new();
+        for text in instants {
+            let at = Timestamp::parse_rfc3339(text).unwrap();
+            json.instant(at);
+            expected.push_str(&format!("\"{at}\""));
+        }
+        assert_eq!(String::from_utf8(json.text).unwrap(), expected);
+    }
+}
