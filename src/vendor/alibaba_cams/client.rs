@@ -81,12 +81,12 @@ impl Client {
 
 impl Call for Client {
     type Request = Slice<MetricSubject>;
-    type Answer = Sent<Vec<MetricRow>>;
+    type Answer = Sent<Option<Vec<MetricRow>>>;
 
     async fn call(&self, request: &Slice<MetricSubject>, permit: Permit) -> Result<Self::Answer, CallError> {
         let at = self.clock.now();
         let Some(span) = self.operation.span_on_wire(request, at) else {
-            return Ok(Sent { answer: Vec::new(), at }); // nobody can have sent anything by then
+            return Ok(Sent { answer: Some(Vec::new()), at }); // nobody can have sent anything by then
         };
         self.operation.note_asked(&request.subject);
         let params = wire::metric_params(&request.subject, span, self.isv_code.as_deref());

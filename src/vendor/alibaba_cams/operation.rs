@@ -236,7 +236,8 @@ impl PhoneNumberMetrics {
 impl Operation for PhoneNumberMetrics {
     type Subject = MetricSubject;
     type Data = Vec<PhoneNumberPoint>;
-    type Answer = Vec<MetricRow>;
+    /// `None` is a reply without a list of rows: believed to mean none, for a while.
+    type Answer = Option<Vec<MetricRow>>;
 
     fn facts(&self) -> &'static Facts {
         &FACTS
@@ -296,9 +297,10 @@ impl Operation for PhoneNumberMetrics {
 
     /// One slice for each UTC day that the call covers as a whole; rows of the padding are thrown away. A slice that
     /// would be settled but is empty is settled only if the channel (or the phone, if one was asked for) has ever shown
-    /// a row: data may begin a day after collecting was enabled.
-    fn cut(&self, call: &Slice<MetricSubject>, answer: Vec<MetricRow>, sent_at: Timestamp) -> Vec<Cut<Self::Data>> {
+    /// a row, data may begin a day after collecting was enabled, and if the reply held a list at all.
+    fn cut(&self, call: &Slice<MetricSubject>, answer: Self::Answer, sent_at: Timestamp) -> Vec<Cut<Self::Data>> {
         let longest = call.subject.granularity.longest();
+        let (has_list, answer) = (answer.is_some(), answer.unwrap_or_default());
         let has_shown = self.learn(&call.subject, &answer);
         let mut by_day: HashMap<Timestamp, Vec<PhoneNumberPoint>> = HashMap::new();
         for row in answer {
@@ -316,7 +318,7 @@ impl Operation for PhoneNumberMetrics {
             let mut data = by_day.remove(&day.start()).unwrap_or_default();
             data.shrink_to_fit();
             let is_empty = data.is_empty();
-            let keep = if is_empty && !has_shown {
+            let keep = if is_empty && !(has_list && has_shown) {
                 Keep::Unproven
             } else if sent_at < day.end() + longest + self.settle {
                 Keep::Provisional

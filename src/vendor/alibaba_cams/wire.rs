@@ -76,16 +76,17 @@ struct Row<'a> {
 }
 
 /// The rows of a successful reply to a question for `asked`, ordered by phone, then start. Equal duplicates collapse.
+/// `None` if the reply holds no list of rows, not even an empty one.
 ///
 /// # Errors
 /// Why the reply makes no sense. The reason repeats nothing of the reply: rows hold phone numbers.
-pub(super) fn metric_rows(data: Option<&RawValue>, asked: &MetricSubject) -> Result<Vec<MetricRow>, &'static str> {
-    let rows: Vec<Row<'_>> = match data {
-        Some(data) => {
-            serde_json::from_str(data.get()).map_err(|_not_shown| "a row is not what the vendor documents")?
-        }
-        None => Vec::new(),
-    };
+pub(super) fn metric_rows(
+    data: Option<&RawValue>,
+    asked: &MetricSubject,
+) -> Result<Option<Vec<MetricRow>>, &'static str> {
+    let Some(data) = data else { return Ok(None) };
+    let rows: Vec<Row<'_>> =
+        serde_json::from_str(data.get()).map_err(|_not_shown| "a row is not what the vendor documents")?;
     let mut phones = HashMap::new();
     let rows: Result<Vec<_>, _> = rows.into_iter().map(|row| row.check(asked, &mut phones)).collect();
     let mut rows = rows?;
@@ -95,7 +96,7 @@ pub(super) fn metric_rows(data: Option<&RawValue>, asked: &MetricSubject) -> Res
     if rows.windows(2).any(overlap) {
         return Err("two rows of one phone overlap and differ");
     }
-    Ok(rows)
+    Ok(Some(rows))
 }
 
 impl<'a> Row<'a> {

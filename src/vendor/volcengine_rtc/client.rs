@@ -77,7 +77,7 @@ impl Client {
 
 impl Call for Client {
     type Request = Slice<DistributionSubject>;
-    type Answer = Sent<Vec<Share>>;
+    type Answer = Sent<Option<Vec<Share>>>;
 
     async fn call(&self, request: &Slice<DistributionSubject>, permit: Permit) -> Result<Self::Answer, CallError> {
         let at = self.clock.now();

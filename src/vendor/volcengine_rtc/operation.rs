@@ -98,7 +98,8 @@ impl OperationDistributions {
 impl Operation for OperationDistributions {
     type Subject = DistributionSubject;
     type Data = Distribution;
-    type Answer = Vec<Share>;
+    /// `None` is a reply without a list of shares: believed to mean nobody, for a while.
+    type Answer = Option<Vec<Share>>;
 
     fn facts(&self) -> &'static Facts {
         &FACTS
@@ -142,9 +143,17 @@ impl Operation for OperationDistributions {
         Err(CallError::new(Vendor::VolcengineRtc, CallErrorKind::OutOfRetention, message))
     }
 
-    /// The window as a whole.
-    fn cut(&self, call: &Slice<DistributionSubject>, answer: Vec<Share>, sent_at: Timestamp) -> Vec<Cut<Distribution>> {
-        let (keep, finality) = if sent_at >= call.window.end() + self.settle {
+    /// The window as a whole. Only a list, be it empty, can be final.
+    fn cut(
+        &self,
+        call: &Slice<DistributionSubject>,
+        answer: Self::Answer,
+        sent_at: Timestamp,
+    ) -> Vec<Cut<Distribution>> {
+        let (has_list, answer) = (answer.is_some(), answer.unwrap_or_default());
+        let (keep, finality) = if !has_list {
+            (Keep::Unproven, Finality::Provisional)
+        } else if sent_at >= call.window.end() + self.settle {
             (Keep::Settled, Finality::Final)
         } else {
             (Keep::Provisional, Finality::Provisional)

@@ -103,11 +103,14 @@ struct Row {
 }
 
 /// The shares of a successful reply to a question for `asked`, ordered by users descending, then name. Equal duplicates
-/// collapse.
+/// collapse. `None` if the result holds no list of rows, not even an empty one.
 ///
 /// # Errors
 /// Why the reply makes no sense. The reason repeats nothing of the reply.
-pub(super) fn shares(result: Option<&RawValue>, asked: &DistributionSubject) -> Result<Vec<Share>, &'static str> {
+pub(super) fn shares(
+    result: Option<&RawValue>,
+    asked: &DistributionSubject,
+) -> Result<Option<Vec<Share>>, &'static str> {
     // serde would take an array for a struct, and an empty one for a result without rows.
     let result = result.filter(|result| result.get().starts_with('{')).ok_or("it holds no result")?;
     let outcome: Outcome<'_> =
@@ -118,7 +121,8 @@ pub(super) fn shares(result: Option<&RawValue>, asked: &DistributionSubject) -> 
     if outcome.dimension.is_some_and(|text| !text.eq_ignore_ascii_case(asked.dimension.as_str())) {
         return Err("it has another dimension than the one asked for");
     }
-    let shares: Result<Vec<_>, _> = outcome.data.unwrap_or_default().into_iter().map(Row::check).collect();
+    let Some(rows) = outcome.data else { return Ok(None) };
+    let shares: Result<Vec<_>, _> = rows.into_iter().map(Row::check).collect();
     let mut shares = shares?;
     shares.sort_by(|a, b| a.name.cmp(&b.name));
     shares.dedup();
@@ -126,7 +130,7 @@ pub(super) fn shares(result: Option<&RawValue>, asked: &DistributionSubject) -> 
         return Err("two rows of one name differ");
     }
     shares.sort_by(|a, b| b.users.as_f64().total_cmp(&a.users.as_f64()));
-    Ok(shares)
+    Ok(Some(shares))
 }
 
 impl Row {

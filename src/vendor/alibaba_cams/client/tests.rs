@@ -53,7 +53,7 @@ impl Room {
         self.ask(phone, "2025-11-02T00:00:00Z", "2025-11-03T00:00:00Z")
     }
 
-    async fn call(&self, request: &Slice<MetricSubject>) -> Result<Sent<Vec<MetricRow>>, CallError> {
+    async fn call(&self, request: &Slice<MetricSubject>) -> Result<Sent<Option<Vec<MetricRow>>>, CallError> {
         self.client.call(request, Permit::uncounted()).await
     }
 }
@@ -66,7 +66,7 @@ fn query(request: &Request) -> HashMap<String, String> {
 async fn a_call_is_a_signed_post_with_everything_in_its_query() {
     let room = room_with(Scripted::default().reply(200, EMPTY), "security_token = 'the-token'\nisv_code = 'isv'");
     let sent = room.call(&room.today(Some(PHONE))).await.unwrap();
-    assert_eq!((sent.at, sent.answer), (at(NOW), vec![]));
+    assert_eq!((sent.at, sent.answer), (at(NOW), Some(vec![])));
 
     let request = room.transport.take_sent().pop().unwrap();
     assert_eq!((request.method().as_str(), request.uri().path(), request.body().len()), ("POST", "/", 0));
@@ -138,7 +138,7 @@ async fn a_span_that_lies_in_the_future_costs_no_call_where_the_vendor_refuses_i
     let room = room(Scripted::default());
     room.operation.learn_end_at_now(&room.account);
     let future = room.ask(None, "2025-12-02T00:00:00Z", "2025-12-03T00:00:00Z");
-    assert_eq!(room.call(&future).await.unwrap().answer, []);
+    assert_eq!(room.call(&future).await.unwrap().answer, Some(vec![]));
     assert!(room.transport.take_sent().is_empty());
 }
 

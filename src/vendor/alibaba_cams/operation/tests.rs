@@ -60,7 +60,7 @@ proptest! {
         let call = Slice { subject: subject(Granularity::Daily, None), window: window.unwrap() };
         let wanted: Vec<_> = rows.iter().filter(|row| call.window.contains(row.start)).cloned().collect();
 
-        let cuts = PhoneNumberMetrics::new(SETTLE).cut(&call, rows, at("2026-01-01T00:00:00Z"));
+        let cuts = PhoneNumberMetrics::new(SETTLE).cut(&call, Some(rows), at("2026-01-01T00:00:00Z"));
 
         prop_assert!(cuts.iter().map(|cut| cut.window).eq(call.window.cells(DAY)));
         let mut found = Vec::new();
@@ -79,7 +79,7 @@ proptest! {
 #[test]
 fn a_day_that_the_call_covers_in_part_is_no_slice() {
     let call = call(subject(Granularity::Daily, None), "2025-11-01T06:00:00Z", "2025-11-03T06:00:00Z");
-    let cuts = PhoneNumberMetrics::new(SETTLE).cut(&call, Vec::new(), at("2026-01-01T00:00:00Z"));
+    let cuts = PhoneNumberMetrics::new(SETTLE).cut(&call, Some(Vec::new()), at("2026-01-01T00:00:00Z"));
     let windows: Vec<_> = cuts.iter().map(|cut| cut.window.to_string()).collect();
     assert_eq!(windows, ["[2025-11-02T00:00:00Z, 2025-11-03T00:00:00Z)"]);
 }
@@ -96,7 +96,8 @@ fn finality_of_a_row_counts_from_the_longest_bucket_there_can_be() {
     ] {
         let call = call(subject(granularity, None), "2025-11-01T00:00:00Z", "2025-11-02T00:00:00Z");
         let start = at("2025-11-01T16:00:00Z");
-        let cuts = PhoneNumberMetrics::new(SETTLE).cut(&call, vec![row("1", start, length)], start + age + SETTLE);
+        let cuts =
+            PhoneNumberMetrics::new(SETTLE).cut(&call, Some(vec![row("1", start, length)]), start + age + SETTLE);
         assert_eq!(cuts[0].data[0].finality, finality, "{granularity:?} {length:?} {age:?}");
     }
 }
@@ -108,7 +109,7 @@ fn a_slice_settles_when_its_last_bucket_can_no_longer_change() {
         let sent_at = at("2025-11-02T00:00:00Z") + longest + SETTLE;
         let rows = || vec![row("1", at("2025-11-01T16:00:00Z"), 30 * MINUTE)];
         let keeps = |sent_at| {
-            let cuts = PhoneNumberMetrics::new(SETTLE).cut(&call, rows(), sent_at);
+            let cuts = PhoneNumberMetrics::new(SETTLE).cut(&call, Some(rows()), sent_at);
             cuts.iter().map(|cut| cut.keep).collect::<Vec<_>>()
         };
         assert_eq!(keeps(sent_at), [Keep::Settled, Keep::Provisional]);
@@ -126,18 +127,23 @@ fn emptiness_settles_only_for_a_subject_that_has_shown_a_row() {
     let metrics = PhoneNumberMetrics::new(SETTLE);
     let later = at("2026-01-01T00:00:00Z");
     let ask = |of| call(subject(Granularity::Daily, of), "2025-11-01T00:00:00Z", "2025-11-02T00:00:00Z");
-    let keep = |of, rows| metrics.cut(&ask(of), rows, later)[0].keep;
+    let keep = |of, rows| metrics.cut(&ask(of), Some(rows), later)[0].keep;
 
     assert_eq!(keep(None, vec![]), Keep::Unproven);
-    assert_eq!(metrics.cut(&ask(None), vec![], at("2025-11-02T00:00:00Z"))[0].keep, Keep::Unproven, "still running");
+    assert_eq!(
+        metrics.cut(&ask(None), Some(vec![]), at("2025-11-02T00:00:00Z"))[0].keep,
+        Keep::Unproven,
+        "still running"
+    );
     // A row of the padding proves it as well as any other.
     assert_eq!(keep(Some("1"), vec![row("1", at("2025-11-02T16:00:00Z"), DAY)]), Keep::Settled);
     assert_eq!(keep(None, vec![]), Keep::Settled);
     assert_eq!(keep(Some("2"), vec![]), Keep::Unproven, "the channel has shown rows, this phone has not");
+    assert_eq!(metrics.cut(&ask(None), None, later)[0].keep, Keep::Unproven, "the reply held no list of rows");
     // Another channel learns nothing from this one.
     let other = MetricSubject { channel: None, ..subject(Granularity::Daily, None) };
     let other = call(other, "2025-11-01T00:00:00Z", "2025-11-02T00:00:00Z");
-    assert_eq!(metrics.cut(&other, vec![], later)[0].keep, Keep::Unproven);
+    assert_eq!(metrics.cut(&other, Some(vec![]), later)[0].keep, Keep::Unproven);
 }
 
 #[test]
@@ -149,10 +155,10 @@ fn phones_are_those_that_replies_have_shown() {
     assert_eq!(metrics.seen_phones(&daily), None, "asking is no reply");
 
     let call = call(daily.clone(), "2025-11-01T00:00:00Z", "2025-11-02T00:00:00Z");
-    metrics.cut(&call, vec![], call.window.end());
+    metrics.cut(&call, Some(vec![]), call.window.end());
     assert_eq!(metrics.seen_phones(&daily), Some(vec![]));
     let rows = vec![row("1", call.window.start(), DAY), row("2", call.window.start(), DAY)];
-    metrics.cut(&call, rows, call.window.end());
+    metrics.cut(&call, Some(rows), call.window.end());
     assert_eq!(metrics.seen_phones(&half_hour), Some(vec![phone("1"), phone("2")]));
 }
 
@@ -166,10 +172,10 @@ fn expected_rows_are_phones_times_buckets_of_the_padded_span() {
     assert_eq!(metrics.expected_rows(&ask(Granularity::Daily, None)), 13 * 20, "unknown channels are taken for large");
 
     let one = ask(Granularity::Daily, Some("1"));
-    metrics.cut(&one, vec![row("1", one.window.start(), DAY)], one.window.end());
+    metrics.cut(&one, Some(vec![row("1", one.window.start(), DAY)]), one.window.end());
     assert_eq!(metrics.expected_rows(&ask(Granularity::Daily, None)), 13 * 20, "one phone says nothing of the others");
     let all = ask(Granularity::Daily, None);
-    metrics.cut(&all, vec![], all.window.end());
+    metrics.cut(&all, Some(vec![]), all.window.end());
     assert_eq!(metrics.expected_rows(&all), 13);
 }
 
@@ -224,6 +230,7 @@ fn what_a_slice_weighs_grows_with_its_rows() {
     let call = call(subject(Granularity::HalfHour, None), "2025-11-01T00:00:00Z", "2025-11-02T00:00:00Z");
     let rows = (0..48).map(|i| row("1", call.window.start() + i * 30 * MINUTE, 30 * MINUTE)).collect();
     let metrics = PhoneNumberMetrics::new(SETTLE);
-    let (full, empty) = (metrics.cut(&call, rows, call.window.end()), metrics.cut(&call, vec![], call.window.end()));
+    let (full, empty) =
+        (metrics.cut(&call, Some(rows), call.window.end()), metrics.cut(&call, Some(vec![]), call.window.end()));
     assert_eq!((full[0].bytes - empty[0].bytes) as usize, 48 * size_of::<PhoneNumberPoint>());
 }

@@ -26,7 +26,7 @@ fn a_window_is_one_slice_whole_as_it_is() {
     // Neither whole days nor whole hours: nothing is cut, nothing is moved.
     let call = call(Dimension::Province, at("2025-11-01T05:07:09Z"), 6 * DAY + HOUR);
     let shares = vec![share("上海", 666.0), share("北京", 123.0)];
-    let cuts = operation.cut(&call, shares.clone(), at("2026-01-01T00:00:00Z"));
+    let cuts = operation.cut(&call, Some(shares.clone()), at("2026-01-01T00:00:00Z"));
     assert_eq!(cuts.len(), 1);
     assert_eq!((cuts[0].window, &cuts[0].data.shares, cuts[0].is_empty), (call.window, &shares, false));
     assert!(operation.grid().is_none());
@@ -43,11 +43,18 @@ fn a_window_settles_when_the_vendors_lateness_is_over() {
         (end - HOUR, Keep::Provisional, Finality::Provisional),
     ] {
         for shares in [vec![], vec![share("上海", 1.0)]] {
-            let cut = operation.cut(&call, shares, sent_at).pop().unwrap();
+            let cut = operation.cut(&call, Some(shares), sent_at).pop().unwrap();
             assert_eq!((cut.keep, cut.data.finality), (keep, finality), "{sent_at}");
             assert_eq!(cut.is_empty, cut.data.shares.is_empty());
         }
     }
+}
+
+#[test]
+fn a_reply_without_a_list_is_nobody_for_a_while() {
+    let call = call(Dimension::Province, at("2025-11-01T00:00:00Z"), DAY);
+    let cut = OperationDistributions::new(SETTLE).cut(&call, None, at("2026-01-01T00:00:00Z")).pop().unwrap();
+    assert_eq!((cut.keep, cut.data.finality, cut.is_empty), (Keep::Unproven, Finality::Provisional, true));
 }
 
 #[test]
@@ -77,6 +84,6 @@ fn equal_subjects_share_a_call_and_none_is_part_of_another() {
 fn what_a_window_weighs_grows_with_its_shares() {
     let operation = OperationDistributions::new(SETTLE);
     let call = call(Dimension::Province, at("2025-11-01T00:00:00Z"), DAY);
-    let weight = |shares| operation.cut(&call, shares, call.window.end())[0].bytes as usize;
+    let weight = |shares| operation.cut(&call, Some(shares), call.window.end())[0].bytes as usize;
     assert_eq!(weight(vec![share("上海", 1.0)]) - weight(vec![]), size_of::<Share>() + "上海".len());
 }
