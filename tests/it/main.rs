@@ -11,6 +11,7 @@ mod connections;
 mod engine;
 mod examples;
 mod explain;
+mod faults;
 mod graphiql;
 mod http;
 mod priorities;

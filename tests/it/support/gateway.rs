@@ -1,8 +1,8 @@
 //! A gateway in virtual time before the in-process simulator.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_graphql::{Request, Response, Variables};
@@ -35,6 +35,7 @@ pub(crate) struct TestGateway {
 struct Line {
     transport: Arc<LocalTransport>,
     is_dead: AtomicBool,
+    sent: Mutex<Vec<HttpRequest>>,
 }
 
 impl Transport for Line {
@@ -46,6 +47,7 @@ impl Transport for Line {
         if self.is_dead.load(Ordering::SeqCst) {
             return Box::pin(std::future::pending());
         }
+        self.sent.lock().unwrap().push(request.clone());
         self.transport.send(request, permit)
     }
 }
@@ -134,7 +136,7 @@ impl TestGateway {
         config: Config,
         start: Start,
     ) -> Self {
-        let line = Arc::new(Line { transport, is_dead: AtomicBool::new(false) });
+        let line = Arc::new(Line { transport, is_dead: AtomicBool::new(false), sent: Mutex::default() });
         let ground = Ground { clock: Arc::<ManualClock>::clone(&clock), transport: Arc::<Line>::clone(&line), start };
         let app = Arc::new(App::build(&config, &ground).unwrap());
         Self { app, sim, clock, line, config }
@@ -167,6 +169,19 @@ impl TestGateway {
     /// Calls of an operation that arrived so far.
     pub(crate) fn calls(&self, operation: &str) -> usize {
         self.sim.calls(operation)
+    }
+
+    /// Every request that left so far, as it was written.
+    pub(crate) fn requests(&self) -> Vec<HttpRequest> {
+        self.line.sent.lock().unwrap().clone()
+    }
+
+    pub(crate) fn app(&self) -> &App {
+        &self.app
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Runs a query in a task of its own, as the HTTP layer does; dropping the future drops the request.

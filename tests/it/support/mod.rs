@@ -4,6 +4,8 @@ pub(crate) mod disciplines;
 pub(crate) mod gateway;
 pub(crate) mod process;
 pub(crate) mod require;
+pub(crate) mod rooms;
 pub(crate) mod server;
 
 pub(crate) use gateway::{Builder, DISTRIBUTION, METRIC, NOW, TestGateway, codes};
+pub(crate) use rooms::{ROOMS, Room, Want};
