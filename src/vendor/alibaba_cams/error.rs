@@ -17,7 +17,7 @@ use CallErrorKind::{BadInput, Denied, Internal, NotSubscribed, Throttled, Unavai
 const RETRY_AFTER_MS: &str = "x-acs-retry-after";
 
 /// Codes that mean one thing each, and what we say of them.
-const CODES: [(&str, CallErrorKind, &str); 22] = [
+const CODES: [(&str, CallErrorKind, &str); 23] = [
     ("System.LimitControl", Throttled, "the vendor is limiting the flow of calls"),
     ("Product.Unsubscript", NotSubscribed, "the account has not subscribed to the vendor's product"),
     ("Unknown.ResourceOwnerId", UnknownChannel, "the vendor does not know the channel as this account's"),
@@ -31,6 +31,7 @@ const CODES: [(&str, CallErrorKind, &str); 22] = [
     ("IncompleteSignature", Denied, "the vendor refuses the signature: check access_key_id and access_key_secret"),
     ("InvalidAccessKeyId.NotFound", Denied, "the vendor does not know the key: check access_key_id"),
     ("InvalidAccessKeyId.Inactive", Denied, "the key is disabled: enable it, or use another"),
+    ("MissingSecurityToken", Denied, "the key is a temporary one and needs its token: set security_token"),
     ("InvalidSecurityToken.Expired", Denied, "the security token has expired: get a new one"),
     ("InvalidSecurityToken.Malformed", Denied, "the vendor cannot read the security token: check security_token"),
     ("InvalidSecurityToken.MismatchWithAccessKey", Denied, "the security token belongs to another access key"),

@@ -22,7 +22,7 @@ fn gateway(code: &str) -> String {
 }
 
 /// Every documented code with a status it is documented or seen with, and its code of the contract.
-const DOCUMENTED: [(u16, &str, Code); 36] = [
+const DOCUMENTED: [(u16, &str, Code); 37] = [
     (400, "Throttling", Code::VendorThrottled),
     (400, "Throttling.User", Code::VendorThrottled),
     (400, "Throttling.Api", Code::VendorThrottled),
@@ -49,6 +49,7 @@ const DOCUMENTED: [(u16, &str, Code); 36] = [
     (404, "InvalidAction.NotFound", Code::Internal),
     (403, "Forbidden.RAM", Code::VendorDenied),
     (403, "NoPermission", Code::VendorDenied),
+    (400, "MissingSecurityToken", Code::VendorDenied),
     (404, "InvalidSecurityToken.Expired", Code::VendorDenied),
     (403, "InvalidSecurityToken.Malformed", Code::VendorDenied),
     (403, "InvalidSecurityToken.MismatchWithAccessKey", Code::VendorDenied),
