@@ -11,6 +11,7 @@ mod connections;
 mod engine;
 mod examples;
 mod explain;
+mod contract;
 mod faults;
 mod graphiql;
 mod http;
