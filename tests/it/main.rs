@@ -4,14 +4,15 @@
 
 mod batching;
 mod bounds;
+mod cancelling;
 mod chart;
 mod cli;
 mod config;
 mod connections;
+mod contract;
 mod engine;
 mod examples;
 mod explain;
-mod contract;
 mod faults;
 mod graphiql;
 mod http;
