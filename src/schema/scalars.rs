@@ -5,8 +5,9 @@ use std::time::Duration;
 use async_graphql::{Enum, InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
+use crate::domain;
 use crate::domain::Timestamp;
-use crate::{domain, vendor};
+use crate::vendor::{alibaba_cams, volcengine_rtc};
 
 /// An instant in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +105,7 @@ pub(super) enum Vendor {
 
 /// The step of a series of message counts. The two are never derived from one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
-#[graphql(remote = "vendor::alibaba_cams::Granularity")]
+#[graphql(remote = "alibaba_cams::Granularity")]
 pub(super) enum Granularity {
     /// One row a day. Days begin at midnight of the account's own time zone, which the vendor does not tell.
     Daily,
@@ -114,7 +115,7 @@ pub(super) enum Granularity {
 
 /// By which kind of place call users are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
-#[graphql(remote = "vendor::volcengine_rtc::Dimension")]
+#[graphql(remote = "volcengine_rtc::Dimension")]
 pub(super) enum Dimension {
     /// First-level divisions of China, Hong Kong, Macao and Taiwan included.
     Province,
