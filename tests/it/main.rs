@@ -18,6 +18,7 @@ mod graphiql;
 mod http;
 mod priorities;
 mod processes;
+mod layering;
 mod quota;
 mod raw;
 mod readme;

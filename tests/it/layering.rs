@@ -1,0 +1,359 @@
+//! The house rules that the compiler does not know: who may use whom, who may make a permit, and where vendors'
+//! numbers and words live.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Longest file, in lines.
+const MAX_LINES: usize = 600;
+
+/// What `owner` may use because everybody may.
+fn for_all(owner: &str) -> &'static [&'static str] {
+    match owner {
+        "domain" => &[],
+        "error" => &["domain"],
+        _ => &["domain", "error", "telemetry"],
+    }
+}
+
+/// What each module may use beyond itself and what is [`for_all`]: a module, or some names in it. `*` is everything.
+const ALLOWED: [(&str, &[&str]); 15] = [
+    ("app", &["*"]),
+    ("cli", &["*"]),
+    ("http", &["schema::Gateway", "config::Graphiql"]),
+    (
+        "schema",
+        &[
+            "loader",
+            // The types of what comes back, or would.
+            "store::Served",
+            "store::Outlook",
+            "store::PlannedCall",
+            "quota::Standing",
+            // GraphQL's names for the vendors' own values.
+            "vendor::alibaba_cams",
+            "vendor::volcengine_rtc",
+        ],
+    ),
+    (
+        "loader",
+        &["store", "planner", "quota::Call", "quota::Standing", "vendor::alibaba_cams", "vendor::volcengine_rtc"],
+    ),
+    ("store", &["planner", "quota::Call", "quota::Limiter"]),
+    ("planner", &["quota"]),
+    ("quota", &[]),
+    // The rooms and what they stand on; a room never uses another.
+    ("vendor", &["quota::Permit"]),
+    (
+        "vendor::alibaba_cams",
+        &["quota::Call", "quota::Permit", "vendor::endpoint", "vendor::transport", "vendor::reply", "vendor::crypto"],
+    ),
+    (
+        "vendor::volcengine_rtc",
+        &["quota::Call", "quota::Permit", "vendor::endpoint", "vendor::transport", "vendor::reply", "vendor::crypto"],
+    ),
+    // Never the rooms: what checks them must not share their mistakes.
+    ("sim", &["quota::Permit", "vendor::transport"]),
+    ("config", &["vendor::alibaba_cams", "vendor::volcengine_rtc"]),
+    ("domain", &[]),
+    ("error", &[]),
+];
+
+#[test]
+fn every_module_uses_only_what_it_may() {
+    let allowed: BTreeMap<&str, &[&str]> = ALLOWED.into();
+    let (mut forbidden, mut seen) = (Vec::new(), BTreeSet::new());
+    for source in sources() {
+        let owner = source.owner();
+        let Some(may) = allowed.get(owner.as_str()) else { continue };
+        for used in source.uses() {
+            let is_own = is_in(&used, &owner) && (owner != "vendor" || !is_room(&used));
+            if is_own || for_all(&owner).iter().any(|module| is_in(&used, module)) {
+                continue;
+            }
+            match may.iter().find(|module| **module == "*" || is_in(&used, module)) {
+                Some(module) => {
+                    seen.insert((owner.clone(), *module));
+                }
+                None => forbidden.push(format!("{} uses {used}", source.path.display())),
+            }
+        }
+    }
+    assert!(forbidden.is_empty(), "forbidden:\n{}", forbidden.join("\n"));
+    // An edge that nobody needs any more is to be taken out of the list.
+    let unused: Vec<_> = ALLOWED
+        .iter()
+        .flat_map(|(owner, may)| may.iter().map(|module| ((*owner).to_owned(), *module)))
+        .filter(|edge| !seen.contains(edge))
+        .collect();
+    assert!(unused.is_empty(), "allowed and not used: {unused:?}");
+}
+
+#[test]
+fn every_module_has_its_line_in_the_list() {
+    let known: BTreeSet<&str> = ALLOWED.iter().map(|(owner, _)| *owner).chain(["lib", "main", "telemetry"]).collect();
+    let unknown: Vec<String> =
+        sources().iter().map(Source::owner).filter(|owner| !known.contains(owner.as_str())).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+/// `super` leads to a neighbour inside the module, never out of it.
+#[test]
+fn nobody_leaves_a_module_by_super() {
+    for source in sources() {
+        let depth = source.module.split("::").count();
+        for path in source.paths("super::") {
+            let steps = 1 + path.matches("super::").count();
+            // One step from a file leads to its parent, which has to lie inside the module.
+            assert!(steps < depth, "{}: super::{path}", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn the_reader_of_uses_finds_every_form() {
+    let text = r#"
+        // use crate::commented;
+        //! [`crate::documented`]
+        use crate::planner::{self, Desk, flight::{Cohort as Other, Waiter}};
+        use crate::{domain, vendor::crypto};
+        fn f() -> crate::quota::Rule { let _ = "crate::text"; crate::store::lifetime::of(1) }
+        #[cfg(test)]
+        mod tests { use crate::sim::World; }
+    "#;
+    let source = Source { path: PathBuf::new(), module: "x".to_owned(), text: code_of(text) };
+    let expected = [
+        "domain",
+        "planner",
+        "planner::Desk",
+        "planner::flight::Cohort",
+        "planner::flight::Waiter",
+        "quota::Rule",
+        "store::lifetime::of",
+        "vendor::crypto",
+    ];
+    assert_eq!(source.uses().into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn only_the_quota_makes_permits() {
+    let quota = |source: &Source| source.owner() == "quota";
+    let all = sources();
+    let makers = all.iter().filter(|source| source.text.contains("Permit::issue") || source.text.contains("Permit {"));
+    let (inside, outside): (Vec<_>, Vec<_>) = makers.partition(|source| quota(source));
+    assert!(!inside.is_empty(), "the text that is looked for is there");
+    assert!(outside.is_empty(), "{:?}", outside.iter().map(|source| &source.path).collect::<Vec<_>>());
+    // And what makes one is not handed out.
+    let issue = all.iter().filter(|source| source.text.contains("fn issue(")).collect::<Vec<_>>();
+    assert_eq!(issue.len(), 1);
+    assert!(issue[0].text.contains("pub(super) fn issue("));
+}
+
+/// The client is behind the meter: nobody else makes a room's call, and only the transport sends.
+#[test]
+fn only_the_meter_calls_a_vendor() {
+    for source in sources() {
+        let calls = source.text.contains(".call(");
+        assert!(!calls || source.module == "quota::metered", "{} makes a call", source.path.display());
+        let sends = source.text.contains(".transport.send(");
+        assert!(!sends || source.owner().starts_with("vendor::"), "{} sends", source.path.display());
+        let reaches = source.text.contains("reqwest::");
+        assert!(!reaches || source.module == "vendor::transport", "{} uses reqwest", source.path.display());
+    }
+}
+
+/// Limits and windows are constants of the rooms; the simulator has its own, so that a wrong one is found.
+#[test]
+fn vendors_words_and_numbers_live_in_their_rooms() {
+    const WORDS: [&str; 10] = [
+        "ResponseMetadata",
+        "DistributionName",
+        "FlowLimit",
+        "Throttling",
+        "Unknown.ResourceOwnerId",
+        "InvalidParameter",
+        "x-acs-",
+        "ACS3-HMAC",
+        "HMAC-SHA256 Credential",
+        "2020-06-06",
+    ];
+    const NUMBERS: [&str; 3] = ["calls_per_second: ", "max_window: Some", "lookback: Some"];
+    for source in sources() {
+        if source.owner().starts_with("vendor::") || source.owner() == "sim" {
+            continue;
+        }
+        let with_literals = fs::read_to_string(&source.path).unwrap();
+        let with_literals = without_tests(&with_literals);
+        let code = with_literals.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            let word = WORDS.iter().find(|word| line.contains(**word));
+            assert!(word.is_none(), "{}: {line}", source.path.display());
+            let number = NUMBERS.iter().find_map(|name| line.split(name).nth(1));
+            let is_literal = number.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || c == '('));
+            assert!(!is_literal, "{}: {line}", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn files_are_short_named_for_what_they_hold_and_say_what_they_are() {
+    for path in rust_files(&root().join("src")).into_iter().chain(rust_files(&root().join("tests"))) {
+        let text = fs::read_to_string(&path).unwrap();
+        let lines = text.lines().count();
+        assert!(lines <= MAX_LINES, "{} has {lines} lines: what second idea does it hold?", path.display());
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let empty = ["util", "utils", "helper", "helpers", "common", "misc", "manager"];
+        assert!(!empty.contains(&name), "{} says nothing", path.display());
+        let is_part = name == "tests" || name.ends_with("_tests");
+        assert!(is_part || text.starts_with("//! "), "{} does not begin with its promise", path.display());
+    }
+}
+
+/// The two rooms have the same files.
+#[test]
+fn the_rooms_have_the_same_files() {
+    let files = |room: &str| {
+        let folder = root().join("src/vendor").join(room);
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect::<BTreeSet<_>>()
+    };
+    assert_eq!(files("alibaba_cams"), files("volcengine_rtc"));
+}
+
+/// One file of `src`, without comments, literals and unit tests.
+struct Source {
+    path: PathBuf,
+    module: String,
+    text: String,
+}
+
+impl Source {
+    /// The module whose rules hold for it: the first word of its path, or a vendor's room.
+    fn owner(&self) -> String {
+        let mut words = self.module.split("::");
+        let first = words.next().unwrap_or_default();
+        match words.next() {
+            Some(room) if is_room(&format!("{first}::{room}")) => format!("{first}::{room}"),
+            _ => first.to_owned(),
+        }
+    }
+
+    /// Every path of this crate that it names, from `crate::` on.
+    fn uses(&self) -> BTreeSet<String> {
+        self.paths("crate::").flat_map(|rest| expand(rest).0).collect()
+    }
+
+    fn paths<'a>(&'a self, root: &'a str) -> impl Iterator<Item = &'a str> {
+        let is_whole = |at: usize| !self.text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+        self.text.match_indices(root).filter(move |(at, _)| is_whole(*at)).map(|(at, _)| {
+            let rest = &self.text[at + root.len()..];
+            rest.split(';').next().unwrap_or(rest)
+        })
+    }
+}
+
+fn is_room(module: &str) -> bool {
+    ["vendor::alibaba_cams", "vendor::volcengine_rtc"].iter().any(|room| is_in(module, room))
+}
+
+fn is_in(path: &str, module: &str) -> bool {
+    path == module || path.strip_prefix(module).is_some_and(|rest| rest.starts_with("::"))
+}
+
+/// The paths of a use tree at the beginning of `text`, and what follows it.
+fn expand(text: &str) -> (Vec<String>, &str) {
+    let text = text.trim_start();
+    if let Some(mut rest) = text.strip_prefix('{') {
+        let mut paths = Vec::new();
+        loop {
+            rest = rest.trim_start().trim_start_matches(',').trim_start();
+            if let Some(after) = rest.strip_prefix('}') {
+                return (paths, after);
+            }
+            if rest.is_empty() {
+                return (paths, rest);
+            }
+            let (inner, after) = expand(rest);
+            paths.extend(inner);
+            let end = after.find([',', '}']).unwrap_or(after.len()); // an `as` name
+            rest = &after[end..];
+        }
+    }
+    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+    let (word, rest) = text.split_at(end);
+    match rest.strip_prefix("::") {
+        Some(inner) if !inner.starts_with('<') => {
+            let (paths, rest) = expand(inner);
+            let join = |path: String| if path == "self" { word.to_owned() } else { format!("{word}::{path}") };
+            (paths.into_iter().map(join).collect(), rest)
+        }
+        _ => (vec![word.to_owned()], rest),
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources() -> Vec<Source> {
+    let src = root().join("src");
+    let mut sources = Vec::new();
+    for path in rust_files(&src) {
+        let inner = path.strip_prefix(&src).unwrap().with_extension("");
+        let words: Vec<&str> = inner.iter().map(|word| word.to_str().unwrap()).filter(|word| *word != "mod").collect();
+        // Files that are there for unit tests alone.
+        let is_test = words
+            .last()
+            .is_some_and(|name| *name == "tests" || name.ends_with("_tests") || ["testing", "scripted"].contains(name));
+        if !is_test {
+            let text = code_of(&fs::read_to_string(&path).unwrap());
+            sources.push(Source { path, module: words.join("::"), text });
+        }
+    }
+    assert!(sources.len() > 60, "the tree was found");
+    sources
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Without the unit tests at the end. What is marked `cfg(test)` inside an item stays.
+fn without_tests(text: &str) -> &str {
+    let tail = ["\n#[cfg(test)]\nmod tests", "#[cfg(test)]\n        mod tests"];
+    tail.iter().find_map(|tail| text.find(tail)).map_or(text, |at| &text[..at])
+}
+
+/// Without unit tests, comments and the content of string literals.
+fn code_of(text: &str) -> String {
+    let mut code = String::new();
+    for line in without_tests(text).lines() {
+        let mut is_literal = false;
+        let mut last = ' ';
+        for (at, c) in line.char_indices() {
+            if !is_literal && line[at..].starts_with("//") {
+                break;
+            }
+            if c == '"' && last != '\\' && last != '\'' {
+                is_literal = !is_literal;
+            }
+            if !is_literal {
+                code.push(c);
+            }
+            last = c;
+        }
+        code.push('\n');
+    }
+    code
+}
