@@ -163,6 +163,25 @@ impl fmt::Debug for PhoneNumber {
     }
 }
 
+/// More digits in a row than this may be a phone number.
+const HARMLESS_DIGITS: usize = 6;
+
+/// `text` with every run of digits that may be a phone number masked like one: for messages that repeat what a caller
+/// wrote.
+#[must_use]
+pub fn masked(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for part in text.split_inclusive(|c: char| !c.is_ascii_digit()) {
+        let (digits, rest) = part.split_at(part.bytes().take_while(u8::is_ascii_digit).count());
+        match PhoneNumber::parse(digits) {
+            Some(phone) if digits.len() > HARMLESS_DIGITS => shown.push_str(&phone.to_string()),
+            _ => shown.push_str(digits),
+        }
+        shown.push_str(rest);
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +193,20 @@ mod tests {
         assert_eq!(format!("{phone} {phone:?}"), "***00 ***00");
         assert_eq!(PhoneNumber::parse("7").unwrap().to_string(), "***");
         assert!(PhoneNumber::parse("none").is_none());
+    }
+
+    #[test]
+    fn only_what_may_be_a_phone_is_masked() {
+        for (text, shown) in [
+            ("the channel `8613800138000`", "the channel `***00`"),
+            ("+8613800138000,8613800138001", "+***00,***01"),
+            ("2026-11-22T10:20:30Z, 168 hours, cams-123456", "2026-11-22T10:20:30Z, 168 hours, cams-123456"),
+            ("1234567", "***67"),
+            ("über 7", "über 7"),
+            ("", ""),
+        ] {
+            assert_eq!(masked(text), shown);
+        }
     }
 
     #[test]

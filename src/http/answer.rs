@@ -11,6 +11,7 @@ use serde::Serialize;
 use tracing::error;
 
 use super::negotiate::MediaType;
+use crate::domain::ids::masked;
 use crate::error::Code;
 
 /// Why a request was not run.
@@ -106,6 +107,10 @@ fn code_of(error: &ServerError) -> Option<&str> {
 }
 
 fn with_code(mut error: ServerError, code: Code) -> ServerError {
+    if code == Code::BadUserInput {
+        // Complaints about what was sent repeat it.
+        error.message = masked(&error.message);
+    }
     let extensions = error.extensions.get_or_insert_with(ErrorExtensionValues::default);
     extensions.set("code", code.as_str());
     error

@@ -2,6 +2,7 @@
 
 use jiff::tz::TimeZone;
 
+use crate::domain::ids::masked;
 use crate::domain::{Account, AppId, Caller, ChannelId};
 use crate::error::{Code, WeirError};
 
@@ -59,7 +60,8 @@ impl Catalog {
             WeirError::new(
                 Code::UnknownChannel,
                 format!(
-                    "no configured account serves the channel `{id}`; `{{ channels {{ custSpaceId }} }}` lists them"
+                    "no configured account serves the channel `{}`; `{{ channels {{ custSpaceId }} }}` lists them",
+                    masked(id)
                 ),
             )
         })
@@ -79,7 +81,8 @@ impl Catalog {
             WeirError::new(
                 Code::UnknownApplication,
                 format!(
-                    "no configured account serves the application `{id}`; `{{ applications {{ appId }} }}` lists them"
+                    "no configured account serves the application `{}`; `{{ applications {{ appId }} }}` lists them",
+                    masked(id)
                 ),
             )
         })

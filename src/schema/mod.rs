@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 pub use catalog::{Catalog, CatalogApp, CatalogChannel};
 
+use crate::domain::ids::masked;
 use crate::domain::{Ask, Caller, Clock, Tally};
 use crate::error::Code;
 use crate::loader::{Loader, Stores};
@@ -105,12 +106,13 @@ fn schema() -> Schema<Query, Mutation, EmptySubscription> {
     Schema::new(Query, Mutation, EmptySubscription)
 }
 
-/// The engine's own refusals, of a variable or an argument, are the caller's to mend.
+/// The engine's own refusals, of a variable or an argument, are the caller's to mend; they repeat what was sent.
 fn name_code(error: &mut ServerError) {
     let extensions = error.extensions.get_or_insert_with(ErrorExtensionValues::default);
     if extensions.get("code").is_none() {
         extensions.set("code", Code::BadUserInput.as_str());
         extensions.set("retryable", false);
+        error.message = masked(&error.message);
     }
 }
 
