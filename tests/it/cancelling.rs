@@ -33,7 +33,7 @@ impl Client {
     fn draw(rng: &mut StdRng) -> Self {
         let want = |room: &'static Room, rng: &mut StdRng| {
             let from = rng.random_range(1..12);
-            (room, room.want_of(room.ids[rng.random_range(0..2)], from..from + rng.random_range(1..7)))
+            (room, Want::of(room.ids[rng.random_range(0..2)], from..from + rng.random_range(1..7)))
         };
         let wants = match rng.random_range(0..3) {
             0 => vec![want(&ROOMS[0], rng)],
@@ -159,7 +159,7 @@ async fn a_call_that_nobody_waits_for_leaves_the_queue() {
                 (0..8).for_each(|n| (room.serve)(config, &format!("{}-{n}", room.ids[0])));
             })
             .build();
-        let want = |n: usize| room.want_of(&format!("{}-{n}", room.ids[0]), 9..12);
+        let want = |n: usize| Want::of(&format!("{}-{n}", room.ids[0]), 9..12);
         let mut asks: Vec<_> = (0..8).map(|n| gateway.ask(&room.query(&want(n)), json!({}))).collect();
         sleep(ms(150)).await;
         assert_eq!((gateway.calls(room.operation), queued(&gateway, room.operation).await), (2, 6));
@@ -251,7 +251,7 @@ async fn a_mutation_that_was_written_takes_effect_without_its_client() {
             config.alibaba_cams[0].quota.enable_whatsapp_roi_metric = 1;
         })
         .build();
-    let query = cams.query(&cams.want_of("new-one", 9..12));
+    let query = cams.query(&Want::of("new-one", 9..12));
     gateway.data(&query).await;
     let ask = || gateway.ask(enable, json!({}));
     let (written, waiting) = (ask(), ask());

@@ -55,7 +55,7 @@ async fn every_room_keeps_every_promise() {
 async fn answers_the_truth(room: &Room) {
     let gateway = TestGateway::start();
     for id in room.ids {
-        let want = room.want_of(id, 9..14);
+        let want = Want::of(id, 9..14);
         let response = gateway.query(&room.query(&want)).await;
         assert_eq!(codes(&response), Vec::<String>::new());
         assert_right(room, &gateway, &response, &want);
@@ -92,11 +92,11 @@ async fn refusal(room: &Room, fault: Fault, code: &str, vendor_code: &str) {
 async fn knows_no_unknown_subject(room: &Room) {
     // Configured, and unknown to the vendor.
     let gateway = TestGateway::builder().config(|config| (room.serve)(config, "unknown-one")).build();
-    let response = gateway.query(&room.query(&room.want_of("unknown-one", 9..12))).await;
+    let response = gateway.query(&room.query(&Want::of("unknown-one", 9..12))).await;
     assert_error(room, &response, room.unknown.0, false);
     assert_eq!(response["errors"][0]["extensions"]["vendorCode"], json!(room.unknown.1));
     // Not configured: nobody is asked.
-    let response = gateway.query(&room.query(&room.want_of("stranger", 9..12))).await;
+    let response = gateway.query(&room.query(&Want::of("stranger", 9..12))).await;
     assert_eq!((codes(&response), gateway.calls(room.operation)), (vec![room.unknown.0.to_owned()], 1));
 }
 
@@ -148,7 +148,9 @@ async fn collapses_equal_asks(room: &Room) {
     let want = room.want(9..12);
     let query = room.query(&want);
     let answers = join_all((0..20).map(|_| gateway.ask(&query, json!({})))).await;
-    answers.iter().for_each(|response| assert_right(room, &gateway, response, &want));
+    for response in &answers {
+        assert_right(room, &gateway, response, &want);
+    }
     assert_eq!(answers.iter().map(|response| attempts(response, room)).sum::<u64>(), 1);
     assert_eq!(gateway.calls(room.operation), 1);
 }
@@ -248,7 +250,7 @@ async fn keeps_its_published_limit(room: &Room) {
     let gateway =
         TestGateway::builder().legs(5..50, 5..50).max_wait(60).config(|config| serve_many(config, room)).build();
     let asks: Vec<_> = (0..room.limit * 3)
-        .map(|n| gateway.ask(&room.query(&room.want_of(&format!("{}-{n}", room.ids[0]), 9..12)), json!({})))
+        .map(|n| gateway.ask(&room.query(&Want::of(&format!("{}-{n}", room.ids[0]), 9..12)), json!({})))
         .collect();
     let answers = join_all(asks).await;
     assert!(answers.iter().all(|response| codes(response).is_empty()));

@@ -123,7 +123,7 @@ const NEW_CODE: &str = "Something.New";
 const NEW_INTERNAL: &str = "Gateway.Sulking";
 
 /// Every fault of the simulator, those with a duration or a code in each sense they can have.
-fn faults(room: &Room) -> Vec<Fault> {
+pub(crate) fn faults(room: &Room) -> Vec<Fault> {
     let secs = Duration::from_secs;
     let mut faults = vec![
         Fault::ConnectRefused,
@@ -212,7 +212,8 @@ async fn one_fault(room: &Room, fault: &Fault, is_half_warm: bool) {
         room.assert_right(&gateway, &warm["it"], &held, &what);
     }
     gateway.sim().faults().push(fault.clone(), Scope::Vendor(room.vendor), Times::ForEver);
-    let others: String = room.others().map(|other| format!("{}: {} ", other.account, field(other))).collect();
+    let others: Vec<_> = room.others().map(|other| format!("{}: {}", other.account, field(other))).collect();
+    let others = others.join(" ");
     let held_too = if is_half_warm { format!("held: {} ", (room.field)(&held)) } else { String::new() };
     let query = format!("{{ {others} {held_too} it: {} }}", (room.field)(&want));
     let calls = gateway.calls(room.operation);
@@ -399,7 +400,7 @@ async fn a_refusal_that_will_repeat_is_remembered_for_thirty_seconds() {
                 assert_eq!(response["errors"][0]["extensions"], first["errors"][0]["extensions"], "{what}");
                 assert_eq!(attempts(&response, room), 0, "{what}");
             }
-            let other = room.want_of(room.ids[1], 9..12);
+            let other = Want::of(room.ids[1], 9..12);
             let answer = gateway.data(&room.query(&other)).await;
             room.assert_right(&gateway, &answer["it"], &other, &what);
             assert_eq!(gateway.calls(room.operation), 2, "{what}");
@@ -437,7 +438,7 @@ async fn a_failed_window_is_one_null_in_its_list() {
     assert_eq!(nulls.len(), 1);
     let assert_entry = |entry: &Value, at: usize| {
         let day = 9 + u64::try_from(at % 3).unwrap();
-        rtc.assert_right(&gateway, entry, &rtc.want_of(rtc.ids[at / 3], day..day + 1), "its neighbour");
+        rtc.assert_right(&gateway, entry, &Want::of(rtc.ids[at / 3], day..day + 1), "its neighbour");
     };
     for (at, entry) in entries.iter().enumerate().filter(|(_, entry)| !entry.is_null()) {
         assert_entry(entry, at);
@@ -468,7 +469,7 @@ async fn a_failed_channel_is_one_null_among_the_channels() {
     assert_eq!((channels.len(), nulls.len()), (5, 1));
     assert_eq!(error["path"], json!(["channels", nulls[0], "nodes"]));
     for channel in channels.iter().filter(|channel| !channel["nodes"].is_null()) {
-        let want = cams.want_of(channel["custSpaceId"].as_str().unwrap(), 9..12);
+        let want = Want::of(channel["custSpaceId"].as_str().unwrap(), 9..12);
         cams.assert_right(&gateway, channel, &want, "its neighbour");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A new vendor adds one [`Room`] to [`ROOMS`].
 
+use std::ops::Range;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -161,15 +162,18 @@ const VOLCENGINE_RTC: Room = Room {
     fresh_header: "x-date",
 };
 
-impl Room {
-    /// The first subject over days of November 2026 that are settled.
-    pub(crate) fn want(&self, days: std::ops::Range<u64>) -> Want {
-        self.want_of(self.ids[0], days)
-    }
-
-    pub(crate) fn want_of(&self, id: &str, days: std::ops::Range<u64>) -> Want {
+impl Want {
+    /// A subject over days of November 2026.
+    pub(crate) fn of(id: &str, days: Range<u64>) -> Self {
         let start = format!("2026-11-{:02}T00:00:00Z", days.start);
-        Want { id: id.to_owned(), window: window(&start, DAY * u32::try_from(days.end - days.start).unwrap()) }
+        Self { id: id.to_owned(), window: window(&start, DAY * u32::try_from(days.end - days.start).unwrap()) }
+    }
+}
+
+impl Room {
+    /// The first subject over days of November 2026.
+    pub(crate) fn want(&self, days: Range<u64>) -> Want {
+        Want::of(self.ids[0], days)
     }
 
     /// A query of one want under the name `it`.
