@@ -28,3 +28,4 @@ mod signing;
 mod signing_verifiers;
 mod stale;
 mod support;
+mod truth;
