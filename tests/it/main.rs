@@ -17,6 +17,7 @@ mod faults;
 mod graphiql;
 mod http;
 mod layering;
+mod pages;
 mod priorities;
 mod privacy;
 mod processes;
