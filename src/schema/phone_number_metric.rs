@@ -7,6 +7,7 @@ use async_graphql::{ID, Object, SimpleObject};
 
 use super::context::RequestContext;
 use super::cursor::{self, Position};
+use super::range::TimeRange;
 use super::raw::{Json, RawItem, RawList};
 use super::scalars::{DateTime, Finality, Granularity, Long, Source};
 use crate::domain::{self, Ask, Caller, Freshness, PhoneNumber, Slice, Timestamp, Window};
@@ -339,11 +340,16 @@ impl PhoneNumberMetricConnection {
     }
 }
 
-/// What a cursor of this query is bound to.
-pub(super) fn seal(query: &MetricQuery, caller: &Caller) -> cursor::Seal {
+/// What a cursor of this query is bound to. A walk over `last` and one over `between` are different queries even where
+/// their windows are the same: only the first may be older than the range it names.
+pub(super) fn seal(query: &MetricQuery, range: TimeRange, caller: &Caller) -> cursor::Seal {
     let phones = query.phones.as_ref().map(|phones| phones.iter().map(PhoneNumber::expose).collect::<Vec<_>>());
     cursor::Seal::new(&[
         caller.scope(),
+        match range {
+            TimeRange::Between(_) => "between",
+            TimeRange::Last(_) => "last",
+        },
         query.subject.account.name(),
         query.subject.channel.as_ref().map_or("", |channel| channel.as_str()),
         alibaba_cams::Granularity::as_str(query.subject.granularity),

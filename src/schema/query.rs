@@ -59,7 +59,7 @@ impl Query {
                 window = if began.length() == window.length() { began } else { window };
             }
             let query = MetricQuery { subject, phones, window };
-            let seal = seal(&query, context.caller());
+            let seal = seal(&query, range, context.caller());
             let after = after.as_deref().map(|after| seal.open(after)).transpose()?;
             PhoneNumberMetricConnection::check_first(first)?;
             let Some(rows) = query.rows(context).await? else { return Ok(None) };

@@ -138,6 +138,7 @@ async fn a_cursor_of_another_query_is_refused() {
         ("granularity", json!("HALF_HOUR")),
         ("phones", json!([phone])),
         ("range", longer),
+        ("range", json!({ "last": "P10D" })),
         ("range", json!({ "last": "P9D" })),
     ];
     let calls = gateway.calls(METRIC);
