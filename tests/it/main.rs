@@ -30,3 +30,4 @@ mod signing_verifiers;
 mod stale;
 mod support;
 mod truth;
+mod windows;
