@@ -234,7 +234,7 @@ async fn windows_beyond_the_lookback_are_left_out_and_listed_unless_held() {
 #[tokio::test(start_paused = true)]
 async fn other_windows_than_those_of_the_calendar_are_refused_with_last() {
     let gateway = TestGateway::start();
-    for window in ["PT5H", "PT7H", "PT90M", "PT30M", "PT1H30M", "P2D", "PT25H", "P6D", "PT0S", "PT1S"] {
+    for window in ["PT5H", "PT7H", "PT90M", "PT30M", "PT1H30M", "P2D", "PT25H", "P6D", "P14D", "PT0S", "PT1S"] {
         let answer = list(&gateway, last("P3D"), window).await;
         assert_eq!(codes(&answer), ["BAD_USER_INPUT"], "{window}");
         assert_eq!(answer["data"]["operationDistributions"], Value::Null, "{window}");
