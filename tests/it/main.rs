@@ -14,6 +14,7 @@ mod engine;
 mod examples;
 mod explain;
 mod faults;
+mod freshness;
 mod graphiql;
 mod http;
 mod layering;

@@ -19,6 +19,8 @@ pub(crate) const NOW: &str = "2026-11-22T10:20:30Z";
 
 /// CAMS' operation of message counts.
 pub(crate) const METRIC: &str = "GetChatappPhoneNumberMetric";
+/// CAMS' operation that turns statistics on.
+pub(crate) const ENABLE: &str = "EnableWhatsappROIMetric";
 /// RTC's operation.
 pub(crate) const DISTRIBUTION: &str = "ListOperationDistribution";
 

@@ -9,3 +9,4 @@ pub(crate) mod server;
 
 pub(crate) use gateway::{Builder, DISTRIBUTION, METRIC, NOW, TestGateway, codes};
 pub(crate) use rooms::{ROOMS, Room, Want};
+pub(crate) use gateway::{Builder, DISTRIBUTION, ENABLE, METRIC, NOW, TestGateway, codes};
