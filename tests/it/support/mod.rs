@@ -7,6 +7,5 @@ pub(crate) mod require;
 pub(crate) mod rooms;
 pub(crate) mod server;
 
-pub(crate) use gateway::{Builder, DISTRIBUTION, METRIC, NOW, TestGateway, codes};
-pub(crate) use rooms::{ROOMS, Room, Want};
 pub(crate) use gateway::{Builder, DISTRIBUTION, ENABLE, METRIC, NOW, TestGateway, codes};
+pub(crate) use rooms::{ROOMS, Room, Want};
