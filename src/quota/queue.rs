@@ -1,6 +1,7 @@
 //! Who gets the next permit: interactive asks first, every fifth permit to bulk, background last; callers of one class
 //! in turn.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use crate::domain::{Caller, Class};
@@ -106,12 +107,12 @@ impl<T> Lane<T> {
         let (at, depth) = self.callers.iter().enumerate().find_map(|(at, (_, entries))| {
             entries.iter().position(|(known, _)| *known == id).map(|depth| (at, depth))
         })?;
-        let turns = |(other, (_, entries)): (usize, &(Caller, VecDeque<(u64, T)>))| match other.cmp(&at) {
-            std::cmp::Ordering::Less => entries.len().min(depth + 1),
-            std::cmp::Ordering::Equal => depth,
-            std::cmp::Ordering::Greater => entries.len().min(depth),
+        let turns = |other: usize, length: usize| match other.cmp(&at) {
+            Ordering::Less => length.min(depth + 1),
+            Ordering::Equal => depth,
+            Ordering::Greater => length.min(depth),
         };
-        Some(self.callers.iter().enumerate().map(turns).sum())
+        Some(self.callers.iter().enumerate().map(|(other, (_, entries))| turns(other, entries.len())).sum())
     }
 
     fn remove(&mut self, id: u64) -> Option<(Caller, T)> {

@@ -1,6 +1,13 @@
 //! The promises of weir, one file each, in one binary.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::duration_suboptimal_units,
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "counts of tests are small, their queries are put together as they read, their times are in seconds"
+)]
 
 mod batching;
 mod bounds;

@@ -119,7 +119,7 @@ impl Gate {
         match self.discipline {
             Discipline::Weir => {}
             Discipline::Gcra => {
-                self.wait_for_slot(1, Duration::from_secs(1) / u32::try_from(self.limit).unwrap()).await
+                self.wait_for_slot(1, Duration::from_secs(1) / u32::try_from(self.limit).unwrap()).await;
             }
             Discipline::GcraBurst => self.bucket().await,
             Discipline::SendWindow => self.wait_for_slot(self.limit, Duration::from_secs(1)).await,
