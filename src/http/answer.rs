@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 
-use async_graphql::{ErrorExtensionValues, ServerError, Value, value};
+use async_graphql::{ErrorExtensionValues, ServerError, Value};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -13,6 +13,7 @@ use tracing::error;
 use super::negotiate::MediaType;
 use crate::domain::ids::masked;
 use crate::error::Code;
+use crate::schema::no_cost;
 
 /// Why a request was not run.
 #[derive(Debug)]
@@ -116,16 +117,6 @@ fn with_code(mut error: ServerError, code: Code) -> ServerError {
     error
 }
 
-/// What a request that called nobody cost.
-fn no_cost() -> Value {
-    value!({
-        "upstreamCalls": { "ALIBABA_CAMS": 0, "VOLCENGINE_RTC": 0 },
-        "cacheHits": 0,
-        "collapsed": 0,
-        "queueWaitMs": 0,
-    })
-}
-
 #[derive(Serialize)]
 struct Body<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -159,7 +150,7 @@ fn write(status: StatusCode, media: MediaType, mut response: async_graphql::Resp
 
 #[cfg(test)]
 mod tests {
-    use async_graphql::{PathSegment, Response as Answer};
+    use async_graphql::{PathSegment, Response as Answer, value};
     use axum::body::to_bytes;
 
     use super::*;

@@ -60,14 +60,7 @@ impl RequestContext {
 
     /// `extensions.weir`: what the request really cost.
     pub(super) fn extension(&self) -> Value {
-        let tally: &Tally = &self.loader.ask().tally;
-        let calls = Vendor::ALL.map(|vendor| (Name::new(vendor.as_str()), Value::from(tally.calls(vendor))));
-        let mut extension = IndexMap::from([
-            (Name::new("upstreamCalls"), Value::Object(calls.into_iter().collect())),
-            (Name::new("cacheHits"), Value::from(tally.cache_hits())),
-            (Name::new("collapsed"), Value::from(tally.collapsed())),
-            (Name::new("queueWaitMs"), Value::from(tally.queue_wait_ms())),
-        ]);
+        let mut extension = cost(&self.loader.ask().tally);
         let omitted = self.omitted.lock().unwrap_or_else(PoisonError::into_inner);
         if !omitted.is_empty() {
             let omitted = omitted.iter().map(Omitted::to_value).collect();
@@ -78,6 +71,23 @@ impl RequestContext {
         }
         Value::Object(extension)
     }
+}
+
+/// What a request really cost, by the names of `extensions.weir`.
+fn cost(tally: &Tally) -> IndexMap<Name, Value> {
+    let calls = Vendor::ALL.map(|vendor| (Name::new(vendor.as_str()), Value::from(tally.calls(vendor))));
+    IndexMap::from([
+        (Name::new("upstreamCalls"), Value::Object(calls.into_iter().collect())),
+        (Name::new("cacheHits"), Value::from(tally.cache_hits())),
+        (Name::new("collapsed"), Value::from(tally.collapsed())),
+        (Name::new("queueWaitMs"), Value::from(tally.queue_wait_ms())),
+    ])
+}
+
+/// `extensions.weir` of a request that was refused before it could cost anything.
+#[must_use]
+pub fn no_cost() -> Value {
+    Value::Object(cost(&Tally::default()))
 }
 
 /// `extensions.weir.plan`: what the request would do.

@@ -21,7 +21,7 @@ fn for_all(owner: &str) -> &'static [&'static str] {
 const ALLOWED: [(&str, &[&str]); 15] = [
     ("app", &["*"]),
     ("cli", &["*"]),
-    ("http", &["schema::Gateway", "config::Graphiql"]),
+    ("http", &["schema::Gateway", "schema::no_cost", "config::Graphiql"]),
     (
         "schema",
         &[
