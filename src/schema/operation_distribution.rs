@@ -7,7 +7,7 @@ use async_graphql::{ID, Object, SimpleObject};
 
 use super::context::{Omitted, RequestContext};
 use super::error::{Nullable, failed};
-use super::range::{TimeRange, check_window_length};
+use super::range::{TimeRange, check_window_count, check_window_length};
 use super::scalars::{DateTime, Dimension, Finality, Source};
 use crate::domain::{self, Freshness, Held, Slice, Window};
 use crate::error::WeirError;
@@ -112,9 +112,15 @@ pub(super) async fn many(
     range: TimeRange,
     step: std::time::Duration,
 ) -> Result<Option<Vec<Nullable<OperationDistribution>>>, Arc<WeirError>> {
-    let mut wants = Vec::new();
+    let (mut tilings, mut count) = (Vec::new(), 0);
     for app in apps {
         let tiling = range.distribution_windows(step, context.now(), &app.zone)?;
+        count += tiling.windows.len() as u128;
+        check_window_count(count)?;
+        tilings.push((app, tiling));
+    }
+    let mut wants = Vec::new();
+    for (app, tiling) in tilings {
         for window in tiling.windows {
             let want = Slice { subject: subject(app, dimension), window };
             if tiling.is_calendar && !context.loader.is_answerable(&want) {

@@ -19,6 +19,8 @@ use crate::vendor::alibaba_cams::{self, MetricSubject, PhoneNumberPoint};
 const DEFAULT_FIRST: usize = 10_000;
 /// Rows that a connection answers at most.
 const MAX_FIRST: usize = 100_000;
+/// More phones than these are looked up as the whole channel, which answers for each of them.
+const MANY_PHONES: usize = 100;
 
 /// WhatsApp messages of one business phone number in one bucket. Source: `GetChatappPhoneNumberMetric` of Alibaba Cloud
 /// CAMS. Buckets without messages are absent: a gap means zero.
@@ -152,7 +154,7 @@ impl RawItem for PhoneNumberMetric {
 pub(super) struct MetricQuery {
     /// The channel as a whole.
     pub(super) subject: MetricSubject,
-    /// Some of its phones; `None` for all.
+    /// Some of its phones, in order; `None` for all.
     pub(super) phones: Option<Vec<PhoneNumber>>,
     /// Rows are chosen by their own start inside it.
     pub(super) window: Window,
@@ -182,22 +184,22 @@ impl MetricQuery {
         };
         let whole = MetricSubject { phone: None, ..self.subject.clone() };
         let subjects: Vec<MetricSubject> = match &self.phones {
-            None => vec![whole],
-            Some(phones) => {
+            Some(phones) if phones.len() <= MANY_PHONES => {
                 let seen = phones.iter().filter(|phone| context.caller().may_see_phone(phone));
                 seen.map(|phone| MetricSubject { phone: Some(phone.clone()), ..whole.clone() }).collect()
             }
+            _ => vec![whole],
         };
         let wants = subjects.iter().map(|subject| Slice { subject: subject.clone(), window }).collect();
         let Some(series) = context.loader.metrics(wants).await? else { return Ok(None) };
-        collect(&subjects, self.window, series, context.loader.ask()).map(Some)
+        collect(&subjects, self, series, context.loader.ask()).map(Some)
     }
 }
 
 /// Chooses rows by phone and by their own start.
 fn collect(
     subjects: &[MetricSubject],
-    window: Window,
+    query: &MetricQuery,
     series: MetricSeries,
     ask: &Ask,
 ) -> Result<Vec<PhoneNumberMetric>, Arc<WeirError>> {
@@ -217,7 +219,8 @@ fn collect(
         };
         let subject = Arc::new(MetricSubject { phone: None, ..subject.clone() });
         let chosen = points.iter().filter(|point| {
-            window.contains(point.start)
+            query.window.contains(point.start)
+                && query.phones.as_ref().is_none_or(|phones| phones.binary_search(&point.phone).is_ok())
                 && ask.caller.may_see_phone(&point.phone)
                 && (ask.freshness == Freshness::Any || point.finality == domain::Finality::Final)
         });

@@ -85,16 +85,7 @@ impl TimeRange {
         if step.is_zero() || step.subsec_nanos() != 0 {
             return Err(WeirError::bad_input("window must be a whole number of seconds, at least one"));
         }
-        let check_count = |length: Duration| {
-            let count = length.as_millis().div_ceil(step.as_millis());
-            if count <= MAX_WINDOWS {
-                return Ok(());
-            }
-            Err(WeirError::new(
-                Code::TooExpensive,
-                format!("the range holds {count} windows, and {MAX_WINDOWS} are the most; ask for longer windows"),
-            ))
-        };
+        let check_count = |length: Duration| check_window_count(length.as_millis().div_ceil(step.as_millis()));
         match self {
             Self::Between(_) => {
                 check_window_length(step)?;
@@ -195,6 +186,20 @@ impl Granularity {
 
 fn last(end: Timestamp, length: Duration) -> Result<Window, WeirError> {
     Window::new(end - length, end).ok_or_else(|| WeirError::bad_input("range.last must be longer than zero"))
+}
+
+/// Whether one field may list so many windows.
+pub(super) fn check_window_count(count: u128) -> Result<(), WeirError> {
+    if count <= MAX_WINDOWS {
+        return Ok(());
+    }
+    Err(WeirError::new(
+        Code::TooExpensive,
+        format!(
+            "the field lists at least {count} windows, and {MAX_WINDOWS} are the most; ask for longer windows or for \
+             fewer applications at a time"
+        ),
+    ))
 }
 
 /// Whether the vendor answers a window of this length in one piece.
