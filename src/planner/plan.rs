@@ -1,6 +1,8 @@
 //! Gaps in, the fewest calls out: pure.
 
-use crate::domain::{Operation, Slice, Subject};
+use std::collections::HashMap;
+
+use crate::domain::{Operation, Slice, Subject, Window};
 
 /// The fewest calls that cover all gaps, which are of one group (see [`group_of`]).
 ///
@@ -18,31 +20,31 @@ pub fn plan<O: Operation>(operation: &O, gaps: &[&Slice<O::Subject>], max_rows: 
         }
         return calls;
     }
-    let mut subjects: Vec<&O::Subject> = Vec::new();
+    let (mut subjects, mut own) = (Vec::new(), HashMap::<&O::Subject, Vec<Window>>::new());
     for gap in gaps {
-        if !subjects.contains(&&gap.subject) {
+        let windows = own.entry(&gap.subject).or_insert_with(|| {
             subjects.push(&gap.subject);
-        }
+            Vec::new()
+        });
+        windows.push(gap.window);
     }
     if subjects.is_empty() {
         return Vec::new();
     }
-    let joint = spans(operation, &operation.joint_subject(&subjects), gaps, max_rows);
+    let all = gaps.iter().map(|gap| gap.window).collect();
+    let joint = spans(operation, &operation.joint_subject(&subjects), all, max_rows);
     if joint.len() <= subjects.len() {
         return joint;
     }
     let apart: Vec<_> = subjects
         .iter()
-        .flat_map(|subject| {
-            let own: Vec<_> = gaps.iter().copied().filter(|gap| gap.subject == **subject).collect();
-            spans(operation, subject, &own, max_rows)
-        })
+        .flat_map(|subject| spans(operation, subject, own.remove(*subject).unwrap_or_default(), max_rows))
         .collect();
     if apart.len() < joint.len() { apart } else { joint }
 }
 
 /// What gaps must share to be planned together: the widest subject that answers for them; on no grid, the window too.
-pub fn group_of<O: Operation>(operation: &O, gap: &Slice<O::Subject>) -> (O::Subject, Option<crate::domain::Window>) {
+pub fn group_of<O: Operation>(operation: &O, gap: &Slice<O::Subject>) -> (O::Subject, Option<Window>) {
     let subject = gap.subject.whole().unwrap_or_else(|| gap.subject.clone());
     (subject, operation.grid().is_none().then_some(gap.window))
 }
@@ -58,10 +60,9 @@ pub fn serves<S: Subject>(call: &Slice<S>, gap: &Slice<S>) -> bool {
 fn spans<O: Operation>(
     operation: &O,
     subject: &O::Subject,
-    gaps: &[&Slice<O::Subject>],
+    mut windows: Vec<Window>,
     max_rows: u64,
 ) -> Vec<Slice<O::Subject>> {
-    let mut windows: Vec<_> = gaps.iter().map(|gap| gap.window).collect();
     windows.sort_unstable();
     let mut calls: Vec<Slice<O::Subject>> = Vec::new();
     for window in windows {
