@@ -208,6 +208,15 @@ where
         (found, errands)
     }
 
+    /// Those of `slices` that no call is bringing and nobody waits for.
+    #[must_use]
+    pub fn unawaited<'a>(&self, mut slices: Vec<&'a Slice<O::Subject>>) -> Vec<&'a Slice<O::Subject>> {
+        let (now, state) = (Instant::now(), self.0.lock());
+        let gap = |slice: &Slice<O::Subject>| state.gaps.get(&state.gap_for(slice)?);
+        slices.retain(|slice| !gap(slice).is_some_and(|gap| gap.is_out || gap.is_wanted(now)));
+        slices
+    }
+
     /// Somebody who waited for `slices` has left: what nobody waits for any more is taken from the queue.
     pub fn leave(&self, slices: &[Slice<O::Subject>]) {
         let mut state = self.0.lock();

@@ -211,9 +211,9 @@ where
             ..ask.clone()
         };
         let waiter = Waiter::new(refresh);
-        let borrowed: Vec<_> = slices.iter().collect();
+        let borrowed: Vec<_> = slices.iter().filter(|slice| self.memory.refusal(&slice.subject).is_none()).collect();
         let desks = self.by_account(&borrowed).filter(|(desk, _)| desk.refusal().is_none());
-        desks.flat_map(|(desk, own)| desk.submit(&own, &waiter).1).collect()
+        desks.flat_map(|(desk, own)| desk.submit(&desk.unawaited(own), &waiter).1).collect()
     }
 
     /// The cells of the grid that wanted windows touch, or the windows as they are; without those in which nothing can

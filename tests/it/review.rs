@@ -1,11 +1,29 @@
 //! What hostile queries and unlucky moments must not do.
 
 use serde_json::{Value, json};
+use tokio::time::{Duration, sleep};
+use weir::sim::{Fault, Scope, Times};
 
-use crate::support::{METRIC, TestGateway, codes};
+use crate::support::{DISTRIBUTION, METRIC, TestGateway, codes};
+
+const TODAY: &str = r#"{ operationDistribution(appId: "app-one", range: {between: {start: "2026-11-22T00:00:00Z", end: "2026-11-22T10:00:00Z"}}) { source start end } }"#;
+const MINUTE: Duration = Duration::from_mins(1);
+
+fn window(app: &str, n: u32) -> String {
+    let (day, hour) = (1 + n / 24, n % 24);
+    format!(
+        "{{ operationDistribution(appId: \"{app}\", range: {{between: {{start: \"2026-11-{day:02}T{hour:02}:00:00Z\", end: \"2026-11-{:02}T{hour:02}:30:00Z\"}}}}) {{ start }} }}",
+        day + 1
+    )
+}
 
 fn weir(answer: &Value) -> &Value {
     &answer["extensions"]["weir"]
+}
+
+#[expect(clippy::disallowed_methods, reason = "virtual time does not show what work costs")]
+fn stopwatch() -> std::time::Instant {
+    std::time::Instant::now()
 }
 
 #[tokio::test(start_paused = true)]
@@ -38,4 +56,37 @@ async fn one_field_lists_no_more_windows_by_naming_an_application_often() {
     let answer = gateway.ask(query, json!({"ids": ids})).await;
     assert_eq!(codes(&answer), ["TOO_EXPENSIVE"]);
     assert_eq!(weir(&answer)["omitted"], Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_vendor_denies_is_not_refreshed_at_every_look() {
+    let gateway = TestGateway::start();
+    gateway.query(TODAY).await;
+    sleep(6 * MINUTE).await;
+    gateway.sim().faults().push(Fault::PermissionDenied, Scope::Everything, Times::ForEver);
+    for _ in 0..20 {
+        gateway.query(TODAY).await;
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(gateway.calls(DISTRIBUTION), 2, "a refusal is remembered for half a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn looks_at_a_stale_answer_do_not_pile_up_behind_its_refresh() {
+    let gateway = TestGateway::builder().max_wait(600).build();
+    gateway.query(TODAY).await;
+    sleep(6 * MINUTE).await;
+    let queue: Vec<_> = (0..200).map(|n| gateway.ask(&window("app-two", n), json!({}))).map(tokio::spawn).collect();
+    sleep(Duration::from_millis(5)).await;
+    let mut took = Vec::new();
+    for _ in 0..5 {
+        let began = stopwatch();
+        for _ in 0..4_000 {
+            let answer = gateway.query(TODAY).await;
+            assert_eq!(answer["data"]["operationDistribution"]["source"], json!("STALE"));
+        }
+        took.push(began.elapsed());
+    }
+    assert!(took[4] < took[0] * 3, "looks get slower and slower: {took:?}");
+    queue.iter().for_each(tokio::task::JoinHandle::abort);
 }
