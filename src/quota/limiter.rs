@@ -119,9 +119,12 @@ impl Limiter {
         self.shared.lock().queue.remove(place);
     }
 
-    /// Moves a queued place to another class, behind those who are there.
+    /// Moves a queued place to another class, behind those who are there, unless its turn comes sooner as it is.
     pub fn move_to(&self, place: u64, class: Class) {
         let mut state = self.shared.lock();
+        if state.queue.ahead_of(place).is_some_and(|ahead| ahead <= state.queue.ahead(class, 0)) {
+            return;
+        }
         if let Some((caller, sender)) = state.queue.remove(place) {
             state.queue.push(class, caller, place, sender);
         }

@@ -1,7 +1,7 @@
 //! What hostile queries and unlucky moments must not do.
 
 use serde_json::{Value, json};
-use tokio::time::{Duration, sleep};
+use tokio::time::{Duration, Instant, sleep};
 use weir::sim::{Fault, Scope, Times};
 
 use crate::support::{DISTRIBUTION, METRIC, TestGateway, codes};
@@ -89,4 +89,21 @@ async fn looks_at_a_stale_answer_do_not_pile_up_behind_its_refresh() {
     }
     assert!(took[4] < took[0] * 3, "looks get slower and slower: {took:?}");
     queue.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn joining_never_moves_a_call_back() {
+    let gateway = TestGateway::builder().legs(20..80, 20..80).max_wait(3_600).build();
+    let bulk = |n: u32| gateway.ask_with(&window("app-one", n), json!({}), json!({"priority": "BULK"}));
+    let interactive: Vec<_> =
+        (0..200).map(|n| gateway.ask(&window("app-two", n), json!({}))).map(tokio::spawn).collect();
+    sleep(Duration::from_millis(5)).await;
+    let first = tokio::spawn(bulk(0));
+    sleep(Duration::from_millis(5)).await;
+    let began = Instant::now();
+    let answer = gateway.ask(&window("app-one", 0), json!({})).await;
+    assert_eq!(codes(&answer), Vec::<String>::new());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    first.await.unwrap();
+    interactive.iter().for_each(tokio::task::JoinHandle::abort);
 }
