@@ -73,6 +73,8 @@ struct Gap<D> {
     cohorts: Vec<Cohort<D>>,
     on_time: usize,
     is_out: bool,
+    /// Where the call that is out waits for the permit of another attempt, or has waited.
+    place: Option<(u64, Class)>,
 }
 
 struct Group<S> {
@@ -187,6 +189,12 @@ where
                 {
                     if gap.is_out {
                         waiter.ask.tally.count_collapsed(1);
+                        if let Some((place, class)) = &mut gap.place
+                            && waiter.ask.class < *class
+                        {
+                            *class = waiter.ask.class;
+                            self.limiter().move_to(*place, *class);
+                        }
                     } else {
                         touch(); // the newcomer may be more urgent
                     }
@@ -197,7 +205,7 @@ where
                     return Found::Held(held);
                 }
                 touch();
-                let mut gap = Gap { cohorts: Vec::new(), on_time: 0, is_out: false };
+                let mut gap = Gap { cohorts: Vec::new(), on_time: 0, is_out: false, place: None };
                 let promise = gap.join(waiter);
                 state.gaps.insert((*slice).clone(), gap);
                 state.groups.entry(group).or_default().waiting.push((*slice).clone());
@@ -341,7 +349,7 @@ where
         for window in self.operation.grid().into_iter().flat_map(|step| call.window.cells(step)) {
             let slice = Slice { subject: call.subject.clone(), window };
             if !gaps.contains_key(&slice) && !self.shelf.has_fresh(&slice) {
-                gaps.insert(slice.clone(), Gap { cohorts: Vec::new(), on_time: 0, is_out: true });
+                gaps.insert(slice.clone(), Gap { cohorts: Vec::new(), on_time: 0, is_out: true, place: None });
                 slices.push(slice);
             }
         }
@@ -445,7 +453,7 @@ where
             let Some(mut gap) = gaps.remove(slice) else { continue };
             let late = if spare_late { gap.cohorts.split_off(gap.on_time) } else { Vec::new() };
             if !late.is_empty() {
-                gaps.insert(slice.clone(), Gap { cohorts: late, on_time: 0, is_out: false });
+                gaps.insert(slice.clone(), Gap { cohorts: late, on_time: 0, is_out: false, place: None });
                 groups.entry(self.group.clone()).or_default().waiting.push(slice.clone());
             }
             if !gap.cohorts.is_empty() {
@@ -479,6 +487,16 @@ where
         for slice in &self.slices {
             if let Some(gap) = state.gaps.get_mut(slice) {
                 gap.on_time = gap.cohorts.len();
+            }
+        }
+    }
+
+    /// Another attempt waits for its permit there.
+    pub(super) fn note_place(&self, place: u64, class: Class) {
+        let mut state = self.desk.lock();
+        for slice in &self.slices {
+            if let Some(gap) = state.gaps.get_mut(slice) {
+                gap.place = Some((place, class));
             }
         }
     }

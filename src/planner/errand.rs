@@ -88,6 +88,10 @@ where
         });
         self.close_cohorts();
     }
+
+    fn queued_again(&self, place: u64, class: Class) {
+        self.note_place(place, class);
+    }
 }
 
 /// An upstream call that answers no slices: it changes something, so it is neither cached nor joined.
@@ -166,6 +170,8 @@ impl Audience for (Lone, Account) {
     fn attempt_starts(&self, _: u32, _: Duration) {
         self.0.0.ask.tally.count_call(self.1.vendor());
     }
+
+    fn queued_again(&self, _: u64, _: Class) {}
 }
 
 /// Whether calls whose last permit comes after `wait` are worth admitting.

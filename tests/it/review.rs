@@ -107,3 +107,20 @@ async fn joining_never_moves_a_call_back() {
     first.await.unwrap();
     interactive.iter().for_each(tokio::task::JoinHandle::abort);
 }
+
+#[tokio::test(start_paused = true)]
+async fn joining_a_bulk_call_that_is_repeated_lifts_it_too() {
+    let gateway = TestGateway::builder().legs(20..80, 20..80).max_wait(3_600).build();
+    gateway.sim().faults().push(Fault::InternalError, Scope::Everything, Times::Next(1));
+    let bulk = |n: u32| gateway.ask_with(&window("app-one", n), json!({}), json!({"priority": "BULK"}));
+    let first = tokio::spawn(bulk(99));
+    sleep(Duration::from_millis(81)).await;
+    let backlog: Vec<_> = (0..60).map(bulk).map(tokio::spawn).collect();
+    sleep(Duration::from_secs(2)).await;
+    let began = Instant::now();
+    let answer = gateway.ask(&window("app-one", 99), json!({})).await;
+    assert_eq!(codes(&answer), Vec::<String>::new());
+    assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
+    first.await.unwrap();
+    backlog.iter().for_each(tokio::task::JoinHandle::abort);
+}
