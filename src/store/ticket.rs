@@ -108,8 +108,9 @@ impl<D> Shared<D> {
                 Some(Err(error)) => Err(Arc::clone(error)),
                 None => Err(Arc::new(abandoned(account))),
             },
-            Ok(Err(_)) => Err(Arc::new(abandoned(account))),
-            Err(_) => Err(Arc::new(self.late(account))),
+            // What waited for its call until the deadline is forgotten with the first who leaves.
+            Ok(Err(_)) if Instant::now() < self.waiter.ask.deadline => Err(Arc::new(abandoned(account))),
+            Ok(Err(_)) | Err(_) => Err(Arc::new(self.late(account))),
         }
     }
 

@@ -92,6 +92,26 @@ async fn looks_at_a_stale_answer_do_not_pile_up_behind_its_refresh() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waited_in_vain_is_told_so_and_not_of_a_mistake() {
+    let gateway = TestGateway::builder()
+        .config(|config| config.alibaba_cams[0].quota.get_chatapp_phone_number_metric = 1)
+        .build();
+    let throttle = Fault::ThrottleFor(Duration::from_mins(2));
+    gateway.sim().faults().push(throttle, Scope::operation(METRIC), Times::ForEver);
+    let field = |name: &str, channel: &str, day: u32| {
+        format!(
+            "{name}: phoneNumberMetrics(custSpaceId: \"cams-{channel}\", range: {{between: {{start: \"2026-10-{day:02}T00:00:00Z\", end: \"2026-10-{day:02}T12:00:00Z\"}}}}) {{ totalCount }} "
+        )
+    };
+    let ahead = gateway.ask(&format!("{{ {} }}", field("a", "alpha", 1)), json!({}));
+    // Queued when the throttle comes.
+    let both = gateway.ask(&format!("{{ {} {} }}", field("a", "beta", 1), field("b", "beta", 2)), json!({}));
+    ahead.await;
+    let both = both.await;
+    assert_eq!(codes(&both), ["VENDOR_TIMEOUT", "VENDOR_TIMEOUT"], "{both}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn joining_never_moves_a_call_back() {
     let gateway = TestGateway::builder().legs(20..80, 20..80).max_wait(3_600).build();
     let bulk = |n: u32| gateway.ask_with(&window("app-one", n), json!({}), json!({"priority": "BULK"}));
