@@ -277,13 +277,12 @@ impl State {
         let earliest = self.paused_until.map_or(now, |until| until.max(now));
         let cycle = self.round_trip + rule.hold;
         let out = self.out.iter().map(|granted| (*granted + self.round_trip).max(now) + rule.hold);
-        let back: BinaryHeap<Reverse<Instant>> = std::iter::repeat_n(now, self.free)
-            .chain(out)
-            .chain(self.held.iter().map(|Reverse(until)| *until))
-            .map(|at| Reverse(at.max(earliest)))
-            .collect();
-        // What the budget keeps back is what would come last.
-        let mut back: BinaryHeap<_> = back.into_sorted_vec().into_iter().rev().take(self.budget.calls()).collect();
+        let mut back: Vec<Instant> =
+            out.chain(self.held.iter().map(|Reverse(until)| *until)).map(|at| at.max(earliest)).collect();
+        // Of those that are used the budget keeps back what comes first, and of those that are free what is too many.
+        back.sort_unstable_by(|one, other| other.cmp(one));
+        back.resize(self.budget.calls().min(back.len() + self.free), earliest);
+        let mut back: BinaryHeap<_> = back.into_iter().map(Reverse).collect();
         for _ in 0..ahead {
             let Some(Reverse(at)) = back.pop() else { break };
             back.push(Reverse(at + cycle));

@@ -1,5 +1,6 @@
 //! What hostile queries and unlucky moments must not do.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 use weir::sim::{Fault, Scope, Times};
@@ -143,4 +144,23 @@ async fn joining_a_bulk_call_that_is_repeated_lifts_it_too() {
     assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
     first.await.unwrap();
     backlog.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shrunken_budget_is_part_of_the_forecast() {
+    let gateway = TestGateway::builder()
+        .config(|config| config.volcengine_rtc[0].quota.list_operation_distribution = 10)
+        .sim(|sim| sim.limits.operation_distribution = 10)
+        .legs(50..51, 50..51)
+        .build();
+    gateway.sim().faults().push(Fault::Throttle, Scope::operation(DISTRIBUTION), Times::Next(1));
+    gateway.query(&window("app-one", 0)).await;
+    sleep(Duration::from_secs(3)).await;
+    let asks: Vec<_> = (1..6).map(|n| gateway.ask(&window("app-one", n), json!({}))).collect();
+    join_all(asks).await;
+    let plan = gateway.ask_with(&window("app-one", 7), json!({}), json!({"explain": true})).await;
+    let told = weir(&plan)["plan"]["expectedWaitMs"].as_f64().unwrap();
+    let answer = gateway.query(&window("app-one", 7)).await;
+    let waited = weir(&answer)["queueWaitMs"].as_f64().unwrap();
+    assert!(waited > 500.0 && (told - waited).abs() <= waited * 0.2, "told {told}, waited {waited}");
 }
