@@ -256,8 +256,13 @@ where
     /// Whether the vendor would still answer when the permit is there.
     fn check(&self, slice: &Slice<O::Subject>, ask: &Ask) -> Result<(), Arc<WeirError>> {
         let account = slice.subject.account();
-        let wait = self.limiter(account).map_or(Duration::ZERO, |limiter| limiter.expected_wait(ask.class, 1));
-        let checked = self.operation.check_retention(slice, ask.at + wait.min(ask.max_wait) + RETENTION_MARGIN);
+        let after = |wait: Duration| self.operation.check_retention(slice, ask.at + wait + RETENTION_MARGIN);
+        // The forecast costs as much as the queue is long, and matters only to windows on the very edge.
+        let checked = after(ask.max_wait).or_else(|_| {
+            after(Duration::ZERO)?;
+            let wait = self.limiter(account).map_or(Duration::ZERO, |limiter| limiter.expected_wait(ask.class, 1));
+            after(wait.min(ask.max_wait))
+        });
         checked.map_err(|error| Arc::new(WeirError::from_call(&error, account)))
     }
 }

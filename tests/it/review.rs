@@ -60,6 +60,26 @@ async fn one_field_lists_no_more_windows_by_naming_an_application_often() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_windows_behind_a_long_queue_are_judged_at_once() {
+    let query =
+        "{ operationDistributions(appIds: [\"app-one\"], range: {last: \"P800D\"}, window: \"PT1H\") { start } }";
+    let look = async |gateway: &TestGateway| {
+        let began = stopwatch();
+        let answer = gateway.query(query).await;
+        assert_eq!(codes(&answer), ["TOO_EXPENSIVE"]);
+        began.elapsed()
+    };
+    let gateway = TestGateway::builder().max_wait(3_600).build();
+    let (_, alone) = (look(&gateway).await, look(&gateway).await);
+    let queue: Vec<_> =
+        (0..600).map(|n| gateway.ask(&window("app-one", n % 480), json!({}))).map(tokio::spawn).collect();
+    sleep(Duration::from_millis(5)).await;
+    let behind = look(&gateway).await;
+    assert!(behind < alone * 4, "{alone:?} alone, {behind:?} behind a queue");
+    queue.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_vendor_denies_is_not_refreshed_at_every_look() {
     let gateway = TestGateway::start();
     gateway.query(TODAY).await;
