@@ -125,7 +125,12 @@ where
     #[must_use]
     pub fn outlook<'a>(&self, fields: impl Iterator<Item = &'a Prepared<O>> + Clone, ask: &Ask) -> Outlook {
         let mut outlook = Outlook { cached: fields.clone().map(Prepared::ready).sum(), ..Outlook::default() };
-        let gaps: Vec<_> = fields.flat_map(Prepared::gaps).map(|gap| &gap.slice).collect();
+        let is_refused =
+            |gap: &&Gap<O>| self.desks.get(gap.slice.subject.account()).is_some_and(|desk| desk.refusal().is_some());
+        // Nobody is asked there: what has a stale answer gets it.
+        let (refused, gaps): (Vec<_>, Vec<_>) = fields.flat_map(Prepared::gaps).partition(is_refused);
+        outlook.cached += refused.iter().filter(|gap| gap.fallback.is_some()).count();
+        let gaps: Vec<_> = gaps.iter().map(|gap| &gap.slice).collect();
         for (desk, own) in self.by_account(&gaps) {
             let forecast = desk.forecast(&own, ask);
             outlook.new_calls += forecast.new_calls;

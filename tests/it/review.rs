@@ -184,3 +184,27 @@ async fn a_shrunken_budget_is_part_of_the_forecast() {
     let waited = weir(&answer)["queueWaitMs"].as_f64().unwrap();
     assert!(waited > 500.0 && (told - waited).abs() <= waited * 0.2, "told {told}, waited {waited}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn explain_knows_that_nobody_is_asked() {
+    let gateway = TestGateway::start();
+    gateway.query(TODAY).await;
+    sleep(20 * MINUTE).await;
+    gateway.sim().faults().push(Fault::InternalError, Scope::operation(DISTRIBUTION), Times::ForEver);
+    for n in 0..3 {
+        gateway.query(&window("app-two", n)).await;
+    }
+    let both = format!(
+        "{{ known: {} unknown: {} }}",
+        &TODAY[2..TODAY.len() - 2],
+        &window("app-two", 9)[2..window("app-two", 9).len() - 2]
+    );
+    let plan = gateway.ask_with(&both, json!({}), json!({"explain": true})).await;
+    let before = gateway.calls(DISTRIBUTION);
+    let answer = gateway.query(&both).await;
+    assert_eq!(codes(&answer), ["VENDOR_UNAVAILABLE"]);
+    assert_eq!(gateway.calls(DISTRIBUTION), before);
+    let plan = &weir(&plan)["plan"];
+    assert_eq!(plan["upstreamCalls"], json!([]), "{plan}");
+    assert_eq!((&plan["cached"], &plan["expectedWaitMs"]), (&weir(&answer)["cacheHits"], &json!(0)));
+}
