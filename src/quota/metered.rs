@@ -61,7 +61,6 @@ impl<C: Call> Metered<C> {
         let (mut permit, mut queue_wait, mut number) = (permit, queue_wait, 1);
         loop {
             let passage = self.breaker.enter().await.map_err(|left| self.kept_out(left))?;
-            let is_probe = passage.is_probe();
             audience.attempt_starts(number, queue_wait);
             let result = self.client.call(request, permit).await;
             passage.note(&result);
@@ -72,7 +71,8 @@ impl<C: Call> Metered<C> {
             if error.kind == CallErrorKind::Throttled {
                 self.limiter.throttled(error.retry_after);
             }
-            if is_probe || self.breaker.open_for().is_some() {
+            // A probe that failed has opened it again.
+            if self.breaker.open_for().is_some() {
                 return Err(error);
             }
             let Some(pause) = pauses.next().filter(|_| error.is_transient()) else { return Err(error) };

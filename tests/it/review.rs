@@ -208,3 +208,17 @@ async fn explain_knows_that_nobody_is_asked() {
     assert_eq!(plan["upstreamCalls"], json!([]), "{plan}");
     assert_eq!((&plan["cached"], &plan["expectedWaitMs"]), (&weir(&answer)["cacheHits"], &json!(0)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_probe_is_repeated_like_any_other_call() {
+    let gateway = TestGateway::start();
+    gateway.sim().faults().push(Fault::InternalError, Scope::operation(DISTRIBUTION), Times::ForEver);
+    for n in 0..3 {
+        gateway.query(&window("app-two", n)).await;
+    }
+    sleep(MINUTE).await;
+    gateway.sim().faults().clear();
+    gateway.sim().faults().push(Fault::Throttle, Scope::operation(DISTRIBUTION), Times::Next(1));
+    let answer = gateway.query(&window("app-two", 9)).await;
+    assert_eq!(codes(&answer), Vec::<String>::new(), "{answer}");
+}
