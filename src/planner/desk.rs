@@ -334,7 +334,11 @@ where
         group.places.retain(|(id, _)| *id != place);
         group.forget_unwanted(gaps, now);
         let calls = plan(&*self.operation, &group.waiting.iter().collect::<Vec<_>>(), self.max_rows);
-        let call = calls.into_iter().min_by_key(|call| group.class_of(gaps, call, now))?;
+        let Some(call) = calls.into_iter().min_by_key(|call| group.class_of(gaps, call, now)) else {
+            // Whoever waited has gone: so does the group, unless a call of it is out.
+            self.reconcile(&mut guard, key, false);
+            return None;
+        };
 
         let mut slices: Vec<_> = group.waiting.extract_if(.., |slice| serves(&call, slice)).collect();
         group.out += 1;
@@ -474,11 +478,15 @@ where
         Arc::new(WeirError::new(Code::Internal, "the reply was lost inside weir").of(&self.desk.account))
     }
 
-    /// Looks at everybody who waits for this call.
-    pub(super) fn for_waiters(&self, mut look: impl FnMut(&Arc<Waiter>)) {
+    /// Looks at everybody who waits for this call, and whether they joined when it was under way already.
+    pub(super) fn for_waiters(&self, mut look: impl FnMut(&Arc<Waiter>, bool)) {
         let (now, state) = (Instant::now(), self.desk.lock());
-        let gaps = self.slices.iter().filter_map(|slice| state.gaps.get(slice));
-        gaps.flat_map(Gap::waiters).filter(|waiter| waiter.is_present(now)).for_each(&mut look);
+        for gap in self.slices.iter().filter_map(|slice| state.gaps.get(slice)) {
+            for (at, cohort) in gap.cohorts.iter().enumerate() {
+                let present = cohort.waiters.iter().filter(|waiter| waiter.is_present(now));
+                present.for_each(|waiter| look(waiter, at >= gap.on_time));
+            }
+        }
     }
 
     /// An attempt is about to be sent: whoever has joined by now is told what becomes of it.

@@ -62,13 +62,13 @@ where
 {
     fn deadline(&self) -> Instant {
         let mut latest = Instant::now();
-        self.for_waiters(|waiter| latest = latest.max(waiter.ask.deadline));
+        self.for_waiters(|waiter, _| latest = latest.max(waiter.ask.deadline));
         latest
     }
 
     fn class(&self) -> Class {
         let mut highest = Class::Background;
-        self.for_waiters(|waiter| highest = highest.min(waiter.ask.class));
+        self.for_waiters(|waiter, _| highest = highest.min(waiter.ask.class));
         highest
     }
 
@@ -80,9 +80,10 @@ where
         if let Some(owner) = self.owner() {
             owner.ask.tally.count_call(self.vendor());
         }
-        self.for_waiters(|waiter| {
+        self.for_waiters(|waiter, is_late| {
             waiter.ask.tally.note_queue_wait(queue_wait.min(waiter.since.elapsed()));
-            if number == 1 && !self.owner().is_some_and(|owner| Arc::ptr_eq(owner, waiter)) {
+            // Whoever is late was counted on joining.
+            if number == 1 && !is_late && !self.owner().is_some_and(|owner| Arc::ptr_eq(owner, waiter)) {
                 waiter.ask.tally.count_collapsed(1);
             }
         });

@@ -222,3 +222,23 @@ async fn a_throttled_probe_is_repeated_like_any_other_call() {
     let answer = gateway.query(&window("app-two", 9)).await;
     assert_eq!(codes(&answer), Vec::<String>::new(), "{answer}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_behind_a_probe_is_counted_once() {
+    let gateway = TestGateway::builder().legs(500..501, 500..501).build();
+    gateway.sim().faults().push(Fault::InternalError, Scope::operation(DISTRIBUTION), Times::ForEver);
+    for n in 0..3 {
+        gateway.query(&window("app-two", n)).await;
+    }
+    sleep(MINUTE).await;
+    gateway.sim().faults().clear();
+    let probe = tokio::spawn(gateway.ask(&window("app-two", 8), json!({})));
+    sleep(Duration::from_millis(100)).await;
+    let behind = tokio::spawn(gateway.ask(&window("app-two", 9), json!({})));
+    sleep(Duration::from_millis(100)).await;
+    let joined = gateway.query(&window("app-two", 9)).await;
+    assert_eq!(codes(&joined), Vec::<String>::new());
+    assert_eq!(weir(&joined)["collapsed"], json!(1));
+    assert_eq!(weir(&behind.await.unwrap())["upstreamCalls"]["VOLCENGINE_RTC"], json!(1));
+    probe.await.unwrap();
+}
