@@ -131,9 +131,13 @@ impl<C: Call> Command<C> {
         let wait = limiter.expected_wait(ask.class, 1);
         admit(wait, limiter.least_wait(1), 1, ask).map_err(|error| error.of(&self.account))?;
         let since = Instant::now();
-        let place = limiter.enqueue(ask.class, ask.caller.clone());
         let too_late =
             || WeirError::new(Code::QuotaWaitTooLong, "no permit came before the deadline").of(&self.account);
+        // Those before it in the request may have taken all its time.
+        if since >= ask.deadline {
+            return Err(too_late());
+        }
+        let place = limiter.enqueue(ask.class, ask.caller.clone());
         let permit = tokio::time::timeout_at(ask.deadline, place.permit()).await.ok().flatten().ok_or_else(too_late)?;
         let (sender, answer) = oneshot::channel();
         let (metered, lone) = (Arc::clone(&self.metered), Lone(Waiter::new(ask.clone())));

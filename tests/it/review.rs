@@ -242,3 +242,17 @@ async fn who_joins_behind_a_probe_is_counted_once() {
     assert_eq!(weir(&behind.await.unwrap())["upstreamCalls"]["VOLCENGINE_RTC"], json!(1));
     probe.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_changed_after_the_caller_stopped_waiting() {
+    let gateway = TestGateway::builder().max_wait(1).build();
+    let operation = "EnableWhatsappROIMetric";
+    gateway.sim().faults().push(Fault::Latency(Duration::from_secs(6)), Scope::operation(operation), Times::ForEver);
+    let field =
+        |channel: &str| format!("{channel}: enableWhatsappRoiMetric(custSpaceId: \"cams-{channel}\") {{ requestId }} ");
+    let fields: String = ["alpha", "beta", "gamma", "delta"].map(field).concat();
+    let answer = gateway.query(&format!("mutation {{ {fields} }}")).await;
+    sleep(MINUTE).await;
+    assert_eq!(gateway.calls(operation), 2, "{answer}");
+    assert_eq!(codes(&answer), ["VENDOR_TIMEOUT", "QUOTA_WAIT_TOO_LONG", "QUOTA_WAIT_TOO_LONG"]);
+}
