@@ -54,6 +54,9 @@ impl TimeRange {
             Self::Between(interval) => interval.window()?,
             Self::Last(length) => last(now.floor(granularity.snap()), length.0)?,
         };
+        if window.start() < Timestamp::from_ms(i64::MIN) + 2 * DAY {
+            return Err(WeirError::bad_input("the range begins where the calendar does; name a later start"));
+        }
         if window.length() > DAY * MAX_METRIC_DAYS {
             return Err(WeirError::new(
                 Code::RangeTooLong,
@@ -156,7 +159,8 @@ impl TimeRange {
             }
             Self::Last(length) => {
                 let window = last(floor_hour(now, zone), length.0)?;
-                let start = if window.start() < earliest { ceil_hour(earliest, zone) } else { window.start() };
+                let start = window.start().floor(SECOND);
+                let start = if start < earliest { ceil_hour(earliest, zone) } else { start };
                 Window::new(start, window.end())
                     .ok_or_else(|| WeirError::new(Code::OutOfRetention, "the vendor answers nothing that old"))
             }

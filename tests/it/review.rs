@@ -244,6 +244,61 @@ async fn who_joins_behind_a_probe_is_counted_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_is_of_the_window_that_it_names() {
+    let gateway = TestGateway::start();
+    let data =
+        gateway.data("{ operationDistribution(appId: \"app-one\", range: {last: \"PT1H0.25S\"}) { start end } }").await;
+    let sent = gateway.sim().arrivals().pop().unwrap().parameters;
+    assert_eq!(data["operationDistribution"]["start"], json!(sent.start.unwrap().to_string()));
+    assert_eq!(data["operationDistribution"]["end"], json!(sent.end.unwrap().to_string()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_expensive_is_judged_over_all_levels_of_a_request() {
+    let gateway = TestGateway::builder().max_wait(3_600).build();
+    let fields: Vec<_> = (0..101)
+        .map(|n| {
+            let (day, hour) = (1 + n / 24, n % 24);
+            format!("w{n}: distribution(range: {{between: {{start: \"2026-11-{day:02}T{hour:02}:00:00Z\", end: \"2026-11-{day:02}T{hour:02}:30:00Z\"}}}}) {{ start }} ")
+        })
+        .collect();
+    let fields = fields.concat();
+    let query = format!(
+        "{{ operationDistributions(appIds: [\"app-one\"], range: {{between: {{start: \"2026-11-10T00:00:00Z\", end: \"2026-11-18T08:00:00Z\"}}}}, window: \"PT1H\") {{ start }} applications {{ {fields} }} }}"
+    );
+    let answer = gateway.query(&query).await;
+    assert!(codes(&answer).iter().all(|code| code == "TOO_EXPENSIVE"), "{:?}", &codes(&answer)[..3]);
+    assert_eq!(codes(&answer).len(), 1 + 202);
+    assert_eq!(gateway.calls(DISTRIBUTION), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ends_of_time_are_no_mistake_of_ours() {
+    let gateway = TestGateway::start();
+    for (start, end) in [
+        ("9999-12-30T00:00:00Z", "9999-12-30T21:59:59Z"),
+        ("-009999-01-02T02:00:00Z", "-009990-01-02T00:00:00Z"),
+        ("0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+    ] {
+        for granularity in ["DAILY", "HALF_HOUR"] {
+            let range = format!("range: {{between: {{start: \"{start}\", end: \"{end}\"}}}}");
+            let answer = gateway.query(&format!("{{ phoneNumberMetrics(custSpaceId: \"cams-alpha\", granularity: {granularity}, {range}) {{ totalCount }} }}")).await;
+            assert!(!codes(&answer).contains(&"INTERNAL".to_owned()), "{start} {granularity} {answer}");
+            let answer = gateway.query(&format!("{{ operationDistribution(appId: \"app-one\", {range}) {{ start }} operationDistributionBounds(appId: \"app-one\", {range}) {{ start }} operationDistributions({range}, window: \"P7D\") {{ start }} }}")).await;
+            assert!(!codes(&answer).contains(&"INTERNAL".to_owned()), "{start} {answer}");
+        }
+    }
+    for first in [i32::MIN, -1, 100_001, i32::MAX] {
+        let answer = gateway.query(&format!("{{ phoneNumberMetrics(custSpaceId: \"cams-alpha\", range: {{last: \"P1D\"}}, first: {first}) {{ totalCount }} }}")).await;
+        assert_eq!(codes(&answer), ["BAD_USER_INPUT"], "{first}");
+    }
+    for last in ["P9999999D", "PT9223372036854775807S", "PT0.0001S", "PT0S"] {
+        let answer = gateway.query(&format!("{{ a: phoneNumberMetrics(custSpaceId: \"cams-alpha\", range: {{last: \"{last}\"}}) {{ totalCount }} b: operationDistribution(appId: \"app-one\", range: {{last: \"{last}\"}}) {{ start }} c: operationDistributions(range: {{last: \"{last}\"}}) {{ start }} d: operationDistributionBounds(appId: \"app-one\", range: {{last: \"{last}\"}}) {{ start }} }}")).await;
+        assert!(!codes(&answer).contains(&"INTERNAL".to_owned()), "{last} {answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_changed_after_the_caller_stopped_waiting() {
     let gateway = TestGateway::builder().max_wait(1).build();
     let operation = "EnableWhatsappROIMetric";
