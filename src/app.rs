@@ -11,8 +11,10 @@ use secrecy::SecretString;
 
 use crate::config::Config;
 use crate::domain::{Account, AppId, ChannelId, Clock, Vendor};
+use crate::link::{Link, LinkError};
 use crate::loader::Stores;
 use crate::planner::{Command, Desk, Shelf};
+use crate::quota::leases::{Lessor, Terms};
 use crate::quota::state_file::{StateFile, StateFileError};
 use crate::quota::{Limiter, Metered, Rule};
 use crate::schema::{Catalog, CatalogApp, CatalogChannel, Gateway, Patience};
@@ -59,6 +61,9 @@ pub enum BuildError {
     /// An account that cannot be taken.
     #[error(transparent)]
     StateFile(#[from] StateFileError),
+    /// A Redis that cannot be used.
+    #[error(transparent)]
+    Link(#[from] LinkError),
     /// A time zone that nobody knows.
     #[error("unknown time zone `{0}`; use an IANA name such as Asia/Shanghai")]
     TimeZone(String),
@@ -73,7 +78,7 @@ impl App {
     /// # Errors
     /// An endpoint, a time zone or a state file that cannot be used; [`Config::load`] has checked the first two.
     pub fn build(config: &Config, ground: &Ground) -> Result<Self, BuildError> {
-        let mut permits = Permits::new(config, ground);
+        let mut permits = Permits::new(config, ground, config.shared.redis().map(Link::new).transpose()?);
         let mut catalog = Catalog::default();
         let (metrics, enable) = metrics(config, ground, &mut permits, &mut catalog)?;
         let distributions = distributions(config, ground, &mut permits, &mut catalog)?;
@@ -190,13 +195,15 @@ fn lifetimes(config: &Config) -> Lifetimes {
 struct Permits<'a> {
     ground: &'a Ground,
     guard: Duration,
+    /// Where permits are shared with replicas; it knows what was out when this process began.
+    shared: Option<(Link, Terms)>,
     limits: HashMap<(String, &'static str), u32>,
     files: HashMap<String, (StateFile, Duration)>,
     limiters: HashMap<(String, &'static str), Limiter>,
 }
 
 impl<'a> Permits<'a> {
-    fn new(config: &Config, ground: &'a Ground) -> Self {
+    fn new(config: &Config, ground: &'a Ground, link: Option<Link>) -> Self {
         let mut limits: HashMap<(String, &'static str), u32> = HashMap::new();
         let mut note = |account: Result<Account, EndpointError>, operation, limit| {
             // An endpoint that cannot be used is reported where the account is built.
@@ -213,13 +220,21 @@ impl<'a> Permits<'a> {
             note(entry.account(), volcengine_rtc::FACTS.operation, entry.quota.list_operation_distribution);
         }
         let guard = config.upstream.guard;
-        Self { ground, guard, limits, files: HashMap::new(), limiters: HashMap::new() }
+        let shared = link.map(|link| (link, config.terms()));
+        Self { ground, guard, shared, limits, files: HashMap::new(), limiters: HashMap::new() }
     }
 
     fn limiter(&mut self, account: &Account, operation: &'static str, limit: u32) -> Result<Limiter, BuildError> {
         let key = (identity(account), operation);
         if let Some(limiter) = self.limiters.get(&key) {
             return Ok(limiter.clone());
+        }
+        let permits = self.limits.get(&key).copied().unwrap_or(limit);
+        let rule = Rule::per_second(permits, self.guard);
+        if let Some((link, terms)) = &self.shared {
+            let limiter = Limiter::leased(rule, Lessor::new(link.clone(), account, operation, *terms));
+            self.limiters.insert(key, limiter.clone());
+            return Ok(limiter);
         }
         let hold = match &self.ground.start {
             Start::Free => None,
@@ -233,8 +248,7 @@ impl<'a> Permits<'a> {
                 hold
             }),
         };
-        let permits = self.limits.get(&key).copied().unwrap_or(limit);
-        let limiter = Limiter::new(Rule::per_second(permits, self.guard), hold);
+        let limiter = Limiter::new(rule, hold);
         self.limiters.insert(key, limiter.clone());
         Ok(limiter)
     }

@@ -114,6 +114,8 @@ pub enum CallErrorKind {
     BadInput,
     /// The vendor refused a form of request that the room has now changed; the next attempt is sent differently.
     Adjusted,
+    /// The permit was too old when it was to be used; nothing was sent.
+    PermitExpired,
     /// No connection, a reset, or a 5xx.
     Unavailable,
     /// No complete reply in time.
@@ -155,6 +157,7 @@ impl CallError {
         match self.kind {
             CallErrorKind::Throttled
             | CallErrorKind::Adjusted
+            | CallErrorKind::PermitExpired
             | CallErrorKind::Unavailable
             | CallErrorKind::TimedOut => true,
             CallErrorKind::Denied
@@ -178,6 +181,7 @@ impl CallError {
             | CallErrorKind::UnknownApplication => true,
             CallErrorKind::Throttled
             | CallErrorKind::Adjusted
+            | CallErrorKind::PermitExpired
             | CallErrorKind::Unavailable
             | CallErrorKind::TimedOut
             | CallErrorKind::OutOfRetention

@@ -8,6 +8,7 @@ mod config;
 mod graphiql;
 mod http;
 mod quota;
+mod replicas;
 mod signing;
 mod signing_verifiers;
 mod support;

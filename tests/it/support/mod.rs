@@ -1,7 +1,9 @@
 //! What several tests share.
 
 pub(crate) mod disciplines;
+pub(crate) mod fleet;
 pub(crate) mod gateway;
+pub(crate) mod redis;
 pub(crate) mod require;
 pub(crate) mod server;
 

@@ -1,0 +1,4 @@
+//! Replicas share their permits through a real Redis, and the quota holds whatever happens to it or to them.
+
+mod faults;
+mod script;
