@@ -10,16 +10,16 @@ use jiff::tz::TimeZone;
 use secrecy::SecretString;
 
 use crate::config::Config;
-use crate::domain::{Account, AppId, ChannelId, Clock, Vendor};
+use crate::domain::{Account, AppId, ChannelId, Clock, Operation, Vendor};
 use crate::link::{Link, LinkError};
 use crate::loader::Stores;
-use crate::planner::{Command, Desk, Shelf};
+use crate::planner::{Command, Desk, Peers, Shelf};
 use crate::quota::leases::{Lessor, Terms};
 use crate::quota::state_file::{StateFile, StateFileError};
 use crate::quota::{Limiter, Metered, Rule};
 use crate::schema::{Catalog, CatalogApp, CatalogChannel, Gateway, Patience};
 use crate::store::lifetime::Lifetimes;
-use crate::store::{Memory, Store};
+use crate::store::{Memory, SharedAnswers, Store};
 use crate::vendor::endpoint::EndpointError;
 use crate::vendor::transport::Transport;
 use crate::vendor::{alibaba_cams, volcengine_rtc};
@@ -78,7 +78,8 @@ impl App {
     /// # Errors
     /// An endpoint, a time zone or a state file that cannot be used; [`Config::load`] has checked the first two.
     pub fn build(config: &Config, ground: &Ground) -> Result<Self, BuildError> {
-        let mut permits = Permits::new(config, ground, config.shared.redis().map(Link::new).transpose()?);
+        let link = config.shared.redis().map(Link::new).transpose()?;
+        let mut permits = Permits::new(config, ground, link);
         let mut catalog = Catalog::default();
         let (metrics, enable) = metrics(config, ground, &mut permits, &mut catalog)?;
         let distributions = distributions(config, ground, &mut permits, &mut catalog)?;
@@ -121,6 +122,7 @@ fn metrics(
     let operation = Arc::new(alibaba_cams::PhoneNumberMetrics::new(config.cache.settle.of(Vendor::AlibabaCams)));
     let bytes = config.cache.max_bytes * METRIC_SHARE.0 / METRIC_SHARE.1;
     let memory = Arc::new(Memory::new(bytes, lifetimes(config)));
+    let shared = permits.answers(config, &operation, &memory);
     let (mut desks, mut enable) = (HashMap::new(), HashMap::new());
     for entry in &config.alibaba_cams {
         let account = entry.account()?;
@@ -132,8 +134,11 @@ fn metrics(
             permits.limiter(&account, alibaba_cams::FACTS.operation, entry.quota.get_chatapp_phone_number_metric)?;
         let metered = Metered::new(client()?, limiter, account.vendor());
         let shelf = Arc::clone(&memory) as Arc<dyn Shelf<_>>;
-        let max_rows = u64::from(config.upstream.max_rows);
-        desks.insert(account.clone(), Desk::new(Arc::clone(&operation), metered, shelf, account.clone(), max_rows));
+        let (peers, max_rows) = (peers(shared.as_ref()), u64::from(config.upstream.max_rows));
+        desks.insert(
+            account.clone(),
+            Desk::among(peers, Arc::clone(&operation), metered, shelf, account.clone(), max_rows),
+        );
 
         let limiter =
             permits.limiter(&account, alibaba_cams::ENABLE_FACTS.operation, entry.quota.enable_whatsapp_roi_metric)?;
@@ -145,7 +150,8 @@ fn metrics(
         catalog.channels.extend(ids.chain(nameless).map(|id| CatalogChannel { id, account: account.clone() }));
         catalog.accounts.push(account);
     }
-    Ok((Arc::new(Store::new(operation, memory, desks, Arc::clone(&ground.clock))), enable))
+    let store = Store::new(operation, memory, desks, Arc::clone(&ground.clock)).sharing(shared);
+    Ok((Arc::new(store), enable))
 }
 
 type DistributionParts = Arc<Store<volcengine_rtc::OperationDistributions, volcengine_rtc::Client>>;
@@ -160,6 +166,7 @@ fn distributions(
     let operation = Arc::new(volcengine_rtc::OperationDistributions::new(settle));
     let bytes = config.cache.max_bytes * (METRIC_SHARE.1 - METRIC_SHARE.0) / METRIC_SHARE.1;
     let memory = Arc::new(Memory::new(bytes, lifetimes(config)));
+    let shared = permits.answers(config, &operation, &memory);
     let mut desks = HashMap::new();
     for entry in &config.volcengine_rtc {
         let account = entry.account()?;
@@ -169,8 +176,11 @@ fn distributions(
             permits.limiter(&account, volcengine_rtc::FACTS.operation, entry.quota.list_operation_distribution)?;
         let shelf = Arc::clone(&memory) as Arc<dyn Shelf<_>>;
         let metered = Metered::new(client, limiter, account.vendor());
-        let max_rows = u64::from(config.upstream.max_rows);
-        desks.insert(account.clone(), Desk::new(Arc::clone(&operation), metered, shelf, account.clone(), max_rows));
+        let (peers, max_rows) = (peers(shared.as_ref()), u64::from(config.upstream.max_rows));
+        desks.insert(
+            account.clone(),
+            Desk::among(peers, Arc::clone(&operation), metered, shelf, account.clone(), max_rows),
+        );
 
         let zone = TimeZone::get(&entry.time_zone).map_err(|_| BuildError::TimeZone(entry.time_zone.clone()))?;
         catalog.apps.extend(entry.apps.iter().map(|id| CatalogApp {
@@ -180,7 +190,11 @@ fn distributions(
         }));
         catalog.accounts.push(account);
     }
-    Ok(Arc::new(Store::new(operation, memory, desks, Arc::clone(&ground.clock))))
+    Ok(Arc::new(Store::new(operation, memory, desks, Arc::clone(&ground.clock)).sharing(shared)))
+}
+
+fn peers<O: Operation>(shared: Option<&Arc<SharedAnswers<O>>>) -> Option<Arc<dyn Peers<O>>> {
+    shared.map(|shared| Arc::clone(shared) as Arc<dyn Peers<O>>)
 }
 
 fn lifetimes(config: &Config) -> Lifetimes {
@@ -222,6 +236,20 @@ impl<'a> Permits<'a> {
         let guard = config.upstream.guard;
         let shared = link.map(|link| (link, config.terms()));
         Self { ground, guard, shared, limits, files: HashMap::new(), limiters: HashMap::new() }
+    }
+
+    /// What replicas share of the answers of an operation, if they share anything.
+    fn answers<O: Operation>(
+        &self,
+        config: &Config,
+        operation: &Arc<O>,
+        memory: &Arc<Memory<O>>,
+    ) -> Option<Arc<SharedAnswers<O>>> {
+        let (link, _) = self.shared.as_ref()?;
+        let longest_call = config.upstream.connect_timeout + config.upstream.timeout;
+        let clock = Arc::clone(&self.ground.clock);
+        let (operation, memory) = (Arc::clone(operation), Arc::clone(memory));
+        Some(Arc::new(SharedAnswers::new(link.clone(), operation, memory, clock, longest_call)))
     }
 
     fn limiter(&mut self, account: &Account, operation: &'static str, limit: u32) -> Result<Limiter, BuildError> {

@@ -5,7 +5,7 @@
 //! once. What is said in Redis is never trusted with time: waiting and lifetimes are the callers' own.
 
 use std::collections::HashMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use redis::{
     RedisResult, Value,
 };
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -88,6 +89,16 @@ impl Link {
         format!("{PREFIX}{kind}:{of}")
     }
 
+    /// A name for something that must not be shown: its hash.
+    #[must_use]
+    pub fn hashed(secret: &str) -> String {
+        Sha256::digest(secret).iter().fold(String::new(), |mut name, byte| {
+            // Writing to a string never fails.
+            let _never_fails = write!(name, "{byte:02x}");
+            name
+        })
+    }
+
     /// Is notified when somebody publishes `topic`, or when the connection was made again, for as long as it is kept.
     #[must_use]
     pub fn listen(&self, topic: &str) -> Arc<Notify> {
@@ -133,7 +144,9 @@ impl Link {
         }
         let connected = tokio::time::timeout_at(deadline, self.connection()).await;
         let Ok(Ok((mut connection, generation))) = connected else {
-            self.failed(None, "no connection");
+            if patience >= PATIENCE {
+                self.failed(None, "no connection");
+            }
             return Err(Lost);
         };
         match tokio::time::timeout_at(deadline, command(&mut connection)).await {
@@ -143,7 +156,10 @@ impl Link {
                 Err(Lost)
             }
             Err(_) => {
-                self.failed(Some(generation), "no answer in time");
+                // Whoever is in a hurry does not judge: the agents of the permits find out within a second.
+                if patience >= PATIENCE {
+                    self.failed(Some(generation), "no answer in time");
+                }
                 Err(Lost)
             }
         }

@@ -14,16 +14,16 @@ use tokio::time::Instant;
 
 use super::flight::{Cohort, Promise, Waiter};
 use super::plan::{group_of, plan, serves};
-use super::{Errand, Outcome, Shelf, errand};
+use super::{Claim, Errand, Outcome, Peers, Shelf, errand};
 use crate::domain::{Account, Ask, CallError, Class, Held, Operation, Sent, Slice, Subject, Vendor, Window};
 use crate::error::{Code, WeirError};
-use crate::quota::{Call, Limiter, Metered};
+use crate::quota::{Call, Limiter, Metered, Permit};
 
 /// How long new gaps of a group gather at most while a call of the group is out.
-const GATHER: Duration = Duration::from_millis(250);
+pub(super) const GATHER: Duration = Duration::from_millis(250);
 
 /// What the gaps of one plan share.
-pub(super) type GroupKey<S> = (S, Option<Window>);
+pub type GroupKey<S> = (S, Option<Window>);
 
 /// A slice at the desk: there already, or promised.
 #[derive(Debug)]
@@ -57,6 +57,7 @@ pub(super) struct Inner<O: Operation, C> {
     operation: Arc<O>,
     pub(super) metered: Metered<C>,
     shelf: Arc<dyn Shelf<O>>,
+    pub(super) peers: Option<Arc<dyn Peers<O>>>,
     account: Account,
     max_rows: u64,
     state: Mutex<State<O>>,
@@ -85,11 +86,13 @@ struct Group<S> {
 /// A call that has taken off, and the slices it brings.
 pub(super) struct Flight<O: Operation, C: Call> {
     desk: Arc<Inner<O, C>>,
-    group: GroupKey<O::Subject>,
+    pub(super) group: GroupKey<O::Subject>,
     pub(super) call: Slice<O::Subject>,
     slices: Vec<Slice<O::Subject>>,
     /// Whom the attempts are counted for.
     owner: Option<Arc<Waiter>>,
+    /// Under which claim the call was made, if replicas share theirs.
+    pub(super) claimed: Option<Claim>,
     has_landed: bool,
 }
 
@@ -106,8 +109,20 @@ where
         account: Account,
         max_rows: u64,
     ) -> Self {
+        Self::among(None, operation, metered, shelf, account, max_rows)
+    }
+
+    /// The same, sharing calls in flight with `peers`.
+    pub fn among(
+        peers: Option<Arc<dyn Peers<O>>>,
+        operation: Arc<O>,
+        metered: Metered<C>,
+        shelf: Arc<dyn Shelf<O>>,
+        account: Account,
+        max_rows: u64,
+    ) -> Self {
         let state = Mutex::new(State { gaps: HashMap::new(), groups: HashMap::new() });
-        Self(Arc::new(Inner { operation, metered, shelf, account, max_rows, state }))
+        Self(Arc::new(Inner { operation, metered, shelf, peers, account, max_rows, state }))
     }
 
     /// The permits its calls are made with.
@@ -331,7 +346,15 @@ where
         let errands = self.reconcile(&mut guard, key, false);
         drop(guard);
         errand::spawn(errands);
-        Some(Flight { desk: Arc::clone(self), group: key.clone(), call, slices, owner, has_landed: false })
+        Some(Flight {
+            desk: Arc::clone(self),
+            group: key.clone(),
+            call,
+            slices,
+            owner,
+            claimed: None,
+            has_landed: false,
+        })
     }
 }
 
@@ -403,10 +426,16 @@ where
         match result {
             Ok(Sent { answer, at }) => {
                 let cuts = self.desk.operation.cut(&self.call, answer, at);
+                if let (Some(peers), Some(claim)) = (&self.desk.peers, &self.claimed) {
+                    errand::spawn([peers.share(&self.call, &cuts, at, claim)]);
+                }
                 let held: HashMap<_, _> = self.desk.shelf.put(&self.call.subject, cuts, at).into_iter().collect();
                 self.tell(|window| held.get(&window).map(Arc::clone).ok_or_else(|| self.lost()), false);
             }
             Err(error) => {
+                if let (Some(peers), Some(claim)) = (&self.desk.peers, &self.claimed) {
+                    errand::spawn([peers.release(claim)]);
+                }
                 let told = Arc::new(WeirError::from_call(&error, &self.desk.account));
                 if error.is_lasting() {
                     self.desk.shelf.refuse(&self.call.subject, &told);
@@ -418,6 +447,44 @@ where
         if let Some(refusal) = self.desk.metered.refusal() {
             self.desk.send_away(&Arc::new(WeirError::from_call(&refusal, &self.desk.account)));
         }
+    }
+
+    /// Lands with what the shelf has come to hold meanwhile, if that is all that anybody waits for.
+    pub(super) fn land_if_held(&mut self) -> bool {
+        let wanted: Vec<Window> = {
+            let state = self.desk.lock();
+            let is_wanted = |slice: &&Slice<_>| state.gaps.get(*slice).is_some_and(|gap| !gap.cohorts.is_empty());
+            self.slices.iter().filter(is_wanted).map(|slice| slice.window).collect()
+        };
+        let held: HashMap<_, _> = self
+            .brought()
+            .into_iter()
+            .filter_map(|slice| self.desk.fresh(&slice).map(|held| (slice.window, held)))
+            .collect();
+        if !wanted.iter().all(|window| held.contains_key(window)) {
+            return false;
+        }
+        self.for_waiters(|waiter| waiter.ask.tally.count_collapsed(1));
+        self.tell(|window| held.get(&window).map(Arc::clone).ok_or_else(|| self.lost()), false);
+        self.has_landed = true;
+        true
+    }
+
+    /// The slices that the call brings.
+    pub(super) fn brought(&self) -> Vec<Slice<O::Subject>> {
+        let mut windows: Vec<_> = self.slices.iter().map(|slice| slice.window).collect();
+        windows.sort_unstable();
+        windows.dedup();
+        windows.into_iter().map(|window| Slice { subject: self.call.subject.clone(), window }).collect()
+    }
+
+    /// Makes the call.
+    pub(super) async fn run(&self, permit: Permit, since: Instant) -> Result<Sent<O::Answer>, CallError> {
+        self.desk.metered.run(&self.call, permit, since.elapsed(), self).await
+    }
+
+    pub(super) fn limiter(&self) -> &Limiter {
+        self.desk.metered.limiter()
     }
 
     /// `spare_late`: those who joined after the last attempt was sent begin to wait anew.

@@ -37,8 +37,13 @@ where
     Box::pin(async move {
         let Some(permit) = place.permit().await else { return };
         let Some(flight) = desk.take_off(&group, id) else { return };
-        let result = desk.metered.run(&flight.call, permit, since.elapsed(), &flight).await;
-        flight.land(result);
+        match &desk.peers {
+            None => {
+                let result = flight.run(permit, since).await;
+                flight.land(result);
+            }
+            Some(peers) => super::peers::fly(flight, permit, Arc::clone(peers), since).await,
+        }
     })
 }
 

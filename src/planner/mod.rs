@@ -4,14 +4,17 @@
 mod desk;
 mod errand;
 mod flight;
+mod peers;
 pub mod plan;
 
 use std::sync::Arc;
 
+pub use desk::GroupKey;
 pub use desk::{Desk, Forecast, Found};
 pub use errand::{Command, Errand};
 pub(crate) use errand::{admit, spawn};
 pub use flight::{Outcome, Promise, Waiter};
+pub use peers::{Claim, Peers};
 
 use crate::domain::{Cut, Held, Operation, Slice, Timestamp, Window};
 use crate::error::WeirError;

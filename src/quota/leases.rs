@@ -5,12 +5,10 @@
 //! out. Redis keeps who has what (`leases.lua`) and tells no time. The rule and its proof are in `docs/replicas.md`.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use redis::Script;
-use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -80,12 +78,7 @@ impl Lessor {
     #[must_use]
     pub fn new(link: Link, account: &Account, operation: &str, terms: Terms) -> Self {
         let (vendor, host, owner) = account.identity();
-        let digest = Sha256::digest(format!("{vendor}\n{host}\n{owner}\n{operation}"));
-        let name = digest.iter().take(16).fold(String::new(), |mut name, byte| {
-            // Writing to a string never fails.
-            let _never_fails = write!(name, "{byte:02x}");
-            name
-        });
+        let name = Link::hashed(&format!("{vendor}\n{host}\n{owner}\n{operation}"));
         Self { link, key: Link::name("permits", &name), terms, script: Script::new(SCRIPT) }
     }
 

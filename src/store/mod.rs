@@ -6,6 +6,7 @@
 pub mod lifetime;
 mod memory;
 mod prepared;
+mod shared;
 mod ticket;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 
 pub use memory::Memory;
 pub use prepared::{Outlook, PlannedCall, Prepared};
+pub use shared::SharedAnswers;
 pub use ticket::{Answered, Series, Served, Ticket};
 
 use crate::domain::{Account, Ask, Class, Clock, Freshness, Operation, Sent, Slice, Subject, Tally, Timestamp};
@@ -37,6 +39,7 @@ pub struct Store<O: Operation, C> {
     memory: Arc<Memory<O>>,
     desks: HashMap<Account, Desk<O, C>>,
     clock: Arc<dyn Clock>,
+    shared: Option<Arc<SharedAnswers<O>>>,
 }
 
 impl<O, C> Store<O, C>
@@ -52,7 +55,28 @@ where
         desks: HashMap<Account, Desk<O, C>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { operation, memory, desks, clock }
+        Self { operation, memory, desks, clock, shared: None }
+    }
+
+    /// The same, looking into what replicas share after memory.
+    #[must_use]
+    pub fn sharing(self, shared: Option<Arc<SharedAnswers<O>>>) -> Self {
+        Self { shared, ..self }
+    }
+
+    /// Takes over what other replicas hold of the wants and memory lacks; at once if there are none, if nothing is
+    /// lacking or if Redis is away.
+    pub async fn recall(&self, wants: impl Iterator<Item = &[Slice<O::Subject>]>, ask: &Ask) {
+        let Some(shared) = self.shared.as_ref().filter(|shared| shared.is_there()) else { return };
+        let at = self.clock.now();
+        let mut lacking = Vec::new();
+        for want in wants {
+            lacking.extend(self.slices(want, ask, at).map(|(_, slice)| slice).filter(|slice| {
+                let held = self.memory.lookup(&self.operation, slice, ask, at);
+                !matches!(held, Some((_, Use::Fresh)))
+            }));
+        }
+        shared.take_over(lacking, false).await;
     }
 
     /// What is known of the operation.

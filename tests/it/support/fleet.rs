@@ -69,6 +69,11 @@ impl Fleet {
         self.config.terms().lease()
     }
 
+    pub(crate) async fn query(&self, replica: usize, query: String) -> Value {
+        let app = Arc::clone(&self.apps[replica]);
+        tokio::spawn(async move { ask(&app, query).await }).await.unwrap()
+    }
+
     /// Keeps `rtc` and `cams` asks waiting at every replica, each for something that nobody asked for before.
     pub(crate) fn load(&self, rtc: usize, cams: usize) -> Load {
         let mut tasks = Vec::new();
@@ -127,7 +132,7 @@ async fn ask(app: &App, query: String) -> Value {
 /// A window that no other number shares.
 pub(crate) fn window(n: u32) -> String {
     let (start, end) = (2 + n % 140, 10 + n / 140 % 12);
-    let (day, hour) = (10 + start / 24, start % 24);
+    let (day, hour) = (11 + start / 24, start % 24);
     format!(
         "{{ operationDistribution(appId: \"app-one\", range: {{between: {{start: \"2026-11-{day:02}T{hour:02}:00:00Z\", \
          end: \"2026-11-17T{end:02}:00:00Z\"}}}}) {{ start }} }}"
@@ -137,7 +142,7 @@ pub(crate) fn window(n: u32) -> String {
 /// A channel that no other number shares.
 pub(crate) fn channel(n: u32) -> String {
     format!(
-        "{{ phoneNumberMetrics(custSpaceId: \"cams-{}\", range: {{last: \"P1D\"}}) {{ totalCount }} }}",
+        "{{ phoneNumberMetrics(custSpaceId: \"cams-{}\", range: {{last: \"P3D\"}}) {{ totalCount }} }}",
         n % CHANNELS
     )
 }
