@@ -2,4 +2,6 @@
 
 mod answers;
 mod faults;
+mod mutants;
+mod processes;
 mod script;

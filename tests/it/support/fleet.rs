@@ -27,7 +27,6 @@ pub(crate) struct Fleet {
     pub(crate) apps: Vec<Arc<App>>,
     pub(crate) config: Config,
     transport: Arc<LocalTransport>,
-    clock: Arc<dyn Clock>,
     next: Arc<AtomicU32>,
 }
 
@@ -49,19 +48,27 @@ impl Fleet {
     pub(crate) fn start(replicas: usize, config: Config, seed: u64) -> Self {
         let ms = Duration::from_millis;
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::starting_at(Timestamp::parse_rfc3339(NOW).unwrap()));
-        let sim = Simulator::new(SimulatorConfig::new(seed, Arc::clone(&clock)));
+        let sim = Simulator::new(SimulatorConfig::new(seed, clock));
         let legs = Legs { there: ms(5)..ms(15), back: ms(5)..ms(15) };
         let transport = LocalTransport::new(Arc::clone(&sim), legs, seed).with_timeout(config.upstream.timeout);
         let transport = Arc::new(transport);
-        let mut fleet = Self { sim, apps: Vec::new(), config, transport, clock, next: Arc::default() };
+        let mut fleet = Self { sim, apps: Vec::new(), config, transport, next: Arc::default() };
         (0..replicas).for_each(|_| fleet.join());
         fleet
     }
 
-    /// One more replica.
+    /// One more replica. The clocks of some are wrong by 5 s.
     pub(crate) fn join(&mut self) {
+        let now = Timestamp::parse_rfc3339(NOW).unwrap();
+        let wrong = Duration::from_secs(5);
+        let now = match self.apps.len() % 3 {
+            0 => now,
+            1 => now + wrong,
+            _ => now - wrong,
+        };
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::starting_at(now));
         let transport = Arc::<LocalTransport>::clone(&self.transport);
-        let ground = Ground { clock: Arc::clone(&self.clock), transport, start: Start::Free };
+        let ground = Ground { clock, transport, start: Start::Free };
         self.apps.push(Arc::new(App::build(&self.config, &ground).unwrap()));
     }
 
