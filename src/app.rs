@@ -50,6 +50,7 @@ pub enum Start {
 pub struct App {
     gateway: Gateway,
     accounts: Vec<(StateFile, Vec<Limiter>)>,
+    leased: Vec<Limiter>,
 }
 
 /// Why a config does not become a gateway.
@@ -86,7 +87,8 @@ impl App {
         let stores = Arc::new(Stores { metrics, distributions, enable });
         let patience = Patience { max_wait: config.queue.max_wait, timeout: config.upstream.timeout };
         let gateway = Gateway::new(stores, Arc::new(catalog), Arc::clone(&ground.clock), patience);
-        Ok(Self { gateway, accounts: permits.into_accounts() })
+        let leased = permits.leased();
+        Ok(Self { gateway, accounts: permits.into_accounts(), leased })
     }
 
     /// What answers requests.
@@ -95,9 +97,11 @@ impl App {
         &self.gateway
     }
 
-    /// Notes for each account whether every call is known to have been counted, and lets the accounts go. To be called
-    /// when no request runs any more.
-    pub fn end(self) {
+    /// Notes for each account whether every call is known to have been counted, and lets the accounts go; permits that
+    /// are shared with replicas go back first, which takes as long as they are held. To be called when no request runs
+    /// any more.
+    pub async fn end(self) {
+        futures_util::future::join_all(self.leased.iter().map(Limiter::all_given_back)).await;
         for (file, limiters) in self.accounts {
             if limiters.iter().all(Limiter::is_proven)
                 && let Err(error) = file.end_cleanly()
@@ -279,6 +283,10 @@ impl<'a> Permits<'a> {
         let limiter = Limiter::new(rule, hold);
         self.limiters.insert(key, limiter.clone());
         Ok(limiter)
+    }
+
+    fn leased(&self) -> Vec<Limiter> {
+        if self.shared.is_some() { self.limiters.values().cloned().collect() } else { Vec::new() }
     }
 
     fn into_accounts(self) -> Vec<(StateFile, Vec<Limiter>)> {

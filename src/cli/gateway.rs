@@ -43,7 +43,7 @@ pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) {
     };
     let router = http::router(http, Arc::new(app.gateway().clone()));
     http::serve(listener, router, patience, told_to_stop()).await;
-    app.end();
+    app.end().await;
 }
 
 /// Ends when the process is interrupted or terminated.

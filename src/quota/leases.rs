@@ -135,6 +135,10 @@ pub(super) struct Pool {
     rivals: usize,
     /// Permits that nobody has.
     free: usize,
+    /// Whether any lease is not known to be back.
+    owes: bool,
+    /// Whether the call under way gives back all that is left.
+    pub(super) gives_all_back: bool,
 }
 
 /// What a limiter wants of Redis.
@@ -151,7 +155,21 @@ pub(super) struct Wish {
 
 impl Pool {
     pub(super) fn new(now: Instant) -> Self {
-        Self { returns: Vec::new(), pause: None, lost_since: Some(now), opens_at: None, rivals: 0, free: 0 }
+        Self {
+            returns: Vec::new(),
+            pause: None,
+            lost_since: Some(now),
+            opens_at: None,
+            rivals: 0,
+            free: 0,
+            owes: false,
+            gives_all_back: false,
+        }
+    }
+
+    /// Whether any lease is not known to be back.
+    pub(super) fn owes(&self) -> bool {
+        self.owes
     }
 
     /// Permits that could be had at once.
@@ -189,6 +207,7 @@ pub(super) struct Answer {
 impl Pool {
     pub(super) fn take(&mut self, answer: &Answer) {
         self.lost_since = None;
+        self.owes = !answer.granted.is_empty() || (self.owes && !self.gives_all_back);
         (self.opens_at, self.rivals, self.free) = (answer.opens_at, answer.rivals, answer.free);
     }
 }

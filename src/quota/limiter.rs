@@ -15,6 +15,7 @@ use super::leases::{Agent, Answer, Lessor, Pool, Wish};
 use super::permit::{Ending, Ledger, Permit, Slot};
 use super::queue::Queue;
 use crate::domain::{Caller, Class};
+use crate::link::PATIENCE;
 
 /// A call's usual time from permit to response head before any was measured.
 const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -186,6 +187,15 @@ impl Limiter {
         }
     }
 
+    /// Waits until every lease is back where it came from, for as long as one can be held at most. To be called when
+    /// nobody asks any more: the other replicas would else wait for the leases to end.
+    pub async fn all_given_back(&self) {
+        let deadline = Instant::now() + self.shared.rule.hold_unproven() + PATIENCE;
+        while self.shared.lock().pool.as_ref().is_some_and(Pool::owes) && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Whether every call so far is known to have been counted: then a successor needs only the rule's hold.
     #[must_use]
     pub fn is_proven(&self) -> bool {
@@ -262,7 +272,9 @@ impl Shared {
     pub(super) fn wish(&self, sync: bool, epoch: u64) -> Wish {
         let mut state = self.lock();
         let (by_class, most) = state.wants(Instant::now());
+        let is_last = state.out.is_empty() && state.held.is_empty() && state.free.is_empty();
         let Some(pool) = &mut state.pool else { return Wish::default() };
+        pool.gives_all_back = is_last;
         let (returns, pause) = (std::mem::take(&mut pool.returns), pool.pause.take());
         let mut listed: Vec<_> = if sync {
             let held = state.held.iter().map(|Reverse(hold)| hold.slot);

@@ -115,6 +115,27 @@ async fn without_redis_asks_are_refused_early_and_truthfully_and_never_let_throu
     assert_eq!(fleet.query(0, window(4)).await["errors"], json!(null), "what is held is answered");
     assert_eq!(fleet.arrivals(DISTRIBUTION).len(), 1);
     redis.signal("CONT");
-    sleep(Duration::from_secs(2) - Rule::HOLD / 2).await;
+    sleep(Duration::from_secs(2).saturating_sub(Rule::HOLD / 2)).await;
     assert_eq!(codes(&fleet.query(0, window(5)).await), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_ends_gives_its_permits_back_first() {
+    let Some(redis) = Redis::start(&[]).await else { return };
+    let mut fleet = opened(&redis, 2).await;
+    let leaving = fleet.apps.remove(0);
+    for n in [6, 7] {
+        let query = async_graphql::Request::new(window(n));
+        let gateway = leaving.gateway().clone();
+        let answer = tokio::spawn(async move { gateway.execute(weir::domain::Caller::Anonymous, query).await }).await;
+        assert!(answer.unwrap().errors.is_empty());
+    }
+    let began = Instant::now();
+    Arc::into_inner(leaving).unwrap().end().await;
+    assert!(began.elapsed() < Rule::HOLD + Duration::from_millis(200), "ended after {:?}", began.elapsed());
+    let answers = join_all([8, 9].map(|n| fleet.query(0, window(n)))).await;
+    assert!(answers.iter().all(|answer| codes(answer).is_empty()));
+    let all = began.elapsed();
+    assert!(all < Rule::HOLD + Duration::from_millis(600), "both permits were there at once: {all:?}");
+    fleet.assert_bound("one has left");
 }
