@@ -28,7 +28,7 @@ const FRESH: Duration = Duration::from_millis(600);
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// How soon after a lost answer the next call is made.
 const RETRY: Duration = Duration::from_millis(100);
-/// Clock rates differ by less than this part (docs/quota.md, assumption 4).
+/// Clock rates differ by less than this part (docs/replicas.md).
 const DRIFT_PART: u32 = 200;
 /// How many marks are kept for one lease.
 const MARKS: u32 = 100;
@@ -227,6 +227,8 @@ pub(super) struct Agent {
     sync: bool,
     last_call: Instant,
     last_wish: [usize; 3],
+    /// How much of it was not granted though permits were free; they were another's turn, or nobody's.
+    unmet: Option<usize>,
 }
 
 impl Agent {
@@ -234,7 +236,7 @@ impl Agent {
         let known = lessor.terms.lease;
         let marks = VecDeque::new();
         let last_call = Instant::now();
-        Self { lessor, limit, call: 0, epoch: 0, known, marks, sync: true, last_call, last_wish: [0; 3] }
+        Self { lessor, limit, call: 0, epoch: 0, known, marks, sync: true, last_call, last_wish: [0; 3], unmet: None }
     }
 
     /// `changed` is notified when the limiter wants something else.
@@ -247,6 +249,7 @@ impl Agent {
                 let Some(limiter) = limiter.upgrade() else { return };
                 let (wants, is_urgent) = limiter.wants();
                 let has_news = wants.iter().zip(self.last_wish).any(|(want, before)| *want > 0 && before == 0);
+                let has_news = has_news || self.unmet.is_some_and(|unmet| wants.iter().sum::<usize>() > unmet);
                 let is_waiting = wants.iter().any(|want| *want > 0);
                 let at_once = is_urgent || has_news || (is_waiting && is_woken) || self.epoch == 0 || self.sync;
                 let pause = if is_waiting { POLL } else { HEARTBEAT };
@@ -276,6 +279,7 @@ impl Agent {
     }
 
     async fn ask(&mut self, wish: Wish) -> Result<Answer, Lost> {
+        self.unmet = None;
         let asked = Stamp::now();
         let now = Instant::now();
         self.call += 1;
@@ -319,6 +323,9 @@ impl Agent {
         if self.marks.back().is_none_or(|(_, told)| *told + self.wait() / MARKS <= now) {
             self.marks.push_back((event, now));
         }
+        let free = free.parse().ok()?;
+        let wished: usize = self.last_wish.iter().sum();
+        self.unmet = (free > 0).then(|| wished.saturating_sub(granted.len()));
         let usable = self.lessor.terms.usable;
         let lease = |number: &String| number.parse().ok().map(|number| Lease { number, event, epoch, asked, usable });
         Some(Answer {
@@ -326,7 +333,7 @@ impl Agent {
             paused: Duration::from_millis(paused.parse().ok()?),
             opens_at: (open != "1").then(|| self.marks.front().map_or(now, |(_, told)| *told) + self.wait()),
             rivals: rivals.parse().ok()?,
-            free: free.parse().ok()?,
+            free,
         })
     }
 

@@ -5,3 +5,4 @@ mod faults;
 mod mutants;
 mod processes;
 mod script;
+mod turns;
