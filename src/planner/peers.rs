@@ -68,7 +68,9 @@ where
             let late = CallError::new(flight.vendor(), CallErrorKind::TimedOut, "no permit came in time");
             return flight.land(Err(late));
         };
-        let claim = if alone { Claim::Nobody } else { peers.claim(&flight.group, &flight.call).await };
+        // Redis keeps their order, so that the look is later than the claim: whoever landed before it is seen.
+        let claiming = async { if alone { Claim::Nobody } else { peers.claim(&flight.group, &flight.call).await } };
+        let (claim, ()) = tokio::join!(claiming, peers.recall(flight.brought(), true));
         if let Claim::Theirs { until, covers } = claim {
             // Another replica can use the permit meanwhile.
             drop(paid);
@@ -80,8 +82,6 @@ where
             }
             continue;
         }
-        // Somebody may have landed between our last look and the claim.
-        peers.recall(flight.brought(), true).await;
         if flight.land_if_held() {
             super::spawn([peers.release(&claim)]);
             return;

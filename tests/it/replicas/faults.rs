@@ -69,39 +69,35 @@ async fn four_replicas_use_all_of_the_quota_and_no_more() {
     fleet.assert_bound("four replicas");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn redis_killed_and_started_empty_costs_a_lease_and_no_burst() {
-    let Some(mut redis) = Redis::start(&[]).await else { return };
-    let (fleet, _load) = four(&redis, 12).await;
+/// Redis is killed, and started again after `pause` with whatever it wrote.
+async fn restarted(mut redis: Redis, seed: u64, pause: Duration) {
+    let (fleet, _load) = four(&redis, seed).await;
     let lost = Instant::now();
     redis.kill();
-    sleep(ms(700)).await;
+    sleep(pause).await;
     let back = Instant::now();
     redis.restart().await;
     assert_held(&fleet, lost, back).await;
-    fleet.assert_bound("Redis killed and empty");
+    fleet.assert_bound("Redis killed");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn redis_killed_and_started_with_its_log_costs_a_lease_too() {
-    let Some(mut redis) = Redis::start(&["--appendonly", "yes", "--appendfsync", "everysec"]).await else { return };
-    let (fleet, _load) = four(&redis, 13).await;
-    let lost = Instant::now();
-    redis.kill();
-    let back = Instant::now();
-    redis.restart().await;
-    assert_held(&fleet, lost, back).await;
-    fleet.assert_bound("Redis killed, its log kept");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn redis_emptied_costs_a_lease() {
-    let Some(redis) = Redis::start(&[]).await else { return };
-    let (fleet, _load) = four(&redis, 14).await;
+async fn emptied(redis: Redis, seed: u64) {
+    let (fleet, _load) = four(&redis, seed).await;
     let lost = Instant::now();
     redis.run::<()>(&["FLUSHALL"]).await;
     assert_held(&fleet, lost, lost).await;
     fleet.assert_bound("Redis emptied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_killed_or_emptied_costs_a_lease_and_no_burst() {
+    let log = ["--appendonly", "yes", "--appendfsync", "everysec"];
+    let (Some(forgets), Some(remembers), Some(empties)) =
+        (Redis::start(&[]).await, Redis::start(&log).await, Redis::start(&[]).await)
+    else {
+        return;
+    };
+    tokio::join!(restarted(forgets, 12, ms(700)), restarted(remembers, 13, ms(0)), emptied(empties, 14));
 }
 
 #[tokio::test(flavor = "multi_thread")]
