@@ -10,14 +10,16 @@ use jiff::tz::TimeZone;
 use secrecy::SecretString;
 
 use crate::config::Config;
-use crate::domain::{Account, AppId, ChannelId, Clock, Vendor};
+use crate::domain::{Account, AppId, ChannelId, Clock, Operation, Vendor};
+use crate::link::{Link, LinkError};
 use crate::loader::Stores;
-use crate::planner::{Command, Desk, Shelf};
+use crate::planner::{Command, Desk, Peers, Shelf};
+use crate::quota::leases::{Lessor, Terms};
 use crate::quota::state_file::{StateFile, StateFileError};
 use crate::quota::{Limiter, Metered, Rule};
 use crate::schema::{Catalog, CatalogApp, CatalogChannel, Gateway, Patience};
 use crate::store::lifetime::Lifetimes;
-use crate::store::{Memory, Store};
+use crate::store::{Memory, SharedAnswers, Store};
 use crate::vendor::endpoint::EndpointError;
 use crate::vendor::transport::Transport;
 use crate::vendor::{alibaba_cams, volcengine_rtc};
@@ -48,6 +50,7 @@ pub enum Start {
 pub struct App {
     gateway: Gateway,
     accounts: Vec<(StateFile, Vec<Limiter>)>,
+    leased: Vec<Limiter>,
 }
 
 /// Why a config does not become a gateway.
@@ -59,6 +62,9 @@ pub enum BuildError {
     /// An account that cannot be taken.
     #[error(transparent)]
     StateFile(#[from] StateFileError),
+    /// A Redis that cannot be used.
+    #[error(transparent)]
+    Link(#[from] LinkError),
     /// A time zone that nobody knows.
     #[error("unknown time zone `{0}`; use an IANA name such as Asia/Shanghai")]
     TimeZone(String),
@@ -73,14 +79,16 @@ impl App {
     /// # Errors
     /// An endpoint, a time zone or a state file that cannot be used; [`Config::load`] has checked the first two.
     pub fn build(config: &Config, ground: &Ground) -> Result<Self, BuildError> {
-        let mut permits = Permits::new(config, ground);
+        let link = config.shared.redis().map(Link::new).transpose()?;
+        let mut permits = Permits::new(config, ground, link);
         let mut catalog = Catalog::default();
         let (metrics, enable) = metrics(config, ground, &mut permits, &mut catalog)?;
         let distributions = distributions(config, ground, &mut permits, &mut catalog)?;
         let stores = Arc::new(Stores { metrics, distributions, enable });
         let patience = Patience { max_wait: config.queue.max_wait, timeout: config.upstream.timeout };
         let gateway = Gateway::new(stores, Arc::new(catalog), Arc::clone(&ground.clock), patience);
-        Ok(Self { gateway, accounts: permits.into_accounts() })
+        let leased = permits.leased();
+        Ok(Self { gateway, accounts: permits.into_accounts(), leased })
     }
 
     /// What answers requests.
@@ -89,9 +97,11 @@ impl App {
         &self.gateway
     }
 
-    /// Notes for each account whether every call is known to have been counted, and lets the accounts go. To be called
-    /// when no request runs any more.
-    pub fn end(self) {
+    /// Notes for each account whether every call is known to have been counted, and lets the accounts go; permits that
+    /// are shared with replicas go back first, which takes as long as they are held. To be called when no request runs
+    /// any more.
+    pub async fn end(self) {
+        futures_util::future::join_all(self.leased.iter().map(Limiter::all_given_back)).await;
         for (file, limiters) in self.accounts {
             if limiters.iter().all(Limiter::is_proven)
                 && let Err(error) = file.end_cleanly()
@@ -116,6 +126,7 @@ fn metrics(
     let operation = Arc::new(alibaba_cams::PhoneNumberMetrics::new(config.cache.settle.of(Vendor::AlibabaCams)));
     let bytes = config.cache.max_bytes * METRIC_SHARE.0 / METRIC_SHARE.1;
     let memory = Arc::new(Memory::new(Arc::clone(&operation), bytes, lifetimes(config)));
+    let shared = permits.answers(config, &operation, &memory);
     let (mut desks, mut enable) = (HashMap::new(), HashMap::new());
     for entry in &config.alibaba_cams {
         let account = entry.account()?;
@@ -127,8 +138,11 @@ fn metrics(
             permits.limiter(&account, alibaba_cams::FACTS.operation, entry.quota.get_chatapp_phone_number_metric)?;
         let metered = Metered::new(client()?, limiter, account.vendor());
         let shelf = Arc::clone(&memory) as Arc<dyn Shelf<_>>;
-        let max_rows = u64::from(config.upstream.max_rows);
-        desks.insert(account.clone(), Desk::new(Arc::clone(&operation), metered, shelf, account.clone(), max_rows));
+        let (peers, max_rows) = (peers(shared.as_ref()), u64::from(config.upstream.max_rows));
+        desks.insert(
+            account.clone(),
+            Desk::among(peers, Arc::clone(&operation), metered, shelf, account.clone(), max_rows),
+        );
 
         let limiter =
             permits.limiter(&account, alibaba_cams::ENABLE_FACTS.operation, entry.quota.enable_whatsapp_roi_metric)?;
@@ -140,7 +154,8 @@ fn metrics(
         catalog.channels.extend(ids.chain(nameless).map(|id| CatalogChannel { id, account: account.clone() }));
         catalog.accounts.push(account);
     }
-    Ok((Arc::new(Store::new(operation, memory, desks)), enable))
+    let store = Store::new(operation, memory, desks).sharing(shared);
+    Ok((Arc::new(store), enable))
 }
 
 type DistributionParts = Arc<Store<volcengine_rtc::OperationDistributions, volcengine_rtc::Client>>;
@@ -155,6 +170,7 @@ fn distributions(
     let operation = Arc::new(volcengine_rtc::OperationDistributions::new(settle));
     let bytes = config.cache.max_bytes * (METRIC_SHARE.1 - METRIC_SHARE.0) / METRIC_SHARE.1;
     let memory = Arc::new(Memory::new(Arc::clone(&operation), bytes, lifetimes(config)));
+    let shared = permits.answers(config, &operation, &memory);
     let mut desks = HashMap::new();
     for entry in &config.volcengine_rtc {
         let account = entry.account()?;
@@ -164,8 +180,11 @@ fn distributions(
             permits.limiter(&account, volcengine_rtc::FACTS.operation, entry.quota.list_operation_distribution)?;
         let shelf = Arc::clone(&memory) as Arc<dyn Shelf<_>>;
         let metered = Metered::new(client, limiter, account.vendor());
-        let max_rows = u64::from(config.upstream.max_rows);
-        desks.insert(account.clone(), Desk::new(Arc::clone(&operation), metered, shelf, account.clone(), max_rows));
+        let (peers, max_rows) = (peers(shared.as_ref()), u64::from(config.upstream.max_rows));
+        desks.insert(
+            account.clone(),
+            Desk::among(peers, Arc::clone(&operation), metered, shelf, account.clone(), max_rows),
+        );
 
         let zone = TimeZone::get(&entry.time_zone).map_err(|_| BuildError::TimeZone(entry.time_zone.clone()))?;
         catalog.apps.extend(entry.apps.iter().map(|id| CatalogApp {
@@ -175,7 +194,11 @@ fn distributions(
         }));
         catalog.accounts.push(account);
     }
-    Ok(Arc::new(Store::new(operation, memory, desks)))
+    Ok(Arc::new(Store::new(operation, memory, desks).sharing(shared)))
+}
+
+fn peers<O: Operation>(shared: Option<&Arc<SharedAnswers<O>>>) -> Option<Arc<dyn Peers<O>>> {
+    shared.map(|shared| Arc::clone(shared) as Arc<dyn Peers<O>>)
 }
 
 fn lifetimes(config: &Config) -> Lifetimes {
@@ -190,13 +213,15 @@ fn lifetimes(config: &Config) -> Lifetimes {
 struct Permits<'a> {
     ground: &'a Ground,
     guard: Duration,
+    /// Where permits are shared with replicas; it knows what was out when this process began.
+    shared: Option<(Link, Terms)>,
     limits: HashMap<(String, &'static str), u32>,
     files: HashMap<String, (StateFile, Duration)>,
     limiters: HashMap<(String, &'static str), Limiter>,
 }
 
 impl<'a> Permits<'a> {
-    fn new(config: &Config, ground: &'a Ground) -> Self {
+    fn new(config: &Config, ground: &'a Ground, link: Option<Link>) -> Self {
         let mut limits: HashMap<(String, &'static str), u32> = HashMap::new();
         let mut note = |account: Result<Account, EndpointError>, operation, limit| {
             // An endpoint that cannot be used is reported where the account is built.
@@ -213,13 +238,35 @@ impl<'a> Permits<'a> {
             note(entry.account(), volcengine_rtc::FACTS.operation, entry.quota.list_operation_distribution);
         }
         let guard = config.upstream.guard;
-        Self { ground, guard, limits, files: HashMap::new(), limiters: HashMap::new() }
+        let shared = link.map(|link| (link, config.terms()));
+        Self { ground, guard, shared, limits, files: HashMap::new(), limiters: HashMap::new() }
+    }
+
+    /// What replicas share of the answers of an operation, if they share anything.
+    fn answers<O: Operation>(
+        &self,
+        config: &Config,
+        operation: &Arc<O>,
+        memory: &Arc<Memory<O>>,
+    ) -> Option<Arc<SharedAnswers<O>>> {
+        let (link, _) = self.shared.as_ref()?;
+        let longest_call = config.upstream.connect_timeout + config.upstream.timeout;
+        let clock = Arc::clone(&self.ground.clock);
+        let (operation, memory) = (Arc::clone(operation), Arc::clone(memory));
+        Some(Arc::new(SharedAnswers::new(link.clone(), operation, memory, clock, longest_call)))
     }
 
     fn limiter(&mut self, account: &Account, operation: &'static str, limit: u32) -> Result<Limiter, BuildError> {
         let key = (identity(account), operation);
         if let Some(limiter) = self.limiters.get(&key) {
             return Ok(limiter.clone());
+        }
+        let permits = self.limits.get(&key).copied().unwrap_or(limit);
+        let rule = Rule::per_second(permits, self.guard);
+        if let Some((link, terms)) = &self.shared {
+            let limiter = Limiter::leased(rule, Lessor::new(link.clone(), account, operation, *terms));
+            self.limiters.insert(key, limiter.clone());
+            return Ok(limiter);
         }
         let hold = match &self.ground.start {
             Start::Free => None,
@@ -233,10 +280,13 @@ impl<'a> Permits<'a> {
                 hold
             }),
         };
-        let permits = self.limits.get(&key).copied().unwrap_or(limit);
-        let limiter = Limiter::new(Rule::per_second(permits, self.guard), hold);
+        let limiter = Limiter::new(rule, hold);
         self.limiters.insert(key, limiter.clone());
         Ok(limiter)
+    }
+
+    fn leased(&self) -> Vec<Limiter> {
+        if self.shared.is_some() { self.limiters.values().cloned().collect() } else { Vec::new() }
     }
 
     fn into_accounts(self) -> Vec<(StateFile, Vec<Limiter>)> {

@@ -160,7 +160,9 @@ impl WeirError {
             CallErrorKind::UnknownApplication => Code::UnknownApplication,
             CallErrorKind::OutOfRetention => Code::OutOfRetention,
             CallErrorKind::BadInput => Code::BadUserInput,
-            CallErrorKind::Adjusted | CallErrorKind::Unavailable => Code::VendorUnavailable,
+            CallErrorKind::Adjusted | CallErrorKind::PermitExpired | CallErrorKind::Unavailable => {
+                Code::VendorUnavailable
+            }
             CallErrorKind::TimedOut => Code::VendorTimeout,
             CallErrorKind::BadReply => Code::VendorBadReply,
             CallErrorKind::Internal => Code::Internal,

@@ -20,6 +20,8 @@ pub mod planner;
 
 pub mod quota;
 
+pub mod link;
+
 pub mod vendor;
 
 pub mod domain;

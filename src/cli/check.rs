@@ -70,6 +70,7 @@ pub fn explain(config: &Config, origin: &str) -> String {
             upstream.max_rows
         ),
     );
+    line("shared", &shared(config));
     line("http", &format!("request bodies up to {}", bytesize::ByteSize(config.http.max_body)));
     for entry in config.entries() {
         text.push('\n');
@@ -158,6 +159,19 @@ pub fn risks(config: &Config) -> Vec<String> {
         risks.push("a max_wait below 2s refuses asks that the quota would let through a moment later".to_owned());
     }
     risks
+}
+
+fn shared(config: &Config) -> String {
+    let Some(url) = config.shared.redis() else {
+        return "nothing: this process is alone on its accounts".to_owned();
+    };
+    let host = url::Url::parse(url.expose_secret()).ok();
+    let host = host.as_ref().map_or("?", |url| &url[url::Position::BeforeHost..url::Position::AfterPort]);
+    format!(
+        "permits, calls in flight and answers, with every replica at Redis {host}; permits of a crashed replica come \
+         back after {}",
+        span(config.terms().lease())
+    )
 }
 
 fn is_set(secret: &SecretString) -> bool {

@@ -44,7 +44,7 @@ pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) {
     };
     let router = http::router(http, Arc::new(app.gateway().clone()));
     http::serve(listener, router, patience, told_to_stop()).await;
-    app.end();
+    app.end().await;
 }
 
 /// As many connections as the process may have files open, but for those that it needs itself: for vendors, state files

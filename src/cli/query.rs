@@ -58,7 +58,7 @@ async fn ask(config: Config, request: Request) -> Result<String, Failure> {
     let gateway = app.gateway().clone();
     // In a task of its own, as the gateway demands.
     let response = tokio::spawn(async move { gateway.execute(Caller::Anonymous, request).await }).await;
-    app.end();
+    app.end().await;
     let response = response.map_err(|error| Failure::failed(format!("the query was not finished: {error}")))?;
     serde_json::to_string(&response).map_err(|error| Failure::failed(format!("the answer is no JSON: {error}")))
 }

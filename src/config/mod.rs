@@ -20,8 +20,9 @@ use serde::Deserialize;
 
 pub use env::process_env;
 pub use problem::ConfigError;
-pub use sections::{Cache, Graphiql, Http, Queue, Settle, Upstream};
+pub use sections::{Cache, Graphiql, Http, Queue, Settle, Shared, Upstream};
 
+use crate::quota::leases::Terms;
 use crate::vendor::{alibaba_cams, volcengine_rtc};
 use document::Document;
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub queue: Queue,
     /// The calls to the vendors.
     pub upstream: Upstream,
+    /// What replicas on the same accounts share.
+    pub shared: Shared,
     /// The gateway's own HTTP side.
     pub http: Http,
 }
@@ -65,6 +68,7 @@ impl Default for Config {
             cache: Cache::default(),
             queue: Queue::default(),
             upstream: Upstream::default(),
+            shared: Shared::default(),
             http: Http::default(),
         }
     }
@@ -105,6 +109,13 @@ impl Config {
         }
         validate::validate(&config, &document, &left_out, &mut problems);
         if problems.is_empty() { Ok(config) } else { Err(problems.into_error()) }
+    }
+
+    /// How long permits that replicas share are leased.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        let upstream = &self.upstream;
+        Terms::new(upstream.connect_timeout, upstream.timeout, upstream.guard, self.shared.longest_stop)
     }
 
     /// Refuses a config that names no account: there would be nothing to ask.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::units;
@@ -122,6 +123,32 @@ impl Default for Upstream {
             guard: Duration::from_secs(5),
             max_rows: 100_000,
         }
+    }
+}
+
+/// `[shared]`: what replicas on the same vendor accounts share.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shared {
+    /// The Redis through which they share permits, calls in flight and answers; empty for a process alone. May hold a
+    /// password, so it never prints.
+    pub redis: SecretString,
+    /// The longest stop of a process, at the worst moment, that the quota survives; every lease is that much longer.
+    #[serde(deserialize_with = "units::duration")]
+    pub longest_stop: Duration,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { redis: SecretString::default(), longest_stop: Duration::from_secs(6) }
+    }
+}
+
+impl Shared {
+    /// Where Redis is, if one is configured.
+    #[must_use]
+    pub fn redis(&self) -> Option<&SecretString> {
+        Some(&self.redis).filter(|url| !url.expose_secret().is_empty())
     }
 }
 

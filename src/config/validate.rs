@@ -100,6 +100,11 @@ impl Check<'_, '_, '_> {
         if config.upstream.max_rows == 0 {
             self.refuse(&upstream.then("max_rows"), "must be at least 1; the default is 100000");
         }
+        if let Some(url) = config.shared.redis()
+            && let Err(message) = check_redis(url.expose_secret())
+        {
+            self.refuse(&KeyPath::key("shared").then("redis"), message);
+        }
         if config.http.max_body == 0 {
             self.refuse(&KeyPath::key("http").then("max_body"), "must be at least one byte; the default is \"1MiB\"");
         }
@@ -267,6 +272,25 @@ fn check_endpoint(endpoint: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Says what is wrong with the address of a Redis, without repeating it: it may hold a password.
+fn check_redis(address: &str) -> Result<(), &'static str> {
+    let no_url = "not the URL of a Redis; write it like \"redis://:${REDIS_PASSWORD}@redis.example:6379/0\"";
+    let url = Url::parse(address).map_err(|_unhelpful| no_url)?;
+    match url.scheme() {
+        "redis" => {}
+        "rediss" => return Err("weir speaks no TLS to Redis; write redis:// to a tunnel or a private network"),
+        _ => return Err("must begin with redis://"),
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(no_url);
+    }
+    let database = url.path().trim_start_matches('/');
+    if !database.chars().all(|letter| letter.is_ascii_digit()) || url.query().is_some() || url.fragment().is_some() {
+        return Err("must end after the port or the number of the database, like redis://redis.example:6379/0");
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,6 +320,24 @@ mod tests {
             ("", "not a URL"),
         ] {
             let message = check_endpoint(bad).unwrap_err();
+            assert!(message.contains(part), "{bad}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_redis_is_a_host_and_perhaps_a_database() {
+        for good in ["redis://127.0.0.1", "redis://redis.example:6379/0", "redis://me:pass@[::1]:6380/12"] {
+            assert_eq!(check_redis(good), Ok(()), "{good}");
+        }
+        for (bad, part) in [
+            ("127.0.0.1:6379", "not the URL"),
+            ("redis://", "not the URL"),
+            ("rediss://redis.example", "no TLS"),
+            ("http://redis.example", "must begin"),
+            ("redis://redis.example/weir", "must end"),
+            ("redis://redis.example?protocol=2", "must end"),
+        ] {
+            let message = check_redis(bad).unwrap_err();
             assert!(message.contains(part), "{bad}: {message}");
         }
     }

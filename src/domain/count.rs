@@ -3,8 +3,11 @@
 use std::iter::Sum;
 use std::ops::Add;
 
+use serde::{Deserialize, Serialize};
+
 /// Messages sent or delivered. Adds up over time and over phone numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct MessageCount(i64);
 
 impl MessageCount {
@@ -62,7 +65,8 @@ impl UserBounds {
 }
 
 /// Distinct users over one exact window. No `Add`, no `Sum`: a user seen in two windows would count twice.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct DistinctUsers(f64);
 
 impl DistinctUsers {

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Timestamp;
 
 /// Whether the vendor may still change a number. Decided once, when it is fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Finality {
     /// The request was sent at or after the end plus the settle time.
     Final,
@@ -29,7 +30,7 @@ pub enum Source {
 }
 
 /// How long a freshly fetched slice may be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Keep {
     /// The vendor will not change it any more: for ever.
     Settled,

@@ -6,12 +6,19 @@ use std::fmt;
 use std::hash::Hash;
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::{Account, Facts, Keep, Timestamp, Vendor, Window};
 
 /// Whose numbers: everything that identifies an answer, except the time.
 pub trait Subject: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static {
     /// The account that serves it.
     fn account(&self) -> &Account;
+
+    /// The subject without its account, as text that no other subject has: what replicas know it by. Holds whole phone
+    /// numbers, so it is never shown.
+    fn text(&self) -> String;
 
     /// The wider subject whose slices also answer for this one (the channel, for one of its phones).
     fn whole(&self) -> Option<Self> {
@@ -58,7 +65,7 @@ pub trait Operation: Send + Sync + 'static {
     /// Whose numbers.
     type Subject: Subject;
     /// What one slice holds.
-    type Data: fmt::Debug + Send + Sync + 'static;
+    type Data: fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static;
     /// A parsed and checked reply.
     type Answer: Send + 'static;
 
@@ -90,6 +97,9 @@ pub trait Operation: Send + Sync + 'static {
     /// [`CallErrorKind::OutOfRetention`] beyond the vendor's lookback.
     fn check_retention(&self, call: &Slice<Self::Subject>, at: Timestamp) -> Result<(), CallError>;
 
+    /// Learns from a slice that another replica fetched.
+    fn learn_from(&self, _slice: &Slice<Self::Subject>, _data: &Self::Data) {}
+
     /// Cuts a reply into slices: every cell of the grid that the call covers, or the window as a whole. Also learns from
     /// the reply whatever later calls need.
     fn cut(&self, call: &Slice<Self::Subject>, answer: Self::Answer, sent_at: Timestamp) -> Vec<Cut<Self::Data>>;
@@ -114,6 +124,8 @@ pub enum CallErrorKind {
     BadInput,
     /// The vendor refused a form of request that the room has now changed; the next attempt is sent differently.
     Adjusted,
+    /// The permit was too old when it was to be used; nothing was sent.
+    PermitExpired,
     /// No connection, a reset, or a 5xx.
     Unavailable,
     /// No complete reply in time.
@@ -155,6 +167,7 @@ impl CallError {
         match self.kind {
             CallErrorKind::Throttled
             | CallErrorKind::Adjusted
+            | CallErrorKind::PermitExpired
             | CallErrorKind::Unavailable
             | CallErrorKind::TimedOut => true,
             CallErrorKind::Denied
@@ -178,6 +191,7 @@ impl CallError {
             | CallErrorKind::UnknownApplication => true,
             CallErrorKind::Throttled
             | CallErrorKind::Adjusted
+            | CallErrorKind::PermitExpired
             | CallErrorKind::Unavailable
             | CallErrorKind::TimedOut
             | CallErrorKind::OutOfRetention

@@ -177,6 +177,16 @@ impl Batch {
 
 impl BatchFn<Key, Gathered> for Batch {
     async fn load(&mut self, keys: &[Key]) -> HashMap<Key, Gathered> {
+        let metrics = keys.iter().filter_map(|key| match &*key.wants {
+            Wants::Metrics(wants) => Some(&wants[..]),
+            Wants::Distributions(_) => None,
+        });
+        let distributions = keys.iter().filter_map(|key| match &*key.wants {
+            Wants::Metrics(_) => None,
+            Wants::Distributions(wants) => Some(&wants[..]),
+        });
+        self.stores.metrics.recall(metrics, &self.ask).await;
+        self.stores.distributions.recall(distributions, &self.ask).await;
         self.gather(keys)
     }
 }

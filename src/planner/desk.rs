@@ -12,18 +12,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::flight::{Cohort, Promise, Waiter};
+use super::flight::Flight;
 use super::plan::{group_of, plan, serves};
-use super::{Errand, Outcome, Shelf, errand};
-use crate::domain::{Account, Ask, CallError, Class, Held, Operation, Sent, Slice, Subject, Vendor, Window};
-use crate::error::{Code, WeirError};
+use super::waiter::{Cohort, Promise, Waiter};
+use super::{Errand, Peers, Shelf, errand};
+use crate::domain::{Account, Ask, Class, Held, Operation, Sent, Slice, Subject, Window};
+use crate::error::WeirError;
 use crate::quota::{Call, Limiter, Metered};
 
 /// How long new gaps of a group gather at most while a call of the group is out.
-const GATHER: Duration = Duration::from_millis(250);
+pub(super) const GATHER: Duration = Duration::from_millis(250);
 
 /// What the gaps of one plan share.
-pub(super) type GroupKey<S> = (S, Option<Window>);
+pub type GroupKey<S> = (S, Option<Window>);
 
 /// A slice at the desk: there already, or promised.
 #[derive(Debug)]
@@ -54,45 +55,35 @@ pub struct Forecast<S> {
 pub struct Desk<O: Operation, C>(Arc<Inner<O, C>>);
 
 pub(super) struct Inner<O: Operation, C> {
-    operation: Arc<O>,
+    pub(super) operation: Arc<O>,
     pub(super) metered: Metered<C>,
-    shelf: Arc<dyn Shelf<O>>,
-    account: Account,
-    max_rows: u64,
-    state: Mutex<State<O>>,
+    pub(super) shelf: Arc<dyn Shelf<O>>,
+    pub(super) peers: Option<Arc<dyn Peers<O>>>,
+    pub(super) account: Account,
+    pub(super) max_rows: u64,
+    pub(super) state: Mutex<State<O>>,
 }
 
-struct State<O: Operation> {
-    gaps: HashMap<Slice<O::Subject>, Gap<O::Data>>,
-    groups: HashMap<GroupKey<O::Subject>, Group<O::Subject>>,
+pub(super) struct State<O: Operation> {
+    pub(super) gaps: HashMap<Slice<O::Subject>, Gap<O::Data>>,
+    pub(super) groups: HashMap<GroupKey<O::Subject>, Group<O::Subject>>,
 }
 
 /// A slice that is waited for, or that a call in flight will bring.
-struct Gap<D> {
+pub(super) struct Gap<D> {
     /// The first `on_time` of them joined before the last attempt was sent.
-    cohorts: Vec<Cohort<D>>,
-    on_time: usize,
-    is_out: bool,
+    pub(super) cohorts: Vec<Cohort<D>>,
+    pub(super) on_time: usize,
+    pub(super) is_out: bool,
     /// Where the call that is out waits for the permit of another attempt, or has waited.
-    place: Option<(u64, Class)>,
+    pub(super) place: Option<(u64, Class)>,
 }
 
-struct Group<S> {
-    waiting: Vec<Slice<S>>,
-    places: Vec<(u64, Class)>,
-    out: usize,
-    is_gathering: bool,
-}
-
-/// A call that has taken off, and the slices it brings.
-pub(super) struct Flight<O: Operation, C: Call> {
-    desk: Arc<Inner<O, C>>,
-    group: GroupKey<O::Subject>,
-    pub(super) call: Slice<O::Subject>,
-    slices: Vec<Slice<O::Subject>>,
-    /// Whom the attempts are counted for.
-    owner: Option<Arc<Waiter>>,
-    has_landed: bool,
+pub(super) struct Group<S> {
+    pub(super) waiting: Vec<Slice<S>>,
+    pub(super) places: Vec<(u64, Class)>,
+    pub(super) out: usize,
+    pub(super) is_gathering: bool,
 }
 
 impl<O, C> Desk<O, C>
@@ -108,8 +99,20 @@ where
         account: Account,
         max_rows: u64,
     ) -> Self {
+        Self::among(None, operation, metered, shelf, account, max_rows)
+    }
+
+    /// The same, sharing calls in flight with `peers`.
+    pub fn among(
+        peers: Option<Arc<dyn Peers<O>>>,
+        operation: Arc<O>,
+        metered: Metered<C>,
+        shelf: Arc<dyn Shelf<O>>,
+        account: Account,
+        max_rows: u64,
+    ) -> Self {
         let state = Mutex::new(State { gaps: HashMap::new(), groups: HashMap::new() });
-        Self(Arc::new(Inner { operation, metered, shelf, account, max_rows, state }))
+        Self(Arc::new(Inner { operation, metered, shelf, peers, account, max_rows, state }))
     }
 
     /// The permits its calls are made with.
@@ -246,13 +249,18 @@ where
     O: Operation,
     C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
 {
-    fn lock(&self) -> MutexGuard<'_, State<O>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<O>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the queued places of a group match its plan. `gathered` says that waiting for the call that is out has
     /// ended.
-    fn reconcile(self: &Arc<Self>, state: &mut State<O>, key: &GroupKey<O::Subject>, gathered: bool) -> Vec<Errand> {
+    pub(super) fn reconcile(
+        self: &Arc<Self>,
+        state: &mut State<O>,
+        key: &GroupKey<O::Subject>,
+        gathered: bool,
+    ) -> Vec<Errand> {
         let State { gaps, groups } = state;
         let Some(group) = groups.get_mut(key) else { return Vec::new() };
         let now = Instant::now();
@@ -302,7 +310,7 @@ where
     }
 
     /// Nothing is asked for a while: nobody needs to wait for that.
-    fn send_away(self: &Arc<Self>, told: &Arc<WeirError>) {
+    pub(super) fn send_away(self: &Arc<Self>, told: &Arc<WeirError>) {
         let mut guard = self.lock();
         let State { gaps, groups } = &mut *guard;
         for slice in groups.values_mut().flat_map(|group| std::mem::take(&mut group.waiting)) {
@@ -360,7 +368,15 @@ where
         let errands = self.reconcile(&mut guard, key, false);
         drop(guard);
         errand::spawn(errands);
-        Some(Flight { desk: Arc::clone(self), group: key.clone(), call, slices, owner, has_landed: false })
+        Some(Flight {
+            desk: Arc::clone(self),
+            group: key.clone(),
+            call,
+            slices,
+            owner,
+            claimed: None,
+            has_landed: false,
+        })
     }
 }
 
@@ -375,7 +391,7 @@ impl<O: Operation> State<O> {
 }
 
 impl<D> Gap<D> {
-    fn waiters(&self) -> impl Iterator<Item = &Arc<Waiter>> {
+    pub(super) fn waiters(&self) -> impl Iterator<Item = &Arc<Waiter>> {
         self.cohorts.iter().flat_map(|cohort| &cohort.waiters)
     }
 
@@ -419,120 +435,6 @@ impl<S: Subject> Group<S> {
 impl<S> Default for Group<S> {
     fn default() -> Self {
         Self { waiting: Vec::new(), places: Vec::new(), out: 0, is_gathering: false }
-    }
-}
-
-impl<O, C> Flight<O, C>
-where
-    O: Operation,
-    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
-{
-    /// Tells everybody who waits, and lets the group go on.
-    pub(super) fn land(mut self, result: Result<Sent<O::Answer>, CallError>) {
-        match result {
-            Ok(Sent { answer, at }) => {
-                let cuts = self.desk.operation.cut(&self.call, answer, at);
-                let held: HashMap<_, _> = self.desk.shelf.put(&self.call.subject, cuts, at).into_iter().collect();
-                self.tell(|window| held.get(&window).map(Arc::clone).ok_or_else(|| self.lost()), false);
-            }
-            Err(error) => {
-                let told = Arc::new(WeirError::from_call(&error, &self.desk.account));
-                if error.is_lasting() {
-                    self.desk.shelf.refuse(&self.call.subject, &told);
-                }
-                self.tell(|_| Err(Arc::clone(&told)), error.is_transient());
-            }
-        }
-        self.has_landed = true;
-        if let Some(refusal) = self.desk.metered.refusal() {
-            self.desk.send_away(&Arc::new(WeirError::from_call(&refusal, &self.desk.account)));
-        }
-    }
-
-    /// `spare_late`: those who joined after the last attempt was sent begin to wait anew.
-    fn tell(&self, outcome: impl Fn(Window) -> Outcome<O::Data>, spare_late: bool) {
-        let mut guard = self.desk.lock();
-        let State { gaps, groups } = &mut *guard;
-        for slice in &self.slices {
-            let Some(mut gap) = gaps.remove(slice) else { continue };
-            let late = if spare_late { gap.cohorts.split_off(gap.on_time) } else { Vec::new() };
-            if !late.is_empty() {
-                gaps.insert(slice.clone(), Gap { cohorts: late, on_time: 0, is_out: false, place: None });
-                groups.entry(self.group.clone()).or_default().waiting.push(slice.clone());
-            }
-            if !gap.cohorts.is_empty() {
-                let outcome = outcome(slice.window);
-                gap.cohorts.iter().for_each(|cohort| cohort.tell(&outcome));
-            }
-        }
-        if let Some(group) = groups.get_mut(&self.group) {
-            group.out = group.out.saturating_sub(1);
-        }
-        let errands = self.desk.reconcile(&mut guard, &self.group, true);
-        drop(guard);
-        errand::spawn(errands);
-    }
-
-    fn lost(&self) -> Arc<WeirError> {
-        tracing::error!(account = ?self.desk.account, "a reply was not cut into the slices of its call");
-        Arc::new(WeirError::new(Code::Internal, "the reply was lost inside weir").of(&self.desk.account))
-    }
-
-    /// Looks at everybody who waits for this call, and whether they joined when it was under way already.
-    pub(super) fn for_waiters(&self, mut look: impl FnMut(&Arc<Waiter>, bool)) {
-        let (now, state) = (Instant::now(), self.desk.lock());
-        for gap in self.slices.iter().filter_map(|slice| state.gaps.get(slice)) {
-            for (at, cohort) in gap.cohorts.iter().enumerate() {
-                let present = cohort.waiters.iter().filter(|waiter| waiter.is_present(now));
-                present.for_each(|waiter| look(waiter, at >= gap.on_time));
-            }
-        }
-    }
-
-    /// An attempt is about to be sent: whoever has joined by now is told what becomes of it.
-    pub(super) fn close_cohorts(&self) {
-        let mut state = self.desk.lock();
-        for slice in &self.slices {
-            if let Some(gap) = state.gaps.get_mut(slice) {
-                gap.on_time = gap.cohorts.len();
-            }
-        }
-    }
-
-    /// Another attempt waits for its permit there.
-    pub(super) fn note_place(&self, place: u64, class: Class) {
-        let mut state = self.desk.lock();
-        for slice in &self.slices {
-            if let Some(gap) = state.gaps.get_mut(slice) {
-                gap.place = Some((place, class));
-            }
-        }
-    }
-
-    pub(super) fn owner(&self) -> Option<&Arc<Waiter>> {
-        self.owner.as_ref()
-    }
-
-    pub(super) fn vendor(&self) -> Vendor {
-        self.desk.account.vendor()
-    }
-}
-
-impl<O: Operation, C: Call> Drop for Flight<O, C> {
-    fn drop(&mut self) {
-        if self.has_landed {
-            return;
-        }
-        // The call panicked, or the runtime is ending: nobody may be left waiting.
-        let told = Arc::new(WeirError::new(Code::Internal, "the call was abandoned").of(&self.desk.account));
-        let mut guard = self.desk.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State { gaps, groups } = &mut *guard;
-        for gap in self.slices.iter().filter_map(|slice| gaps.remove(slice)) {
-            gap.cohorts.iter().for_each(|cohort| cohort.tell(&Err(Arc::clone(&told))));
-        }
-        if let Some(group) = groups.get_mut(&self.group) {
-            group.out = group.out.saturating_sub(1);
-        }
     }
 }
 

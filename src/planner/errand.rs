@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::desk::{Flight, GroupKey, Inner};
-use super::flight::Waiter;
+use super::desk::{GroupKey, Inner};
+use super::flight::Flight;
+use super::waiter::Waiter;
 use crate::domain::{Account, Ask, CallError, Caller, Class, Operation, Sent, Slice};
 use crate::error::{Code, WeirError};
 use crate::quota::{Audience, Call, Limiter, Metered, Place};
@@ -37,8 +38,13 @@ where
     Box::pin(async move {
         let Some(permit) = place.permit().await else { return };
         let Some(flight) = desk.take_off(&group, id) else { return };
-        let result = desk.metered.run(&flight.call, permit, since.elapsed(), &flight).await;
-        flight.land(result);
+        match &desk.peers {
+            None => {
+                let result = flight.run(permit, since).await;
+                flight.land(result);
+            }
+            Some(peers) => super::peers::fly(flight, permit, Arc::clone(peers), since).await,
+        }
     })
 }
 

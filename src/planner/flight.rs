@@ -1,67 +1,190 @@
-//! Those who wait for slices: who they are, what they are told, and when they leave.
+//! A call that has taken off: what it brings, who waits for it, and how it lands.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::domain::{Ask, Held};
-use crate::error::WeirError;
+use super::desk::{Gap, GroupKey, Inner, State};
+use super::waiter::Waiter;
+use super::{Claim, Outcome, errand};
+use crate::domain::{CallError, Class, Operation, Sent, Slice, Vendor, Window};
+use crate::error::{Code, WeirError};
+use crate::quota::{Call, Limiter, Permit};
 
-/// What becomes of a slice that was waited for.
-pub type Outcome<D> = Result<Arc<Held<D>>, Arc<WeirError>>;
-
-/// Where an outcome will be found; `None` until it is there.
-pub type Promise<D> = watch::Receiver<Option<Outcome<D>>>;
-
-/// One field that waits for slices. It leaves when its ticket is dropped, or at its own deadline.
-#[derive(Debug)]
-pub struct Waiter {
-    /// What it asked with.
-    pub ask: Ask,
-    /// When it began to wait.
-    pub since: Instant,
-    is_gone: AtomicBool,
+/// A call that has taken off, and the slices it brings.
+pub(super) struct Flight<O: Operation, C: Call> {
+    pub(super) desk: Arc<Inner<O, C>>,
+    pub(super) group: GroupKey<O::Subject>,
+    pub(super) call: Slice<O::Subject>,
+    pub(super) slices: Vec<Slice<O::Subject>>,
+    /// Whom the attempts are counted for.
+    pub(super) owner: Option<Arc<Waiter>>,
+    /// Under which claim the call was made, if replicas share theirs.
+    pub(super) claimed: Option<Claim>,
+    pub(super) has_landed: bool,
 }
 
-impl Waiter {
-    /// Begins to wait now.
-    #[must_use]
-    pub fn new(ask: Ask) -> Arc<Self> {
-        Arc::new(Self { ask, since: Instant::now(), is_gone: AtomicBool::new(false) })
+impl<O, C> Flight<O, C>
+where
+    O: Operation,
+    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
+{
+    /// Tells everybody who waits, and lets the group go on.
+    pub(super) fn land(mut self, result: Result<Sent<O::Answer>, CallError>) {
+        match result {
+            Ok(Sent { answer, at }) => {
+                let cuts = self.desk.operation.cut(&self.call, answer, at);
+                if let (Some(peers), Some(claim)) = (&self.desk.peers, &self.claimed) {
+                    errand::spawn([peers.share(&self.call, &cuts, at, claim)]);
+                }
+                let held: HashMap<_, _> = self.desk.shelf.put(&self.call.subject, cuts, at).into_iter().collect();
+                self.tell(|window| held.get(&window).map(Arc::clone).ok_or_else(|| self.lost()), false);
+            }
+            Err(error) => {
+                if let (Some(peers), Some(claim)) = (&self.desk.peers, &self.claimed) {
+                    errand::spawn([peers.release(claim)]);
+                }
+                let told = Arc::new(WeirError::from_call(&error, &self.desk.account));
+                if error.is_lasting() {
+                    self.desk.shelf.refuse(&self.call.subject, &told);
+                }
+                self.tell(|_| Err(Arc::clone(&told)), error.is_transient());
+            }
+        }
+        self.has_landed = true;
+        if let Some(refusal) = self.desk.metered.refusal() {
+            self.desk.send_away(&Arc::new(WeirError::from_call(&refusal, &self.desk.account)));
+        }
     }
 
-    /// Notes that nobody waits here any more.
-    pub fn leave(&self) {
-        self.is_gone.store(true, Ordering::Relaxed);
+    /// Lands with what the shelf has come to hold meanwhile, if that is all that anybody waits for.
+    pub(super) fn land_if_held(&mut self) -> bool {
+        let wanted: Vec<Window> = {
+            let state = self.desk.lock();
+            let is_wanted = |slice: &&Slice<_>| state.gaps.get(*slice).is_some_and(|gap| !gap.cohorts.is_empty());
+            self.slices.iter().filter(is_wanted).map(|slice| slice.window).collect()
+        };
+        let Some(owner) = &self.owner else { return false };
+        let held: HashMap<_, _> = self
+            .brought()
+            .into_iter()
+            .filter_map(|slice| Some((slice.window, self.desk.shelf.fresh(&slice, &owner.ask)?)))
+            .collect();
+        if !wanted.iter().all(|window| held.contains_key(window)) {
+            return false;
+        }
+        self.for_waiters(|waiter, is_late| {
+            // Whoever joined what was out has been counted.
+            if !is_late {
+                waiter.ask.tally.count_collapsed(1);
+            }
+        });
+        self.tell(|window| held.get(&window).map(Arc::clone).ok_or_else(|| self.lost()), false);
+        self.has_landed = true;
+        true
     }
 
-    /// Whether it still waits at `now`.
-    #[must_use]
-    pub fn is_present(&self, now: Instant) -> bool {
-        !self.is_gone.load(Ordering::Relaxed) && now < self.ask.deadline
+    /// The slices that the call brings.
+    pub(super) fn brought(&self) -> Vec<Slice<O::Subject>> {
+        let mut windows: Vec<_> = self.slices.iter().map(|slice| slice.window).collect();
+        windows.sort_unstable();
+        windows.dedup();
+        windows.into_iter().map(|window| Slice { subject: self.call.subject.clone(), window }).collect()
+    }
+
+    /// Makes the call.
+    pub(super) async fn run(&self, permit: Permit, since: Instant) -> Result<Sent<O::Answer>, CallError> {
+        self.desk.metered.run(&self.call, permit, since.elapsed(), self).await
+    }
+
+    pub(super) fn limiter(&self) -> &Limiter {
+        self.desk.metered.limiter()
+    }
+
+    /// `spare_late`: those who joined after the last attempt was sent begin to wait anew.
+    fn tell(&self, outcome: impl Fn(Window) -> Outcome<O::Data>, spare_late: bool) {
+        let mut guard = self.desk.lock();
+        let State { gaps, groups } = &mut *guard;
+        for slice in &self.slices {
+            let Some(mut gap) = gaps.remove(slice) else { continue };
+            let late = if spare_late { gap.cohorts.split_off(gap.on_time) } else { Vec::new() };
+            if !late.is_empty() {
+                gaps.insert(slice.clone(), Gap { cohorts: late, on_time: 0, is_out: false, place: None });
+                groups.entry(self.group.clone()).or_default().waiting.push(slice.clone());
+            }
+            if !gap.cohorts.is_empty() {
+                let outcome = outcome(slice.window);
+                gap.cohorts.iter().for_each(|cohort| cohort.tell(&outcome));
+            }
+        }
+        if let Some(group) = groups.get_mut(&self.group) {
+            group.out = group.out.saturating_sub(1);
+        }
+        let errands = self.desk.reconcile(&mut guard, &self.group, true);
+        drop(guard);
+        errand::spawn(errands);
+    }
+
+    fn lost(&self) -> Arc<WeirError> {
+        tracing::error!(account = ?self.desk.account, "a reply was not cut into the slices of its call");
+        Arc::new(WeirError::new(Code::Internal, "the reply was lost inside weir").of(&self.desk.account))
+    }
+
+    /// Looks at everybody who waits for this call, and whether they joined when it was under way already.
+    pub(super) fn for_waiters(&self, mut look: impl FnMut(&Arc<Waiter>, bool)) {
+        let (now, state) = (Instant::now(), self.desk.lock());
+        for gap in self.slices.iter().filter_map(|slice| state.gaps.get(slice)) {
+            for (at, cohort) in gap.cohorts.iter().enumerate() {
+                let present = cohort.waiters.iter().filter(|waiter| waiter.is_present(now));
+                present.for_each(|waiter| look(waiter, at >= gap.on_time));
+            }
+        }
+    }
+
+    /// An attempt is about to be sent: whoever has joined by now is told what becomes of it.
+    pub(super) fn close_cohorts(&self) {
+        let mut state = self.desk.lock();
+        for slice in &self.slices {
+            if let Some(gap) = state.gaps.get_mut(slice) {
+                gap.on_time = gap.cohorts.len();
+            }
+        }
+    }
+
+    /// Another attempt waits for its permit there.
+    pub(super) fn note_place(&self, place: u64, class: Class) {
+        let mut state = self.desk.lock();
+        for slice in &self.slices {
+            if let Some(gap) = state.gaps.get_mut(slice) {
+                gap.place = Some((place, class));
+            }
+        }
+    }
+
+    pub(super) fn owner(&self) -> Option<&Arc<Waiter>> {
+        self.owner.as_ref()
+    }
+
+    pub(super) fn vendor(&self) -> Vendor {
+        self.desk.account.vendor()
     }
 }
 
-/// Waiters who are told the same.
-#[derive(Debug)]
-pub(super) struct Cohort<D> {
-    sender: watch::Sender<Option<Outcome<D>>>,
-    pub(super) waiters: Vec<Arc<Waiter>>,
-}
-
-impl<D> Cohort<D> {
-    pub(super) fn new() -> Self {
-        Self { sender: watch::Sender::new(None), waiters: Vec::new() }
-    }
-
-    pub(super) fn join(&mut self, waiter: &Arc<Waiter>) -> Promise<D> {
-        self.waiters.push(Arc::clone(waiter));
-        self.sender.subscribe()
-    }
-
-    pub(super) fn tell(&self, outcome: &Outcome<D>) {
-        self.sender.send_replace(Some(outcome.clone()));
+impl<O: Operation, C: Call> Drop for Flight<O, C> {
+    fn drop(&mut self) {
+        if self.has_landed {
+            return;
+        }
+        // The call panicked, or the runtime is ending: nobody may be left waiting.
+        let told = Arc::new(WeirError::new(Code::Internal, "the call was abandoned").of(&self.desk.account));
+        let mut guard = self.desk.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { gaps, groups } = &mut *guard;
+        for gap in self.slices.iter().filter_map(|slice| gaps.remove(slice)) {
+            gap.cohorts.iter().for_each(|cohort| cohort.tell(&Err(Arc::clone(&told))));
+        }
+        if let Some(group) = groups.get_mut(&self.group) {
+            group.out = group.out.saturating_sub(1);
+        }
     }
 }

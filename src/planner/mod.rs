@@ -1,17 +1,21 @@
 //! From gaps to calls: [`plan`] decides which calls are the fewest, a [`Desk`] decides when they are made and who waits
-//! for which, `flight` holds those who wait.
+//! for which; `flight` is a call that has taken off, `waiter` who waits and until when.
 
 mod desk;
 mod errand;
 mod flight;
+mod peers;
 pub mod plan;
+mod waiter;
 
 use std::sync::Arc;
 
+pub use desk::GroupKey;
 pub use desk::{Desk, Forecast, Found};
 pub use errand::{Command, Errand};
 pub(crate) use errand::{admit, spawn};
-pub use flight::{Outcome, Promise, Waiter};
+pub use peers::{Claim, Peers};
+pub use waiter::{Outcome, Promise, Waiter};
 
 use crate::domain::{Ask, Cut, Held, Operation, Slice, Timestamp, Window};
 use crate::error::WeirError;

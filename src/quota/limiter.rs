@@ -11,9 +11,11 @@ use tokio::time::Instant;
 
 use super::Rule;
 use super::budget::Budget;
-use super::permit::{Ending, Ledger, Permit};
+use super::leases::{Agent, Answer, Lessor, Pool, Wish};
+use super::permit::{Ending, Ledger, Permit, Slot};
 use super::queue::Queue;
 use crate::domain::{Caller, Class};
+use crate::link::PATIENCE;
 
 /// A call's usual time from permit to response head before any was measured.
 const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -25,20 +27,24 @@ pub struct Limiter {
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     rule: Rule,
     state: Mutex<State>,
     wake: Arc<Notify>,
+    /// Tells the agent of leases that there is something to ask or to give back.
+    changed: Arc<Notify>,
     next_id: AtomicU64,
 }
 
 #[derive(Debug)]
 struct State {
-    free: usize,
+    free: Vec<Slot>,
     /// When each permit that is out with a call was granted.
-    out: Vec<Instant>,
+    out: Vec<(Instant, Slot)>,
     /// When each permit that is held after its call comes back.
-    held: BinaryHeap<Reverse<Instant>>,
+    held: BinaryHeap<Reverse<Hold>>,
+    /// Where permits come from and go to if they are shared with replicas.
+    pool: Option<Pool>,
     /// Until when nothing proves that calls given up on have been counted.
     unproven_until: Option<Instant>,
     paused_until: Option<Instant>,
@@ -46,6 +52,13 @@ struct State {
     queue: Queue<oneshot::Sender<Permit>>,
     round_trip: Duration,
     throttled_total: u64,
+}
+
+/// A permit after its call, until it comes back.
+#[derive(Debug)]
+struct Hold {
+    until: Instant,
+    slot: Slot,
 }
 
 /// What can be seen of a limiter.
@@ -76,25 +89,25 @@ impl Limiter {
     /// All permits are out for `start_hold` at first. Must be made inside a tokio runtime.
     #[must_use]
     pub fn new(rule: Rule, start_hold: Option<Duration>) -> Self {
-        let permits = rule.permits as usize;
         let now = Instant::now();
-        let held = start_hold.map(|hold| Reverse(now + hold));
-        let state = State {
-            free: if held.is_some() { 0 } else { permits },
-            out: Vec::with_capacity(permits),
-            held: held.into_iter().flat_map(|until| std::iter::repeat_n(until, permits)).collect(),
-            // A start that waits for more than the rule's hold has calls of its predecessor to wait for.
-            unproven_until: start_hold.map(|hold| now + hold.saturating_sub(rule.hold)),
-            paused_until: None,
-            budget: Budget::new(permits),
-            queue: Queue::new(),
-            round_trip: FIRST_ROUND_TRIP,
-            throttled_total: 0,
+        let held = start_hold.map(|hold| now + hold);
+        let slots = vec![None; rule.permits as usize];
+        let (free, held) = match held {
+            None => (slots, BinaryHeap::new()),
+            Some(until) => (Vec::new(), slots.into_iter().map(|slot| Reverse(Hold { until, slot })).collect()),
         };
-        let wake = Arc::new(Notify::new());
-        let shared =
-            Arc::new(Shared { rule, state: Mutex::new(state), wake: Arc::clone(&wake), next_id: AtomicU64::new(0) });
-        tokio::spawn(give_back(Arc::downgrade(&shared), wake));
+        // A start that waits for more than the rule's hold has calls of its predecessor to wait for.
+        let unproven_until = start_hold.map(|hold| now + hold.saturating_sub(rule.hold));
+        Self { shared: Shared::start(rule, free, held, unproven_until, None) }
+    }
+
+    /// Leases its permits, which replicas share. Must be made inside a tokio runtime.
+    #[must_use]
+    pub fn leased(rule: Rule, lessor: Lessor) -> Self {
+        let pool = Pool::new(Instant::now());
+        let shared = Shared::start(rule, Vec::new(), BinaryHeap::new(), None, Some(pool));
+        let agent = Agent::new(lessor, rule.permits);
+        tokio::spawn(agent.run(Arc::downgrade(&shared), Arc::clone(&shared.changed)));
         Self { shared }
     }
 
@@ -167,6 +180,10 @@ impl Limiter {
             state.budget.shrink(now);
         }
         state.paused_until = state.paused_until.max(Some(until));
+        if let Some(pool) = &mut state.pool {
+            pool.pause = pool.pause.max(Some(until - now));
+            self.shared.changed.notify_one();
+        }
     }
 
     /// What can be seen of it.
@@ -176,11 +193,20 @@ impl Limiter {
         let mut state = self.shared.lock();
         state.take_back(now);
         Standing {
-            available: if state.is_paused(now) { 0 } else { state.grantable() },
+            available: if state.is_paused(now) { 0 } else { state.available() },
             budget: state.budget.calls(),
             queued: state.queue.len(),
             expected_wait: state.expected_wait(state.queue.ahead(Class::Interactive, 0), &self.shared.rule, now),
             throttled_total: state.throttled_total,
+        }
+    }
+
+    /// Waits until every lease is back where it came from, for as long as one can be held at most. To be called when
+    /// nobody asks any more: the other replicas would else wait for the leases to end.
+    pub async fn all_given_back(&self) {
+        let deadline = Instant::now() + self.shared.rule.hold_unproven() + PATIENCE;
+        while self.shared.lock().pool.as_ref().is_some_and(Pool::owes) && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
@@ -193,6 +219,38 @@ impl Limiter {
 }
 
 impl Shared {
+    fn start(
+        rule: Rule,
+        free: Vec<Slot>,
+        held: BinaryHeap<Reverse<Hold>>,
+        unproven_until: Option<Instant>,
+        pool: Option<Pool>,
+    ) -> Arc<Self> {
+        let permits = rule.permits as usize;
+        let state = State {
+            free,
+            out: Vec::with_capacity(permits),
+            held,
+            pool,
+            unproven_until,
+            paused_until: None,
+            budget: Budget::new(permits),
+            queue: Queue::new(),
+            round_trip: FIRST_ROUND_TRIP,
+            throttled_total: 0,
+        };
+        let wake = Arc::new(Notify::new());
+        let shared = Arc::new(Self {
+            rule,
+            state: Mutex::new(state),
+            wake: Arc::clone(&wake),
+            changed: Arc::default(),
+            next_id: AtomicU64::new(0),
+        });
+        tokio::spawn(give_back(Arc::downgrade(&shared), wake));
+        shared
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic cannot leave the counts half changed: each change is one statement.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -208,36 +266,88 @@ impl Shared {
             if state.grantable() == 0 || state.is_paused(now) {
                 return None;
             }
-            let receiver = state.queue.pop()?;
-            state.free -= 1;
-            state.out.push(now);
-            Some((receiver, now))
+            if state.queue.len() == 0 {
+                return None;
+            }
+            let (slot, receiver) = (state.free.pop()?, state.queue.pop()?);
+            state.out.push((now, slot));
+            Some((receiver, now, slot))
         };
-        while let Some((receiver, now)) = next() {
+        while let Some((receiver, now, slot)) = next() {
             let ledger: Arc<dyn Ledger> = Arc::<Self>::clone(shared);
-            drop(receiver.send(Permit::issue(ledger, now)));
+            drop(receiver.send(Permit::issue(ledger, now, slot)));
         }
         shared.wake.notify_one();
+        shared.lock().give_back_unused(&shared.changed);
+    }
+
+    /// What waits for permits, by class, and whether there is something that cannot wait.
+    pub(super) fn wants(&self) -> ([usize; 3], bool) {
+        let state = self.lock();
+        let is_urgent = state.pool.as_ref().is_some_and(|pool| !pool.returns.is_empty() || pool.pause.is_some());
+        (state.wants(Instant::now()).0, is_urgent)
+    }
+
+    /// What to ask Redis for. With `sync`, it lists all that is held in `epoch`, else what is to be given back.
+    pub(super) fn wish(&self, sync: bool, epoch: u64) -> Wish {
+        let mut state = self.lock();
+        let (by_class, most) = state.wants(Instant::now());
+        let is_last = state.out.is_empty() && state.held.is_empty() && state.free.is_empty();
+        let Some(pool) = &mut state.pool else { return Wish::default() };
+        pool.gives_all_back = is_last;
+        let (returns, pause) = (std::mem::take(&mut pool.returns), pool.pause.take());
+        let mut listed: Vec<_> = if sync {
+            let held = state.held.iter().map(|Reverse(hold)| hold.slot);
+            let out = state.out.iter().map(|(_, slot)| *slot);
+            held.chain(out).chain(state.free.iter().copied()).flatten().collect()
+        } else {
+            returns
+        };
+        // Events are counted anew in every epoch: a lease of another one could be mistaken for one of this.
+        listed.retain(|lease| lease.is_of(epoch));
+        Wish { by_class, most, listed, pause }
+    }
+
+    /// Redis has answered.
+    pub(super) fn take_answer(shared: &Arc<Self>, answer: Answer) {
+        let now = Instant::now();
+        let mut state = shared.lock();
+        if let Some(pool) = &mut state.pool {
+            pool.take(&answer);
+        }
+        if !answer.paused.is_zero() {
+            state.paused_until = state.paused_until.max(Some(now + answer.paused));
+        }
+        state.free.extend(answer.granted.into_iter().map(Some));
+        drop(state);
+        Self::grant(shared);
+    }
+
+    /// Redis has not answered; a `pause` that it was to be told of is still to be told.
+    pub(super) fn note_lost(&self, pause: Option<Duration>) {
+        if let Some(pool) = &mut self.lock().pool {
+            pool.note_lost(Instant::now(), pause);
+        }
     }
 }
 
 impl Ledger for Shared {
-    fn ended(self: Arc<Self>, ending: Ending, granted_at: Instant) {
+    fn ended(self: Arc<Self>, ending: Ending, granted_at: Instant, slot: Slot) {
         let now = Instant::now();
         let mut state = self.lock();
-        if let Some(at) = state.out.iter().position(|granted| *granted == granted_at) {
+        if let Some(at) = state.out.iter().position(|out| *out == (granted_at, slot)) {
             state.out.swap_remove(at);
         }
         match ending {
-            Ending::NotWritten => state.free += 1,
+            Ending::NotWritten => state.regain(slot),
             Ending::HeadRead(at) => {
                 let sample = at.saturating_duration_since(granted_at);
                 state.round_trip = (state.round_trip * 7 + sample) / 8;
-                state.held.push(Reverse(at + self.rule.hold));
+                state.held.push(Reverse(Hold { until: at + self.rule.hold, slot }));
             }
             Ending::Unknown => {
                 let until = now + self.rule.hold_unproven();
-                state.held.push(Reverse(until));
+                state.held.push(Reverse(Hold { until, slot }));
                 state.unproven_until = state.unproven_until.max(Some(now + self.rule.guard));
             }
         }
@@ -248,17 +358,50 @@ impl Ledger for Shared {
 
 impl State {
     fn take_back(&mut self, now: Instant) {
-        while self.held.peek().is_some_and(|Reverse(until)| *until <= now) {
-            self.held.pop();
-            self.free += 1;
+        while self.held.peek().is_some_and(|Reverse(hold)| hold.until <= now)
+            && let Some(Reverse(hold)) = self.held.pop()
+        {
+            self.regain(hold.slot);
         }
         self.budget.recover(now);
     }
 
+    /// A permit is over and done with: it is free again, or goes back to where it was leased.
+    fn regain(&mut self, slot: Slot) {
+        match (slot, &mut self.pool) {
+            (Some(lease), Some(pool)) => pool.returns.push(lease),
+            _ => self.free.push(slot),
+        }
+    }
+
+    /// Leases that nobody here waits for go back at once.
+    fn give_back_unused(&mut self, changed: &Notify) {
+        let Some(pool) = &mut self.pool else { return };
+        pool.returns.extend(self.free.drain(..).flatten());
+        if !pool.returns.is_empty() || self.queue.len() > 0 {
+            changed.notify_one();
+        }
+    }
+
+    /// What waits for leases, by class, and how many may be taken.
+    fn wants(&self, now: Instant) -> ([usize; 3], usize) {
+        let most = if self.is_paused(now) { 0 } else { self.allowance() };
+        (self.queue.by_class().map(|waiting| waiting.min(most)), most)
+    }
+
+    /// How many more permits the budget lets out.
+    fn allowance(&self) -> usize {
+        self.budget.calls().saturating_sub(self.out.len() + self.held.len())
+    }
+
+    /// Permits that could be given at once, as far as is known.
+    fn available(&self) -> usize {
+        self.pool.as_ref().map_or_else(|| self.grantable(), |pool| pool.available().min(self.allowance()))
+    }
+
     /// How many permits may be given now: what is free, as far as the budget goes.
     fn grantable(&self) -> usize {
-        let used = self.out.len() + self.held.len();
-        self.free.min(self.budget.calls().saturating_sub(used))
+        self.free.len().min(self.allowance())
     }
 
     fn is_paused(&self, now: Instant) -> bool {
@@ -267,21 +410,32 @@ impl State {
 
     /// When somebody has to look again.
     fn next_event(&self, now: Instant) -> Option<Instant> {
-        let back = self.held.peek().map(|Reverse(until)| *until);
+        let back = self.held.peek().map(|Reverse(hold)| hold.until);
         let pause = self.paused_until.filter(|until| now < *until);
         [back, pause, self.budget.next_step()].into_iter().flatten().min()
     }
 
     /// How long until the permit after `ahead` others: each comes back a round trip and a hold after it was given.
     fn expected_wait(&self, ahead: usize, rule: &Rule, now: Instant) -> Duration {
-        let earliest = self.paused_until.map_or(now, |until| until.max(now));
+        let mut earliest = self.paused_until.map_or(now, |until| until.max(now));
+        let (mut calls, mut free) = (self.budget.calls(), self.free.len());
         let cycle = self.round_trip + rule.hold;
-        let out = self.out.iter().map(|granted| (*granted + self.round_trip).max(now) + rule.hold);
-        let mut back: Vec<Instant> =
-            out.chain(self.held.iter().map(|Reverse(until)| *until)).map(|at| at.max(earliest)).collect();
+        // Where permits are shared: those that nobody has, and those of others, which come back some time in the cycle.
+        let mut others = 0;
+        if let Some(pool) = &self.pool {
+            (earliest, calls) = (earliest.max(pool.earliest(now)), pool.share_of(calls));
+            free += pool.available() + pool.returns.len();
+            others = calls.saturating_sub(free + self.out.len() + self.held.len());
+        }
+        let out = self.out.iter().map(|(granted, _)| (*granted + self.round_trip).max(now) + rule.hold);
+        let mut back: Vec<Instant> = out
+            .chain(self.held.iter().map(|Reverse(hold)| hold.until))
+            .chain(std::iter::repeat_n(now + cycle / 2, others))
+            .map(|at| at.max(earliest))
+            .collect();
         // Of those that are used the budget keeps back what comes first, and of those that are free what is too many.
         back.sort_unstable_by(|one, other| other.cmp(one));
-        back.resize(self.budget.calls().min(back.len() + self.free), earliest);
+        back.resize(calls.min(back.len() + free), earliest);
         let mut back: BinaryHeap<_> = back.into_iter().map(Reverse).collect();
         for _ in 0..ahead {
             let Some(Reverse(at)) = back.pop() else { break };
@@ -301,6 +455,7 @@ async fn give_back(shared: std::sync::Weak<Shared>, wake: Arc<Notify>) {
             state.take_back(now);
             let ready = state.grantable() > 0 && state.queue.len() > 0 && !state.is_paused(now);
             let due = state.next_event(now);
+            state.give_back_unused(&shared.changed);
             drop(state);
             if ready {
                 Shared::grant(&shared);
@@ -318,8 +473,29 @@ async fn give_back(shared: std::sync::Weak<Shared>, wake: Arc<Notify>) {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.wake.notify_one();
+        self.changed.notify_one();
     }
 }
+
+impl Ord for Hold {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.until.cmp(&other.until)
+    }
+}
+
+impl PartialOrd for Hold {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Hold {
+    fn eq(&self, other: &Self) -> bool {
+        self.until == other.until
+    }
+}
+
+impl Eq for Hold {}
 
 impl Place {
     /// Its number, for [`Limiter::cancel`] and [`Limiter::move_to`].

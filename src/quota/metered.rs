@@ -63,7 +63,13 @@ impl<C: Call> Metered<C> {
             let passage = self.breaker.enter().await.map_err(|left| self.kept_out(left))?;
             audience.attempt_starts(number, queue_wait);
             let result = self.client.call(request, permit).await;
-            passage.note(&result);
+            // Nothing was sent with a permit that has expired: that tells nothing of the vendor, and is no retry.
+            let is_expired = matches!(&result, Err(error) if error.kind == CallErrorKind::PermitExpired);
+            if is_expired {
+                drop(passage);
+            } else {
+                passage.note(&result);
+            }
             let error = match result {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
@@ -72,10 +78,11 @@ impl<C: Call> Metered<C> {
                 self.limiter.throttled(error.retry_after);
             }
             // A probe that failed has opened it again.
-            if self.breaker.open_for().is_some() {
+            if !is_expired && self.breaker.open_for().is_some() {
                 return Err(error);
             }
-            let Some(pause) = pauses.next().filter(|_| error.is_transient()) else { return Err(error) };
+            let pause = if is_expired { Some(Duration::ZERO) } else { pauses.next() };
+            let Some(pause) = pause.filter(|_| error.is_transient()) else { return Err(error) };
             let pause = if error.kind == CallErrorKind::Adjusted { Duration::ZERO } else { pause };
             let (class, deadline) = (audience.class(), audience.deadline());
             let since = Instant::now();

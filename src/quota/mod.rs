@@ -3,14 +3,16 @@
 //! The rule, with its proof, is in `docs/quota.md`: N permits per (vendor, endpoint host, account identity,
 //! operation), each back [`Rule::hold`] after the response head that proves the request's arrival, or `guard` later than
 //! that when nothing proves it. [`Limiter`] keeps the permits, `queue` decides who is next, [`Metered`] is the only
-//! way to a vendor's client, [`state_file`] carries the rule over a restart.
+//! way to a vendor's client, [`state_file`] carries the rule over a restart, `leases` shares the permits with replicas.
 
 mod breaker;
 mod budget;
+pub mod leases;
 mod limiter;
 mod metered;
 mod permit;
 mod queue;
+mod stamp;
 pub mod state_file;
 
 use std::future::Future;
@@ -19,7 +21,7 @@ use std::time::Duration;
 pub use breaker::Breaker;
 pub use limiter::{Limiter, Place, Standing};
 pub use metered::{Audience, Metered};
-pub use permit::{Ending, Permit};
+pub use permit::{Ending, Expired, Permit};
 
 use crate::domain::CallError;
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::leases::Lease;
+
 /// How a call ended, as far as the vendor's counting is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -22,20 +24,29 @@ pub enum Ending {
 pub struct Permit {
     ending: Ending,
     granted_at: Instant,
+    slot: Slot,
     on_end: Arc<dyn Ledger>,
 }
 
+/// What stands behind a permit: a lease, or nothing where this process is alone on the account.
+pub(super) type Slot = Option<Lease>;
+
+/// The permit was granted too long ago to be used; nothing was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the permit was not used in time")]
+pub struct Expired;
+
 /// Where permits come back to.
 pub(super) trait Ledger: Send + Sync + std::fmt::Debug {
-    fn ended(self: Arc<Self>, ending: Ending, granted_at: Instant);
+    fn ended(self: Arc<Self>, ending: Ending, granted_at: Instant, slot: Slot);
 }
 
 /// Answers of a proxy in between: they do not prove that the request has arrived at the vendor.
 const PROXY_STATUSES: [u16; 4] = [408, 499, 502, 504];
 
 impl Permit {
-    pub(super) fn issue(on_end: Arc<dyn Ledger>, granted_at: Instant) -> Self {
-        Self { ending: Ending::NotWritten, granted_at, on_end }
+    pub(super) fn issue(on_end: Arc<dyn Ledger>, granted_at: Instant, slot: Slot) -> Self {
+        Self { ending: Ending::NotWritten, granted_at, slot, on_end }
     }
 
     /// A permit that nobody counts, for unit tests of the rooms.
@@ -44,9 +55,9 @@ impl Permit {
         #[derive(Debug)]
         struct Nowhere;
         impl Ledger for Nowhere {
-            fn ended(self: Arc<Self>, _: Ending, _: Instant) {}
+            fn ended(self: Arc<Self>, _: Ending, _: Instant, _: Slot) {}
         }
-        Self::issue(Arc::new(Nowhere), Instant::now())
+        Self::issue(Arc::new(Nowhere), Instant::now(), None)
     }
 
     /// How it would end if it were dropped now.
@@ -55,9 +66,17 @@ impl Permit {
         self.ending
     }
 
-    /// From now on a byte may have left. Called directly before the transport is handed the request.
-    pub fn begin_write(&mut self) {
+    /// From now on a byte may have left. Called directly before the transport is handed the request, when the time for
+    /// the whole exchange is running already.
+    ///
+    /// # Errors
+    /// [`Expired`] if the permit may not be used any more: then nothing may be written.
+    pub fn begin_write(&mut self) -> Result<(), Expired> {
+        if self.slot.is_some_and(|lease| lease.is_expired()) {
+            return Err(Expired);
+        }
         self.ending = Ending::Unknown;
+        Ok(())
     }
 
     /// No connection was made, so nothing was written.
@@ -81,6 +100,6 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        Arc::clone(&self.on_end).ended(self.ending, self.granted_at);
+        Arc::clone(&self.on_end).ended(self.ending, self.granted_at, self.slot);
     }
 }

@@ -33,6 +33,11 @@ impl<T> Queue<T> {
         self.lanes.iter().map(|lane| lane.length).sum()
     }
 
+    /// How many wait, by class.
+    pub(super) fn by_class(&self) -> [usize; 3] {
+        self.lanes.each_ref().map(|lane| lane.length)
+    }
+
     pub(super) fn push(&mut self, class: Class, caller: Caller, id: u64, entry: T) {
         if class == Class::Bulk && self.lanes[Class::Bulk as usize].length == 0 {
             self.since_bulk = 0;

@@ -134,7 +134,7 @@ impl Transport for LocalTransport {
         permit: &'a mut Permit,
     ) -> Pin<Box<dyn Future<Output = Result<Reply, TransportError>> + Send + 'a>> {
         Box::pin(async move {
-            permit.begin_write();
+            permit.begin_write()?;
             let deadline = Instant::now() + self.timeout;
             timeout_at(deadline, self.exchange(request, permit)).await.unwrap_or(Err(TransportError::TimedOut))
         })

@@ -10,7 +10,7 @@ use moka::sync::Cache;
 use tokio::time::Instant;
 
 use super::lifetime::{Lifetimes, Use, lifetime, usable};
-use crate::domain::{Ask, Cut, Held, Operation, Slice, Subject, Timestamp, Window};
+use crate::domain::{Ask, Cut, Held, Keep, Operation, Slice, Subject, Timestamp, Window};
 use crate::error::WeirError;
 use crate::planner::Shelf;
 
@@ -69,6 +69,32 @@ impl<O: Operation> Memory<O> {
         best.filter(|(_, good_for)| *good_for != Use::Useless)
     }
 
+    /// Keeps what another replica fetched `age` ago, as if it had been fetched here.
+    pub(super) fn adopt(
+        &self,
+        slice: Slice<O::Subject>,
+        keep: Keep,
+        age: Duration,
+        held: impl FnOnce(Option<Instant>, Option<Instant>) -> Held<O::Data>,
+    ) {
+        let now = Instant::now();
+        let left = |life: Duration| now + life.saturating_sub(age);
+        let life = lifetime(keep, self.lifetimes);
+        let held = held(life.map(|(fresh, _)| left(fresh)), life.map(|(_, stale)| left(stale)));
+        if held.stale_until.is_none_or(|until| now < until) {
+            self.keep(slice, Arc::new(held));
+        }
+    }
+
+    /// An older result never replaces a newer one, and a settled slice is never replaced. Answers what is now held.
+    fn keep(&self, slice: Slice<O::Subject>, held: Arc<Held<O::Data>>) -> Arc<Held<O::Data>> {
+        let kept = self.slices.entry(slice).and_upsert_with(|old| match old.map(moka::Entry::into_value) {
+            Some(old) if old.is_settled() || old.sent_at > held.sent_at => old,
+            _ => held,
+        });
+        kept.into_value()
+    }
+
     /// The remembered refusal of every call for this subject, or for the whole it is part of.
     #[must_use]
     pub fn refusal(&self, subject: &O::Subject) -> Option<Arc<WeirError>> {
@@ -109,7 +135,7 @@ impl<O: Operation> Shelf<O> for Memory<O> {
         sent_at: Timestamp,
     ) -> Vec<(Window, Arc<Held<O::Data>>)> {
         let now = Instant::now();
-        let keep = |cut: Cut<O::Data>| {
+        let put = |cut: Cut<O::Data>| {
             let life = lifetime(cut.keep, self.lifetimes);
             let held = Arc::new(Held {
                 data: Arc::new(cut.data),
@@ -120,13 +146,9 @@ impl<O: Operation> Shelf<O> for Memory<O> {
                 bytes: cut.bytes,
             });
             let slice = Slice { subject: subject.clone(), window: cut.window };
-            let kept = self.slices.entry(slice).and_upsert_with(|old| match old.map(moka::Entry::into_value) {
-                Some(old) if old.is_settled() || old.sent_at > sent_at => old,
-                _ => held,
-            });
-            (cut.window, kept.into_value())
+            (cut.window, self.keep(slice, held))
         };
-        cuts.into_iter().map(keep).collect()
+        cuts.into_iter().map(put).collect()
     }
 
     fn refuse(&self, subject: &O::Subject, error: &Arc<WeirError>) {

@@ -6,6 +6,7 @@
 pub mod lifetime;
 mod memory;
 mod prepared;
+mod shared;
 mod ticket;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 
 pub use memory::Memory;
 pub use prepared::{Outlook, PlannedCall, Prepared};
+pub use shared::SharedAnswers;
 pub use ticket::{Answered, Series, Served, Ticket};
 
 use crate::domain::{Account, Ask, Class, Freshness, Operation, Sent, Slice, Subject, Tally};
@@ -36,6 +38,7 @@ pub struct Store<O: Operation, C> {
     operation: Arc<O>,
     memory: Arc<Memory<O>>,
     desks: HashMap<Account, Desk<O, C>>,
+    shared: Option<Arc<SharedAnswers<O>>>,
 }
 
 impl<O, C> Store<O, C>
@@ -46,7 +49,25 @@ where
     /// A store over `memory` that fetches through `desks`.
     #[must_use]
     pub fn new(operation: Arc<O>, memory: Arc<Memory<O>>, desks: HashMap<Account, Desk<O, C>>) -> Self {
-        Self { operation, memory, desks }
+        Self { operation, memory, desks, shared: None }
+    }
+
+    /// The same, looking into what replicas share after memory.
+    #[must_use]
+    pub fn sharing(self, shared: Option<Arc<SharedAnswers<O>>>) -> Self {
+        Self { shared, ..self }
+    }
+
+    /// Takes over what other replicas hold of the wants and memory lacks; at once if there are none, if nothing is
+    /// lacking or if Redis is away.
+    pub async fn recall(&self, wants: impl Iterator<Item = &[Slice<O::Subject>]>, ask: &Ask) {
+        let Some(shared) = self.shared.as_ref().filter(|shared| shared.is_there()) else { return };
+        let mut lacking = Vec::new();
+        for want in wants {
+            let slices = self.slices(want, ask).map(|(_, slice)| slice);
+            lacking.extend(slices.filter(|slice| !matches!(self.memory.lookup(slice, ask), Some((_, Use::Fresh)))));
+        }
+        shared.take_over(lacking, false).await;
     }
 
     /// What is known of the operation.

@@ -13,7 +13,7 @@ use http::HeaderValue;
 use http::header::CONTENT_LENGTH;
 
 use crate::domain::{CallError, CallErrorKind, Vendor};
-use crate::quota::Permit;
+use crate::quota::{Expired, Permit};
 
 /// A request as it goes out: absolute URI, all headers but those of the connection, the whole body.
 pub type Request = http::Request<Bytes>;
@@ -26,6 +26,9 @@ pub enum TransportError {
     /// No connection was made; nothing was written.
     #[error("no connection to the vendor: {0}")]
     NotConnected(String),
+    /// The permit was too old; nothing was written.
+    #[error(transparent)]
+    PermitExpired(#[from] Expired),
     /// The connection ended before the reply was complete.
     #[error("the connection broke off: {0}")]
     Broken(String),
@@ -43,6 +46,7 @@ impl TransportError {
     pub fn into_call_error(self, vendor: Vendor) -> CallError {
         let kind = match self {
             Self::NotConnected(_) | Self::Broken(_) => CallErrorKind::Unavailable,
+            Self::PermitExpired(_) => CallErrorKind::PermitExpired,
             Self::TimedOut => CallErrorKind::TimedOut,
             Self::TooLong(_) => CallErrorKind::BadReply,
         };
@@ -114,7 +118,7 @@ impl HttpTransport {
             request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         let request = reqwest::Request::try_from(request).map_err(not_connected)?;
-        permit.begin_write();
+        permit.begin_write()?;
         #[expect(clippy::disallowed_methods, reason = "the one place that sends")]
         let mut response = match self.client.execute(request).await {
             Ok(response) => response,

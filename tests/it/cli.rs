@@ -228,3 +228,17 @@ fn a_reader_that_goes_away_is_no_failure() {
     let ran = Ran::of(&child.wait_with_output().unwrap());
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
 }
+
+#[test]
+fn a_shared_redis_is_explained_and_refused_without_its_password() {
+    let with = |url: &str| config(&format!("{ACCOUNT}[shared]\nredis = \"{url}\"\n"));
+    let ran =
+        weir_in(with("redis://:canary-password@redis.example:6380/1").path(), &["check", "--config", "weir.toml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.out.contains("every replica at Redis redis.example:6380;"), "{}", ran.out);
+    assert!(ran.out.contains("after 28s"), "{}", ran.out);
+    let ran = weir_in(with("rediss://:canary-password@redis.example").path(), &["check", "--config", "weir.toml"]);
+    ran.fails_with(2, &["shared.redis", "TLS"]);
+    let ran = weir_in(config(ACCOUNT).path(), &["check", "--config", "weir.toml"]);
+    assert!(ran.out.contains("this process is alone on its accounts"), "{}", ran.out);
+}

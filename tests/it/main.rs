@@ -32,6 +32,7 @@ mod processes;
 mod quota;
 mod raw;
 mod readme;
+mod replicas;
 mod review;
 mod sdk_clients;
 mod signing;

@@ -21,7 +21,7 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
     let app = gateway::build(&config)?;
     let now = SystemClock.now();
     let answers = join_all(config.entries().map(|entry| ask(app.gateway().clone(), entry, now))).await;
-    app.end();
+    app.end().await;
     let mut failures = Vec::new();
     for (entry, answer) in config.entries().zip(answers) {
         let account = format!("{} {:?}", entry.section(), entry.name);

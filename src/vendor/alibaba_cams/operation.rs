@@ -8,6 +8,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::FACTS;
 use crate::domain::time::{DAY, HOUR};
 use crate::domain::{
@@ -84,15 +86,22 @@ impl Subject for MetricSubject {
         &self.account
     }
 
+    fn text(&self) -> String {
+        let Self { account: _, channel, granularity, phone } = self;
+        let phone = phone.as_ref().map(PhoneNumber::expose);
+        serde_json::json!([channel.as_ref().map(ChannelId::as_str), granularity.as_str(), phone]).to_string()
+    }
+
     fn whole(&self) -> Option<Self> {
         self.phone.is_some().then(|| Self { phone: None, ..self.clone() })
     }
 }
 
 /// The messages of one phone in one bucket, with the vendor's own edges.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhoneNumberPoint {
     /// The phone that sent.
+    #[serde(with = "whole")]
     pub phone: PhoneNumber,
     /// The bucket's first instant.
     pub start: Timestamp,
@@ -104,6 +113,22 @@ pub struct PhoneNumberPoint {
     pub delivered: MessageCount,
     /// Whether the vendor may still change the counts.
     pub finality: Finality,
+}
+
+/// A phone number for other replicas, all digits. Elsewhere it has no form that can be written by accident.
+mod whole {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::domain::PhoneNumber;
+
+    pub(super) fn serialize<S: Serializer>(phone: &PhoneNumber, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(phone.expose())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PhoneNumber, D::Error> {
+        PhoneNumber::parse(&String::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("not a phone number"))
+    }
 }
 
 /// A checked row of a reply. Comes ordered by phone, then start.
@@ -214,14 +239,14 @@ impl PhoneNumberMetrics {
     }
 
     /// Takes in what a reply shows; answers whether the subject has ever shown a row.
-    fn learn(&self, subject: &MetricSubject, rows: &[MetricRow]) -> bool {
+    fn learn<'a>(&self, subject: &MetricSubject, phones: impl Iterator<Item = &'a PhoneNumber>) -> bool {
         let mut lore = self.lore();
         let channel = lore.channels.entry(channel_of(subject)).or_default();
         channel.has_replied = true;
         channel.is_surveyed |= subject.phone.is_none();
-        for row in rows {
-            if !channel.phones.contains(&row.phone) {
-                channel.phones.insert(row.phone.clone());
+        for phone in phones {
+            if !channel.phones.contains(phone) {
+                channel.phones.insert(phone.clone());
             }
         }
         channel.has_shown(subject.phone.as_ref())
@@ -295,13 +320,17 @@ impl Operation for PhoneNumberMetrics {
         Ok(())
     }
 
+    fn learn_from(&self, slice: &Slice<MetricSubject>, data: &Vec<PhoneNumberPoint>) {
+        self.learn(&slice.subject, data.iter().map(|point| &point.phone));
+    }
+
     /// One slice for each UTC day that the call covers as a whole; rows of the padding are thrown away. A slice that
     /// would be settled but is empty is settled only if the channel (or the phone, if one was asked for) has ever shown
     /// a row, data may begin a day after collecting was enabled, and if the reply held a list at all.
     fn cut(&self, call: &Slice<MetricSubject>, answer: Self::Answer, sent_at: Timestamp) -> Vec<Cut<Self::Data>> {
         let longest = call.subject.granularity.longest();
         let (has_list, answer) = (answer.is_some(), answer.unwrap_or_default());
-        let has_shown = self.learn(&call.subject, &answer);
+        let has_shown = self.learn(&call.subject, answer.iter().map(|row| &row.phone));
         let mut by_day: HashMap<Timestamp, Vec<PhoneNumberPoint>> = HashMap::new();
         for row in answer {
             let is_final = sent_at >= row.end.max(row.start + longest) + self.settle;

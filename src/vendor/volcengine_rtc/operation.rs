@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{FACTS, LOOKBACK};
 use crate::domain::{
     Account, AppId, CallError, CallErrorKind, Cut, DistinctUsers, Facts, Finality, Keep, Operation, Slice, Subject,
@@ -56,10 +58,14 @@ impl Subject for DistributionSubject {
     fn account(&self) -> &Account {
         &self.account
     }
+
+    fn text(&self) -> String {
+        serde_json::json!([self.app.as_str(), self.dimension.as_str()]).to_string()
+    }
 }
 
 /// The users of one province or country.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Share {
     /// The vendor's name of it, such as 上海; may be empty.
     pub name: String,
@@ -70,7 +76,7 @@ pub struct Share {
 }
 
 /// One window's answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Distribution {
     /// Ordered by users descending, then name.
     pub shares: Vec<Share>,

@@ -1,0 +1,67 @@
+//! Those who wait for slices: who they are, what they are told, and when they leave.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::domain::{Ask, Held};
+use crate::error::WeirError;
+
+/// What becomes of a slice that was waited for.
+pub type Outcome<D> = Result<Arc<Held<D>>, Arc<WeirError>>;
+
+/// Where an outcome will be found; `None` until it is there.
+pub type Promise<D> = watch::Receiver<Option<Outcome<D>>>;
+
+/// One field that waits for slices. It leaves when its ticket is dropped, or at its own deadline.
+#[derive(Debug)]
+pub struct Waiter {
+    /// What it asked with.
+    pub ask: Ask,
+    /// When it began to wait.
+    pub since: Instant,
+    is_gone: AtomicBool,
+}
+
+impl Waiter {
+    /// Begins to wait now.
+    #[must_use]
+    pub fn new(ask: Ask) -> Arc<Self> {
+        Arc::new(Self { ask, since: Instant::now(), is_gone: AtomicBool::new(false) })
+    }
+
+    /// Notes that nobody waits here any more.
+    pub fn leave(&self) {
+        self.is_gone.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it still waits at `now`.
+    #[must_use]
+    pub fn is_present(&self, now: Instant) -> bool {
+        !self.is_gone.load(Ordering::Relaxed) && now < self.ask.deadline
+    }
+}
+
+/// Waiters who are told the same.
+#[derive(Debug)]
+pub(super) struct Cohort<D> {
+    sender: watch::Sender<Option<Outcome<D>>>,
+    pub(super) waiters: Vec<Arc<Waiter>>,
+}
+
+impl<D> Cohort<D> {
+    pub(super) fn new() -> Self {
+        Self { sender: watch::Sender::new(None), waiters: Vec::new() }
+    }
+
+    pub(super) fn join(&mut self, waiter: &Arc<Waiter>) -> Promise<D> {
+        self.waiters.push(Arc::clone(waiter));
+        self.sender.subscribe()
+    }
+
+    pub(super) fn tell(&self, outcome: &Outcome<D>) {
+        self.sender.send_replace(Some(outcome.clone()));
+    }
+}

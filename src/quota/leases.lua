@@ -1,0 +1,210 @@
+-- The permits of one (account, operation), leased to replicas. One hash without expiry: several keys, or one that is
+-- evicted, would read as "all permits are free". The rule and its proof are in docs/replicas.md.
+--
+--   run_id, epoch   of which Redis, and since its state began, these leases tell
+--   event           counts the calls of this script in the epoch
+--   open            1 once somebody has waited out a whole lease since the epoch began
+--   lease           how long the longest lease is that may be out, in milliseconds
+--   p:<i>           permit i is out: <replica>|<event of the grant>
+--   f:<replica>     the fence: <last call>|<its event>
+--   w:<replica>     who waits there: <interactive>|<bulk>|<background>|<stamp>
+--   since, rr1..3   permits since bulk last had its turn; the replica that was last served, by class
+--   n, n_until      the lowest limit that a replica named of late
+--   pause_until, pause_ms
+--
+-- Nothing that the bound stands on reads this machine's clock: `now` serves fairness, pauses and differing limits.
+
+local key = KEYS[1]
+local replica, call, sync, epoch, nonce = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', ARGV[4], ARGV[5]
+local own, known, limit = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local old, old_lease = tonumber(ARGV[9]), tonumber(ARGV[10])
+local mine = { tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]) }
+local most, pause, fresh = tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16])
+local LISTED, BULK_TURN, LIMIT_MS = 17, 5, 60000
+
+local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+
+local function text(number) return string.format('%.0f', number) end
+
+local h, flat = {}, redis.call('HGETALL', key)
+for at = 1, #flat, 2 do h[flat[at]] = flat[at + 1] end
+if not h.epoch or h.run_id ~= run_id then
+  redis.call('DEL', key)
+  h = { run_id = run_id, epoch = nonce, event = '0', open = '0', lease = '0' }
+  redis.call('HSET', key, 'run_id', run_id, 'epoch', nonce, 'event', '0', 'open', '0', 'lease', '0')
+end
+local function set(field, value) redis.call('HSET', key, field, value) end
+local function unset(field) redis.call('HDEL', key, field) end
+
+-- A call that was given up, and that this Redis came to only after a later one.
+local fence = h['f:' .. replica]
+if fence and call <= tonumber(string.match(fence, '^(%d+)|')) then
+  return { 'fenced', h.epoch }
+end
+local event = tonumber(h.event) + 1
+set('event', text(event))
+set('f:' .. replica, text(call) .. '|' .. text(event))
+
+-- Who has what, and what comes back.
+local out, count = {}, 0
+local want = {}
+for field, value in pairs(h) do
+  local i = string.match(field, '^p:(%d+)$')
+  if i then
+    local holder, granted = string.match(value, '^(%x+)|(%d+)$')
+    out[tonumber(i)] = { holder = holder, event = tonumber(granted) }
+    count = count + 1
+  end
+  local other = string.match(field, '^w:(%x+)$')
+  if other and other ~= replica then
+    local a, b, c, stamp = string.match(value, '^(%d+)|(%d+)|(%d+)|(%d+)$')
+    local age = now - tonumber(stamp)
+    if age >= 0 and age < fresh then
+      want[other] = { tonumber(a), tonumber(b), tonumber(c) }
+    else
+      unset(field)
+    end
+  end
+end
+local function free(i)
+  out[i] = nil
+  count = count - 1
+  unset('p:' .. i)
+end
+local is_known = epoch == h.epoch
+if is_known then
+  -- After a lost answer the list is all that the replica holds; else it is what it gives back.
+  local listed = {}
+  for at = LISTED, #ARGV do
+    local i, granted = string.match(ARGV[at], '^(%d+):(%d+)$')
+    listed[tonumber(i)] = tonumber(granted)
+  end
+  for i, lease in pairs(out) do
+    if lease.holder == replica and (listed[i] == lease.event) ~= sync then free(i) end
+  end
+end
+
+-- How long a lease is: the longest that anybody may still hold.
+local lease = tonumber(h.lease)
+if h.open ~= '1' then
+  lease = math.max(lease, own, known)
+elseif count == 0 then
+  lease = own
+else
+  lease = math.max(lease, own)
+end
+set('lease', text(lease))
+
+-- The caller has waited out a whole lease, by its own clock, since it was told of event `old`.
+if is_known and old >= 1 and old_lease >= lease then
+  if h.open ~= '1' then
+    h.open = '1'
+    set('open', '1')
+  end
+  local holds = {}
+  for i, held in pairs(out) do
+    if held.holder ~= replica and held.event <= old then free(i) else holds[held.holder] = true end
+  end
+  for field, value in pairs(h) do
+    local other = string.match(field, '^f:(%x+)$')
+    if other and other ~= replica and not holds[other] and tonumber(string.match(value, '|(%d+)$')) <= old then
+      unset(field)
+    end
+  end
+end
+
+-- Replicas that disagree about the limit keep to the lowest.
+local lowest, lowest_for = tonumber(h.n or limit), tonumber(h.n_until or 0) - now
+if lowest < limit and lowest_for > 0 and lowest_for <= LIMIT_MS then
+  limit = lowest
+else
+  redis.call('HSET', key, 'n', text(limit), 'n_until', text(now + LIMIT_MS))
+end
+
+local pause_until, pause_ms = tonumber(h.pause_until or 0), tonumber(h.pause_ms or 0)
+if pause > 0 and now + pause > math.min(pause_until, now + pause_ms) then
+  pause_until, pause_ms = now + pause, pause
+  redis.call('HSET', key, 'pause_until', text(pause_until), 'pause_ms', text(pause_ms))
+end
+local paused = pause_until - now
+if paused < 0 or paused > pause_ms then paused = 0 end
+
+-- Whose turn it is, permit by permit. What is another's turn is left for it, and it is woken.
+local names, rivals = {}, 0
+for other in pairs(want) do
+  names[#names + 1] = other
+  rivals = rivals + 1
+end
+want[replica] = mine
+names[#names + 1] = replica
+table.sort(names)
+
+local function total(class)
+  local sum = 0
+  for _, name in ipairs(names) do sum = sum + want[name][class] end
+  return sum
+end
+local function next_after(last, class)
+  local first
+  for _, name in ipairs(names) do
+    if want[name][class] > 0 then
+      if name > last then return name end
+      first = first or name
+    end
+  end
+  return first
+end
+
+local granted, wake = {}, {}
+local since = tonumber(h.since or 0)
+local kept = since
+local last = { h.rr1 or '', h.rr2 or '', h.rr3 or '' }
+local number, left = 0, limit - count
+if not is_known or h.open ~= '1' or paused > 0 then left = 0 end
+while left > 0 do
+  local interactive, bulk, background = total(1), total(2), total(3)
+  local class
+  if bulk > 0 and (since + 1 >= BULK_TURN or interactive == 0) then
+    class, since = 2, 0
+  elseif interactive > 0 then
+    class, since = 1, bulk > 0 and since + 1 or 0
+  elseif background > 0 then
+    class = 3
+  else
+    break
+  end
+  local who = next_after(last[class], class)
+  if who == replica and #granted >= most then
+    want[replica] = { 0, 0, 0 }
+  else
+    want[who][class] = want[who][class] - 1
+    last[class] = who
+    left = left - 1
+    if who == replica then
+      while out[number] do number = number + 1 end
+      out[number] = { holder = replica, event = event }
+      count = count + 1
+      granted[#granted + 1] = text(number)
+      set('p:' .. number, replica .. '|' .. text(event))
+      kept = class == 2 and 0 or class == 1 and bulk > 0 and kept + 1 or class == 1 and 0 or kept
+      redis.call('HSET', key, 'since', text(kept), 'rr' .. class, replica)
+    else
+      wake[who] = true
+    end
+  end
+end
+
+if mine[1] + mine[2] + mine[3] > 0 then
+  set('w:' .. replica, text(mine[1]) .. '|' .. text(mine[2]) .. '|' .. text(mine[3]) .. '|' .. text(now))
+else
+  unset('w:' .. replica)
+end
+for who in pairs(wake) do redis.call('PUBLISH', 'weir:wake:' .. who, key) end
+
+local reply = {
+  'ok', h.epoch, text(event), text(lease), h.open, text(paused), text(math.max(limit - count, 0)), text(rivals),
+}
+for _, i in ipairs(granted) do reply[#reply + 1] = i end
+return reply

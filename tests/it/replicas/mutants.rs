@@ -1,0 +1,148 @@
+//! The measure that judges the rule also catches the rules that look like it. Replicas here are limiters before a vendor
+//! of a few lines, so that a mutant can be put in the place of the script.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::time::{Instant, sleep};
+use weir::domain::{Account, Caller, Class, Vendor};
+use weir::link::Link;
+use weir::quota::leases::{Lessor, SCRIPT, Terms};
+use weir::quota::{Limiter, Rule};
+
+use crate::support::fleet::say;
+use crate::support::redis::Redis;
+
+const LIMIT: u32 = 5;
+const SEED: u64 = 31;
+
+/// Stands for Redis' own clock in a script that a test can set wrong.
+const CLOCK: (&str, &str) =
+    ("local now = tonumber(time[1])", "local now = tonumber(redis.call('GET', 'offset') or '0') + tonumber(time[1])");
+
+/// A permit is given back at its response and kept as free one second later, at Redis' time.
+const FREE_AT_TIME: [(&str, &str); 3] = [
+    ("  unset('p:' .. i)\n", "  unset('p:' .. i)\n  set('q:' .. i, text(now + 1010))\n"),
+    (
+        "local function free(i)",
+        "for field, value in pairs(h) do
+           local i = string.match(field, '^q:(%d+)$')
+           if i and tonumber(value) > now then out[tonumber(i)] = { holder = '', event = 0 }; count = count + 1 end
+         end
+         local function free(i)",
+    ),
+    (
+        "held.holder ~= replica and held.event <= old",
+        "held.holder ~= '' and held.holder ~= replica and held.event <= old",
+    ),
+];
+
+/// A new epoch is open at once.
+const NO_HOLD: [(&str, &str); 2] =
+    [("'open', '0', 'lease'", "'open', '1', 'lease'"), ("event = '0', open = '0'", "event = '0', open = '1'")];
+
+fn mutated(changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(SCRIPT.to_owned(), |script, (rule, mutant)| {
+        assert!(script.contains(rule), "the script has changed: {rule}");
+        script.replace(rule, mutant)
+    })
+}
+
+/// Four replicas that use every permit they get.
+struct Toy {
+    arrivals: Arc<Mutex<Vec<Instant>>>,
+    lease: Duration,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Toy {
+    fn start(redis: &Redis, script: &str, hold: Duration) -> Self {
+        let ms = Duration::from_millis;
+        let terms = Terms::new(ms(100), ms(200), ms(100), ms(100));
+        let account = Account::new(Vendor::VolcengineRtc, "toy", "127.0.0.1", "toy");
+        let arrivals: Arc<Mutex<Vec<Instant>>> = Arc::default();
+        let mut tasks = Vec::new();
+        for replica in 0..4 {
+            let link = Link::new(&redis.url().into()).unwrap();
+            let lessor = Lessor::new(link, &account, "Toy", terms).with_script(script);
+            let limiter = Limiter::leased(Rule { permits: LIMIT, hold, guard: ms(100) }, lessor);
+            for worker in 0..u64::from(LIMIT) {
+                let (limiter, arrivals) = (limiter.clone(), Arc::clone(&arrivals));
+                let mut rng = StdRng::seed_from_u64(SEED + replica * 100 + worker);
+                tasks.push(tokio::spawn(async move {
+                    loop {
+                        let place = limiter.enqueue(Class::Interactive, Caller::Anonymous);
+                        let mut permit = place.permit().await.unwrap();
+                        if permit.begin_write().is_err() {
+                            continue;
+                        }
+                        sleep(ms(rng.random_range(0..40))).await;
+                        arrivals.lock().unwrap().push(Instant::now());
+                        sleep(ms(rng.random_range(0..40))).await;
+                        permit.head_read(200);
+                    }
+                }));
+            }
+        }
+        Self { arrivals, lease: terms.lease(), tasks }
+    }
+
+    /// The most arrivals in any second, and how many there were.
+    fn stop(self) -> (usize, usize) {
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        let mut at = self.arrivals.lock().unwrap().clone();
+        at.sort_unstable();
+        let second = Duration::from_secs(1);
+        let widest =
+            (0..at.len()).map(|first| at[first..].iter().take_while(|later| **later - at[first] < second).count());
+        (widest.max().unwrap_or(0), at.len())
+    }
+}
+
+/// Sets Redis' clock wrong again and again.
+async fn under_a_wrong_clock(redis: &Redis, script: &str, hold: Duration) -> (usize, usize) {
+    let toy = Toy::start(redis, script, hold);
+    sleep(toy.lease + Duration::from_millis(400)).await;
+    for offset in ["5000", "-5000", "3600000", "0", "1900", "3800", "-86400000"] {
+        sleep(Duration::from_millis(370)).await;
+        redis.run::<()>(&["SET", "offset", offset]).await;
+    }
+    sleep(Duration::from_millis(1_200)).await;
+    toy.stop()
+}
+
+async fn under_flushes(redis: &Redis, script: &str) -> (usize, usize) {
+    let toy = Toy::start(redis, script, Rule::HOLD);
+    sleep(toy.lease + Duration::from_millis(700)).await;
+    redis.run::<()>(&["FLUSHALL"]).await;
+    sleep(toy.lease + Duration::from_millis(700)).await;
+    toy.stop()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn permits_that_are_free_at_the_time_of_redis_overrun_and_leases_do_not() {
+    say(&format!("seed {SEED}"));
+    let (Some(redis), Some(other)) = (Redis::start(&[]).await, Redis::start(&[]).await) else { return };
+    let (rule, mutant) = (mutated(&[CLOCK]), mutated(&[&[CLOCK][..], &FREE_AT_TIME].concat()));
+    let (rule, mutant) = tokio::join!(
+        under_a_wrong_clock(&redis, &rule, Rule::HOLD),
+        under_a_wrong_clock(&other, &mutant, Duration::ZERO)
+    );
+    judge(rule, mutant);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_that_is_open_at_once_overruns_and_one_that_is_held_does_not() {
+    say(&format!("seed {SEED}"));
+    let (Some(redis), Some(other)) = (Redis::start(&[]).await, Redis::start(&[]).await) else { return };
+    let mutant = mutated(&NO_HOLD);
+    let (rule, mutant) = tokio::join!(under_flushes(&redis, SCRIPT), under_flushes(&other, &mutant));
+    judge(rule, mutant);
+}
+
+fn judge((widest, calls): (usize, usize), mutant: (usize, usize)) {
+    assert!(widest <= LIMIT as usize && calls >= 2 * LIMIT as usize, "{widest} in one second, {calls} in all");
+    assert!(mutant.0 > LIMIT as usize, "the mutant was not caught: {mutant:?}");
+}

@@ -1,0 +1,107 @@
+//! Whose turn it is, when several replicas want permits.
+
+use std::time::Duration;
+
+use async_graphql::{Request, Value, value};
+use tokio::time::{Instant, sleep};
+use weir::domain::Caller;
+use weir::quota::Rule;
+use weir::sim::{Fault, Outcome, Scope, Times};
+
+use crate::support::DISTRIBUTION;
+use crate::support::fleet::{Fleet, ROUND_TRIP, quick, say, window};
+use crate::support::redis::Redis;
+
+async fn opened(redis: &Redis, replicas: usize, seed: u64) -> Fleet {
+    say(&format!("seed {seed}"));
+    let fleet = Fleet::start(replicas, quick(redis), seed);
+    sleep(fleet.lease() + Duration::from_millis(600)).await;
+    fleet
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interactive_ask_goes_before_the_bulk_of_every_replica_and_bulk_gets_its_fifth() {
+    let Some(redis) = Redis::start(&[]).await else { return };
+    let fleet = opened(&redis, 4, 41).await;
+    let mut bulk = Vec::new();
+    for n in 0..500 {
+        let gateway = fleet.apps[n % 4].gateway().clone();
+        let mut request = Request::new(window(u32::try_from(n).unwrap()));
+        request.extensions.insert("weir".to_owned(), value!({ "priority": "BULK" }));
+        bulk.push(tokio::spawn(async move { gateway.execute(Caller::Anonymous, request).await }));
+    }
+    sleep(Duration::from_secs(2)).await;
+    let (began, before) = (Instant::now(), fleet.arrivals(DISTRIBUTION).len());
+    let mut waits = Vec::new();
+    for n in 0..14 {
+        let asked = Instant::now();
+        let answer = fleet.query(0, window(600 + n)).await;
+        assert_eq!(answer.get("errors"), None, "{answer}");
+        waits.push(asked.elapsed());
+    }
+    let calls = fleet.arrivals(DISTRIBUTION).len() - before;
+    bulk.iter().for_each(tokio::task::JoinHandle::abort);
+    waits.sort_unstable();
+    say(&format!("waits {waits:?}, {calls} calls in {:?}", began.elapsed()));
+    assert!(waits[12] <= Duration::from_millis(1_200) + ROUND_TRIP, "{waits:?}");
+    // One ask at a time leaves permits over, which bulk gets as well.
+    assert!((calls - 14) * 5 >= calls, "bulk got {} of {calls}", calls - 14);
+    fleet.assert_bound("interactive before bulk");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_replica_alone_uses_all_of_the_quota_and_tells_truly_how_long_a_wait_is() {
+    let Some(redis) = Redis::start(&[]).await else { return };
+    let mut config = quick(&redis);
+    config.queue.max_wait = Duration::from_secs(4);
+    let fleet = Fleet::start(1, config, 42);
+    sleep(fleet.lease() + Duration::from_millis(600)).await;
+    let began = Instant::now();
+    let asks: Vec<_> = (0..40)
+        .map(|n| {
+            let gateway = fleet.apps[0].gateway().clone();
+            tokio::spawn(async move { gateway.execute(Caller::Anonymous, Request::new(window(n))).await })
+        })
+        .collect();
+    let (mut answered, mut told) = (0_u32, Vec::new());
+    for ask in asks {
+        let response = ask.await.unwrap();
+        match response.errors.first() {
+            None => answered += 1,
+            Some(error) => {
+                let extensions = error.extensions.as_ref().unwrap();
+                assert_eq!(extensions.get("code"), Some(&Value::from("QUOTA_WAIT_TOO_LONG")));
+                told.push(extensions.get("retryAfterMs").cloned().unwrap().into_json().unwrap().as_u64().unwrap());
+            }
+        }
+    }
+    let took = began.elapsed();
+    assert!(answered >= 8 && took <= Duration::from_millis(4_500), "{answered} answered in {took:?}");
+    // Whole rounds of two, from the first arrival to the last.
+    let at = fleet.arrivals(DISTRIBUTION);
+    let rounds = answered / 2;
+    let span = at[2 * rounds as usize - 1] - at[0];
+    let best = (Rule::HOLD + ROUND_TRIP) * (rounds - 1);
+    assert!(best.as_secs_f64() >= 0.95 * span.as_secs_f64(), "{rounds} rounds in {span:?}, at best in {best:?}");
+    let least = told.iter().min().copied().unwrap();
+    assert!((1..=2_000).contains(&least), "the first of those refused may come back soon: {told:?}");
+    fleet.assert_bound("one replica");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttle_of_one_replica_is_a_pause_of_all() {
+    let Some(redis) = Redis::start(&[]).await else { return };
+    let fleet = opened(&redis, 4, 43).await;
+    let load = fleet.load(2, 0);
+    sleep(Duration::from_millis(1_500)).await;
+    fleet.sim.faults().push(Fault::Throttle, Scope::operation(DISTRIBUTION), Times::Next(1));
+    sleep(Duration::from_millis(3_500)).await;
+    drop(load);
+    let arrivals = fleet.sim.arrivals();
+    let throttled =
+        arrivals.iter().find(|arrival| matches!(arrival.outcome, Outcome::Faulted | Outcome::Throttled)).unwrap().at;
+    // The throttle takes its way back and through Redis.
+    let known = throttled + Duration::from_millis(100);
+    let next = arrivals.iter().map(|arrival| arrival.at).filter(|at| *at > known).min().unwrap();
+    assert!(next >= throttled + Rule::HOLD, "somebody called {:?} after the throttle", next - throttled);
+}
