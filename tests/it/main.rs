@@ -12,6 +12,7 @@
 mod batching;
 mod bounds;
 mod cancelling;
+mod chaos;
 mod chart;
 mod cli;
 mod config;

@@ -80,16 +80,25 @@ async fn five_hundred_cold_channels_at_once_keep_fifty_a_second() {
     assert!(took <= best.mul_f64(1.1), "{took:?} against {best:?}");
 }
 
+/// The calls of ten cycles after the first one, against `limit` a cycle of 1.01 s and 100 ms of round trip on average.
+fn share_of_what_the_rule_allows(arrivals: &[Duration], limit: usize) -> f64 {
+    let cycle = Rule::HOLD + Duration::from_millis(100);
+    let measured = arrivals.iter().filter(|at| (cycle..cycle * 11).contains(at)).count();
+    measured as f64 / (limit * 10) as f64
+}
+
 /// The same measure, one level down, for the rule and for the limiters that people usually write.
 #[tokio::test(start_paused = true)]
 async fn the_same_load_behind_usual_limiters_overruns_the_quota() {
-    for limit in [2, 50] {
+    for limit in [2, 5, 50] {
         let rule = drive(Discipline::Weir, limit, 25..125, 0..50, 3).await;
         assert!(rule.widest <= limit && rule.throttled == 0, "{rule:?}");
         assert!(
             rule.took <= ideal(rule.calls, u32::try_from(limit).unwrap(), Duration::from_millis(100)).mul_f64(1.1),
             "{rule:?}"
         );
+        let share = share_of_what_the_rule_allows(&rule.arrivals, limit);
+        assert!(share >= 0.95, "{share} of N/(1.01 s + round trip) at {limit}");
         for mutant in [
             Discipline::Gcra,
             Discipline::GcraBurst,
