@@ -161,6 +161,25 @@ impl CallError {
         Self { kind, message: message.into(), vendor, vendor_code: None, request_id: None, retry_after: None }
     }
 
+    /// Whether the call was refused here and nothing was sent: that tells nothing of the vendor.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        match self.kind {
+            CallErrorKind::PermitExpired => true,
+            CallErrorKind::OutOfRetention | CallErrorKind::Internal => self.vendor_code.is_none(),
+            CallErrorKind::Throttled
+            | CallErrorKind::Denied
+            | CallErrorKind::NotSubscribed
+            | CallErrorKind::UnknownChannel
+            | CallErrorKind::UnknownApplication
+            | CallErrorKind::BadInput
+            | CallErrorKind::Adjusted
+            | CallErrorKind::Unavailable
+            | CallErrorKind::TimedOut
+            | CallErrorKind::BadReply => false,
+        }
+    }
+
     /// Whether the same call may succeed a moment later.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -63,9 +63,7 @@ impl<C: Call> Metered<C> {
             let passage = self.breaker.enter().await.map_err(|left| self.kept_out(left))?;
             audience.attempt_starts(number, queue_wait);
             let result = self.client.call(request, permit).await;
-            // Nothing was sent with a permit that has expired: that tells nothing of the vendor, and is no retry.
-            let is_expired = matches!(&result, Err(error) if error.kind == CallErrorKind::PermitExpired);
-            if is_expired {
+            if result.as_ref().is_err_and(CallError::is_ours) {
                 drop(passage);
             } else {
                 passage.note(&result);
@@ -74,6 +72,8 @@ impl<C: Call> Metered<C> {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            // Nothing was sent with a permit that has expired, so that trying again is no retry.
+            let is_expired = error.kind == CallErrorKind::PermitExpired;
             if error.kind == CallErrorKind::Throttled {
                 self.limiter.throttled(error.retry_after);
             }
@@ -117,3 +117,62 @@ impl<C> Metered<C> {
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 const _: () = assert!(FIRST_PAUSE.as_millis() < Rule::HOLD.as_millis(), "a permit takes longer than the pause");
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A vendor that answers by a script.
+    struct Scripted(Mutex<VecDeque<CallErrorKind>>);
+
+    impl Call for Scripted {
+        type Request = ();
+        type Answer = ();
+
+        async fn call(&self, (): &(), _: Permit) -> Result<(), CallError> {
+            let next = self.0.lock().unwrap().pop_front();
+            next.map_or(Ok(()), |kind| Err(CallError::new(Vendor::VolcengineRtc, kind, "no")))
+        }
+    }
+
+    /// Somebody who wants one attempt.
+    struct Once;
+
+    impl Audience for Once {
+        fn deadline(&self) -> Instant {
+            Instant::now()
+        }
+
+        fn class(&self) -> Class {
+            Class::Interactive
+        }
+
+        fn caller(&self) -> Caller {
+            Caller::Anonymous
+        }
+
+        fn attempt_starts(&self, _: u32, _: Duration) {}
+
+        fn queued_again(&self, _: u64, _: Class) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_was_never_sent_finds_nothing_out() {
+        let kinds = [CallErrorKind::Unavailable; 5].into_iter();
+        let script = kinds.chain([CallErrorKind::OutOfRetention, CallErrorKind::Unavailable]).collect();
+        let limiter = Limiter::new(Rule::per_second(50, Duration::ZERO), None);
+        let metered = Metered::new(Scripted(Mutex::new(script)), limiter, Vendor::VolcengineRtc);
+        let attempt = async || metered.run(&(), Permit::uncounted(), Duration::ZERO, &Once).await;
+        for _ in 0..5 {
+            attempt().await.unwrap_err();
+        }
+        assert!(metered.refusal().is_some(), "five failures have opened it");
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!(attempt().await.unwrap_err().kind, CallErrorKind::OutOfRetention, "refused here");
+        assert_eq!(attempt().await.unwrap_err().kind, CallErrorKind::Unavailable, "the probe that was sent");
+        assert!(metered.refusal().is_some(), "one failed probe opens it again");
+    }
+}
