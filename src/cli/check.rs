@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{ConfigFile, Failure, block_on, output};
 use crate::config::vendors::Entry;
-use crate::config::{Config, Graphiql, Settle, Upstream};
+use crate::config::{Config, Graphiql, Settle, Shared, Upstream};
 use crate::domain::Vendor;
 
 /// Read a config and explain it; keys and secrets are never shown.
@@ -153,6 +153,22 @@ pub fn risks(config: &Config) -> Vec<String> {
              overrun",
             span(config.upstream.guard),
             span(Upstream::default().guard)
+        ));
+    }
+    if config.shared.redis().is_some() && config.shared.longest_stop < Shared::default().longest_stop {
+        risks.push(format!(
+            "a longest_stop of {} is less than the default {}: the quota may be overrun when a process stops for longer \
+             just before it sends",
+            span(config.shared.longest_stop),
+            span(Shared::default().longest_stop)
+        ));
+    }
+    if config.shared.redis().is_some() && config.queue.max_wait < config.terms().lease() {
+        risks.push(format!(
+            "permits are leased for {}, longer than the max_wait of {}: after a loss of Redis' state asks are refused \
+             until the lease is over",
+            span(config.terms().lease()),
+            span(config.queue.max_wait)
         ));
     }
     if config.queue.max_wait < Duration::from_secs(2) {

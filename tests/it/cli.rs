@@ -237,6 +237,9 @@ fn a_shared_redis_is_explained_and_refused_without_its_password() {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert!(ran.out.contains("every replica at Redis redis.example:6380;"), "{}", ran.out);
     assert!(ran.out.contains("after 28s"), "{}", ran.out);
+    let text = format!("{ACCOUNT}[shared]\nredis = \"redis://redis.example\"\nlongest_stop = \"9s\"\n");
+    let ran = weir_in(config(&text).path(), &["check", "--config", "weir.toml"]);
+    assert!(ran.out.contains("longer than the max_wait of 30s"), "{}", ran.out);
     let ran = weir_in(with("rediss://:canary-password@redis.example").path(), &["check", "--config", "weir.toml"]);
     ran.fails_with(2, &["shared.redis", "TLS"]);
     let ran = weir_in(config(ACCOUNT).path(), &["check", "--config", "weir.toml"]);
