@@ -146,3 +146,35 @@ fn judge((widest, calls): (usize, usize), mutant: (usize, usize)) {
     assert!(widest <= LIMIT as usize && calls >= 2 * LIMIT as usize, "{widest} in one second, {calls} in all");
     assert!(mutant.0 > LIMIT as usize, "the mutant was not caught: {mutant:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn permits_of_a_process_that_died_are_back_one_lease_later() {
+    let Some(redis) = Redis::start(&[]).await else { return };
+    let ms = Duration::from_millis;
+    let terms = Terms::new(ms(100), ms(200), ms(100), ms(100));
+    let url = redis.url();
+    let limiter = move || {
+        let account = Account::new(Vendor::VolcengineRtc, "toy", "127.0.0.1", "toy");
+        let lessor = Lessor::new(Link::new(&url.clone().into()).unwrap(), &account, "Toy", terms);
+        Limiter::leased(Rule::per_second(2, ms(100)), lessor)
+    };
+    let survivor = limiter();
+    // A runtime of its own ends as a killed process does: nothing is given back.
+    let dying = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (tell, told) = tokio::sync::oneshot::channel();
+    dying.spawn(async move {
+        let limiter = limiter();
+        let places = [0, 1].map(|_| limiter.enqueue(Class::Interactive, Caller::Anonymous).permit());
+        let _held = futures_util::future::join_all(places).await;
+        tell.send(Instant::now()).unwrap();
+        std::future::pending::<()>().await;
+    });
+    let granted = told.await.unwrap();
+    dying.shutdown_background();
+    let place = survivor.enqueue(Class::Interactive, Caller::Anonymous);
+    let permit = tokio::time::timeout(terms.lease() * 2, place.permit()).await.unwrap();
+    assert!(permit.is_some());
+    let after = granted.elapsed() + ms(50); // the answer took its way
+    let (least, most) = (terms.lease(), terms.lease() + Duration::from_secs(1));
+    assert!((least..=most).contains(&after), "back after {after:?}, not in {least:?}..{most:?}");
+}
