@@ -141,7 +141,7 @@ fn metrics(
         let (peers, max_rows) = (peers(shared.as_ref()), u64::from(config.upstream.max_rows));
         desks.insert(
             account.clone(),
-            Desk::among(peers, Arc::clone(&operation), metered, shelf, account.clone(), max_rows),
+            Desk::new(peers, Arc::clone(&operation), metered, shelf, account.clone(), max_rows),
         );
 
         let limiter =
@@ -183,7 +183,7 @@ fn distributions(
         let (peers, max_rows) = (peers(shared.as_ref()), u64::from(config.upstream.max_rows));
         desks.insert(
             account.clone(),
-            Desk::among(peers, Arc::clone(&operation), metered, shelf, account.clone(), max_rows),
+            Desk::new(peers, Arc::clone(&operation), metered, shelf, account.clone(), max_rows),
         );
 
         let zone = TimeZone::get(&entry.time_zone).map_err(|_| BuildError::TimeZone(entry.time_zone.clone()))?;

@@ -91,19 +91,8 @@ where
     O: Operation,
     C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
 {
-    /// A desk of `account`.
+    /// A desk of `account` that shares calls in flight with `peers`, if there are any.
     pub fn new(
-        operation: Arc<O>,
-        metered: Metered<C>,
-        shelf: Arc<dyn Shelf<O>>,
-        account: Account,
-        max_rows: u64,
-    ) -> Self {
-        Self::among(None, operation, metered, shelf, account, max_rows)
-    }
-
-    /// The same, sharing calls in flight with `peers`.
-    pub fn among(
         peers: Option<Arc<dyn Peers<O>>>,
         operation: Arc<O>,
         metered: Metered<C>,
