@@ -86,10 +86,12 @@ impl<O: Operation> Memory<O> {
         }
     }
 
-    /// An older result never replaces a newer one, and a settled slice is never replaced. Answers what is now held.
+    /// An older result never replaces a newer one that is fresh, and a settled slice is never replaced. What is past its
+    /// time gives way whatever its instant says: the clock may have been set back since. Answers what is now held.
     fn keep(&self, slice: Slice<O::Subject>, held: Arc<Held<O::Data>>) -> Arc<Held<O::Data>> {
+        let now = Instant::now();
         let kept = self.slices.entry(slice).and_upsert_with(|old| match old.map(moka::Entry::into_value) {
-            Some(old) if old.is_settled() || old.sent_at > held.sent_at => old,
+            Some(old) if old.is_settled() || (old.sent_at > held.sent_at && old.is_fresh(now)) => old,
             _ => held,
         });
         kept.into_value()

@@ -324,3 +324,15 @@ async fn late_users_fill_in() {
     }
     assert_eq!(known, truth(gateway.now() + 30 * DAY), "nine hours later all of them are there");
 }
+
+/// Fetched later by a clock that was wrong, an answer past its time must not keep out what is fetched now.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_set_back_costs_no_call_for_each_ask() {
+    let gateway = with_channels(&["cams-alpha"]);
+    let variables = json!({ "range": between("2026-11-20T00:00:00Z", "2026-11-22T10:00:00Z") });
+    rows(&gateway, variables.clone()).await;
+    gateway.clock().set(gateway.now() - HOUR);
+    sleep(6 * MINUTE).await;
+    assert_eq!(cost(&gateway, &variables).await, 1);
+    assert_eq!(cost(&gateway, &variables).await, 0, "what was just fetched is held");
+}
