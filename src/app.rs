@@ -70,9 +70,6 @@ pub enum BuildError {
     TimeZone(String),
 }
 
-/// The share of `cache.max_bytes` that message counts get; the windows of distributions are fewer and smaller.
-const METRIC_SHARE: (u64, u64) = (3, 4);
-
 impl App {
     /// Builds the gateway of `config`.
     ///
@@ -124,8 +121,7 @@ fn metrics(
     catalog: &mut Catalog,
 ) -> Result<MetricParts, BuildError> {
     let operation = Arc::new(alibaba_cams::PhoneNumberMetrics::new(config.cache.settle.of(Vendor::AlibabaCams)));
-    let bytes = config.cache.max_bytes * METRIC_SHARE.0 / METRIC_SHARE.1;
-    let memory = Arc::new(Memory::new(Arc::clone(&operation), bytes, lifetimes(config)));
+    let memory = Arc::new(Memory::new(Arc::clone(&operation), config.cache.metric_bytes(), lifetimes(config)));
     let shared = permits.answers(config, &operation, &memory);
     let (mut desks, mut enable) = (HashMap::new(), HashMap::new());
     for entry in &config.alibaba_cams {
@@ -168,7 +164,7 @@ fn distributions(
 ) -> Result<DistributionParts, BuildError> {
     let settle = config.cache.settle.of(Vendor::VolcengineRtc);
     let operation = Arc::new(volcengine_rtc::OperationDistributions::new(settle));
-    let bytes = config.cache.max_bytes * (METRIC_SHARE.1 - METRIC_SHARE.0) / METRIC_SHARE.1;
+    let bytes = config.cache.distribution_bytes();
     let memory = Arc::new(Memory::new(Arc::clone(&operation), bytes, lifetimes(config)));
     let shared = permits.answers(config, &operation, &memory);
     let mut desks = HashMap::new();

@@ -34,6 +34,8 @@ pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) {
     let http = HttpConfig {
         graphiql: config.graphiql,
         max_body: usize::try_from(config.http.max_body).unwrap_or(usize::MAX),
+        answer_bytes: config.cache.answer_bytes(),
+        document_bytes: config.cache.document_bytes(),
         ..HttpConfig::default()
     };
     let patience = http::Patience {

@@ -57,10 +57,10 @@ async fn ask(config: Config, request: Request) -> Result<String, Failure> {
     let app = gateway::build(&config)?;
     let gateway = app.gateway().clone();
     // In a task of its own, as the gateway demands.
-    let response = tokio::spawn(async move { gateway.execute(Caller::Anonymous, request).await }).await;
+    let answer = tokio::spawn(async move { gateway.execute(Caller::Anonymous, request).await }).await;
     app.end().await;
-    let response = response.map_err(|error| Failure::failed(format!("the query was not finished: {error}")))?;
-    serde_json::to_string(&response).map_err(|error| Failure::failed(format!("the answer is no JSON: {error}")))
+    let answer = answer.map_err(|error| Failure::failed(format!("the query was not finished: {error}")))?;
+    String::from_utf8(answer.to_json()).map_err(|error| Failure::failed(format!("the answer is no JSON: {error}")))
 }
 
 /// Prints the data; errors go to stderr and make the command fail.

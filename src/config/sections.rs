@@ -26,7 +26,7 @@ pub enum Graphiql {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cache {
-    /// The most memory that answers take, in bytes.
+    /// The most memory that all caches together take, in bytes.
     #[serde(deserialize_with = "units::size")]
     pub max_bytes: u64,
     /// How long an answer that may still change is reused.
@@ -40,6 +40,32 @@ pub struct Cache {
     pub stale_while_refresh: Duration,
     /// When answers stop changing.
     pub settle: Settle,
+}
+
+impl Cache {
+    /// What message counts may take: half.
+    #[must_use]
+    pub const fn metric_bytes(&self) -> u64 {
+        self.max_bytes / 2
+    }
+
+    /// What distributions may take: an eighth, since their windows are fewer and smaller.
+    #[must_use]
+    pub const fn distribution_bytes(&self) -> u64 {
+        self.max_bytes / 8
+    }
+
+    /// What whole answers may take: a quarter.
+    #[must_use]
+    pub const fn answer_bytes(&self) -> u64 {
+        self.max_bytes / 4
+    }
+
+    /// What parsed queries may take: an eighth.
+    #[must_use]
+    pub const fn document_bytes(&self) -> u64 {
+        self.max_bytes / 8
+    }
 }
 
 impl Default for Cache {

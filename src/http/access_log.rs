@@ -1,6 +1,8 @@
 //! One line a request: what was asked for, how it ended and how long it took. Never the query string, query text,
 //! variables or headers; long runs of digits, which may be a phone number, are cut out of what remains.
 
+use std::sync::Arc;
+
 use axum::body::HttpBody;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -18,9 +20,14 @@ const DIGITS_LOGGED: usize = 6;
 /// No text of a caller is logged longer than this, in bytes.
 const TEXT_LOGGED: usize = 100;
 
-/// The name of the operation that was run, handed from the endpoint to the log.
+/// What the endpoint tells the log of an answer.
 #[derive(Debug, Clone)]
-pub(super) struct OperationName(pub(super) String);
+pub(super) struct Told {
+    /// The name of the operation that was run.
+    pub(super) operation: Option<Arc<str>>,
+    /// Whether the whole answer was kept from before.
+    pub(super) kept: bool,
+}
 
 /// Gives the request its id and logs how it ended.
 pub(super) async fn record(request: Request, next: Next) -> Response {
@@ -69,15 +76,17 @@ impl Entry {
 
     fn end(mut self, response: &Response) {
         self.ended = true;
-        let operation = response.extensions().get().map(|OperationName(name)| loggable(name));
+        let told: Option<&Told> = response.extensions().get();
+        let operation = told.and_then(|told| told.operation.as_deref()).map(loggable);
+        let kept = told.map(|told| told.kept);
         let (id, method, path, operation) = (&self.id, &self.method, &self.path, operation.as_deref());
         let (status, bytes) = (response.status().as_u16(), response.body().size_hint().exact());
         let duration_ms = self.duration_ms();
         // Probes come every few seconds and say little.
         if path.starts_with("/health/") {
-            debug!(id, %method, path, status, duration_ms, bytes, operation, "request answered");
+            debug!(id, %method, path, status, duration_ms, bytes, operation, kept, "request answered");
         } else {
-            info!(id, %method, path, status, duration_ms, bytes, operation, "request answered");
+            info!(id, %method, path, status, duration_ms, bytes, operation, kept, "request answered");
         }
     }
 

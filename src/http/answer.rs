@@ -1,19 +1,16 @@
-//! Writes answers: GraphQL-shaped bodies, also for what never reached the engine, with the status that the media type
-//! asks for.
+//! Writes answers, also to what never reached the engine, with the status that the media type asks for.
 
 use std::any::Any;
-use std::collections::BTreeMap;
 
-use async_graphql::{ErrorExtensionValues, ServerError, Value};
+use async_graphql::ServerError;
+use axum::body::Bytes;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use tracing::error;
 
 use super::negotiate::MediaType;
-use crate::domain::ids::masked;
 use crate::error::Code;
-use crate::schema::no_cost;
+use crate::schema::Answer;
 
 /// Why a request was not run.
 #[derive(Debug)]
@@ -22,13 +19,17 @@ pub(super) struct Refusal {
     status: Option<StatusCode>,
     /// The methods that would have done.
     allow: Option<&'static str>,
-    error: Box<ServerError>,
+    answer: Box<Answer>,
 }
 
 impl Refusal {
     /// The request is no GraphQL request, or not one for this method.
     pub(super) fn of_http(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
-        Self { status: Some(status), allow: None, error: Box::new(with_code(ServerError::new(message, None), code)) }
+        Self {
+            status: Some(status),
+            allow: None,
+            answer: Box::new(Answer::refusal(code, ServerError::new(message, None))),
+        }
     }
 
     /// Another method has to be used, one of `allow`.
@@ -43,36 +44,33 @@ impl Refusal {
 
     /// A well-formed request whose query cannot be run.
     pub(super) fn of_query(code: Code, error: impl Into<ServerError>) -> Self {
-        Self { status: None, allow: None, error: Box::new(with_code(error.into(), code)) }
+        Self { status: None, allow: None, answer: Box::new(Answer::refusal(code, error)) }
     }
 }
 
 /// The answer to a request that was not run.
-pub(super) fn refuse(media: MediaType, refusal: Refusal) -> Response {
+pub(super) fn refuse(media: MediaType, refusal: &Refusal) -> Response {
     let status = refusal.status.unwrap_or_else(|| media.status_of_refusal(StatusCode::BAD_REQUEST));
-    let mut response = write(status, media, async_graphql::Response::from_errors(vec![*refusal.error]));
+    let mut response = write(status, media, refusal.answer.to_json());
     if let Some(allow) = refusal.allow {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     }
     response
 }
 
-/// What the engine answered.
-pub(super) fn answer(media: MediaType, response: async_graphql::Response) -> Response {
-    let status = match is_refused(&response) {
-        true if response.errors.iter().any(|error| code_of(error) == Some(Code::Internal.as_str())) => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+/// The status of an answer.
+pub(super) fn status_of(media: MediaType, answer: &Answer) -> StatusCode {
+    match answer.is_refused() {
+        true if answer.has(Code::Internal) => StatusCode::INTERNAL_SERVER_ERROR,
         true => media.status_of_refusal(StatusCode::BAD_REQUEST),
         false => StatusCode::OK,
-    };
-    write(status, media, response)
+    }
 }
 
 /// The answer when weir itself failed. What happened stays in the log.
 pub(super) fn for_mistake(media: MediaType) -> Response {
     let status = StatusCode::INTERNAL_SERVER_ERROR;
-    refuse(media, Refusal::of_http(status, Code::Internal, "weir made a mistake; the log has the details"))
+    refuse(media, &Refusal::of_http(status, Code::Internal, "weir made a mistake; the log has the details"))
 }
 
 /// The answer when a handler panicked.
@@ -92,109 +90,31 @@ impl MediaType {
     }
 }
 
-/// Whether the engine refused to execute: an error that happened while executing has a path.
-fn is_refused(response: &async_graphql::Response) -> bool {
-    response.data == Value::Null
-        && !response.errors.is_empty()
-        && response.errors.iter().all(|error| error.path.is_empty())
-}
-
-fn code_of(error: &ServerError) -> Option<&str> {
-    match error.extensions.as_ref()?.get("code")? {
-        Value::String(code) => Some(code),
-        Value::Enum(code) => Some(code),
-        _ => None,
-    }
-}
-
-fn with_code(mut error: ServerError, code: Code) -> ServerError {
-    if code == Code::BadUserInput {
-        // Complaints about what was sent repeat it.
-        error.message = masked(&error.message);
-    }
-    let extensions = error.extensions.get_or_insert_with(ErrorExtensionValues::default);
-    extensions.set("code", code.as_str());
-    error
-}
-
-#[derive(Serialize)]
-struct Body<'a> {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<ServerError>,
-    /// Absent, not null, where nothing was executed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a Value>,
-    extensions: BTreeMap<String, Value>,
-}
-
-fn write(status: StatusCode, media: MediaType, mut response: async_graphql::Response) -> Response {
-    response.extensions.entry("weir".to_owned()).or_insert_with(no_cost);
-    let data = (!is_refused(&response)).then_some(&response.data);
-    // The engine's own complaints are about the query and carry no code.
-    let errors = std::mem::take(&mut response.errors).into_iter().map(|error| match code_of(&error) {
-        Some(_) => error,
-        None => with_code(error, Code::BadUserInput),
-    });
-    let body = Body { data, errors: errors.collect(), extensions: response.extensions };
-    let Ok(body) = serde_json::to_vec(&body) else {
-        error!("an answer could not be written as JSON");
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
+/// An answer that is written already.
+pub(super) fn write(status: StatusCode, media: MediaType, json: impl Into<Bytes>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, media.header()),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (header::VARY, HeaderValue::from_static("accept")),
     ];
-    (status, headers, body).into_response()
+    (status, headers, json.into()).into_response()
 }
 
 #[cfg(test)]
 mod tests {
-    use async_graphql::{PathSegment, Response as Answer, value};
-    use axum::body::to_bytes;
-
     use super::*;
 
-    fn failed_field() -> ServerError {
-        ServerError::new("no", None).with_path(vec![PathSegment::Field("a".to_owned())])
-    }
-
-    async fn written(media: MediaType, answer_: Answer) -> (u16, serde_json::Value) {
-        let response = answer(media, answer_);
-        let status = response.status().as_u16();
-        (status, serde_json::from_slice(&to_bytes(response.into_body(), 1 << 20).await.unwrap()).unwrap())
-    }
-
-    #[tokio::test]
-    async fn data_is_left_out_only_where_nothing_was_executed() {
+    #[test]
+    fn the_media_type_decides_the_status_of_a_refusal() {
         use MediaType::{GraphqlResponse, Json};
-        let refused = || Answer::from_errors(vec![ServerError::new("no such field", None)]);
-        let nulled = || Answer::from_errors(vec![failed_field()]);
-        let mistake = || Answer::from_errors(vec![with_code(ServerError::new("oh", None), Code::Internal)]);
-        let partial = || {
-            let mut answer = Answer::new(value!({ "a": null }));
-            answer.errors.push(failed_field());
-            answer
-        };
-        for (media, answer, status, data) in [
-            (GraphqlResponse, refused(), 400, None),
-            (Json, refused(), 200, None),
-            (Json, mistake(), 500, None),
-            (GraphqlResponse, nulled(), 200, Some(serde_json::Value::Null)),
-            (GraphqlResponse, partial(), 200, Some(serde_json::json!({ "a": null }))),
+        for (media, code, status) in [
+            (GraphqlResponse, Code::BadUserInput, 400),
+            (Json, Code::BadUserInput, 200),
+            (Json, Code::Internal, 500),
+            (GraphqlResponse, Code::Internal, 500),
         ] {
-            let label = format!("{media:?} {answer:?}");
-            let (got, body) = written(media, answer).await;
-            assert_eq!((got, body.get("data").cloned()), (status, data), "{label}");
-            assert!(body["errors"][0]["extensions"]["code"].is_string(), "{label}");
-            assert_eq!(body["extensions"]["weir"]["upstreamCalls"]["ALIBABA_CAMS"], 0, "{label}");
+            let refused = Answer::refusal(code, ServerError::new("no such field", None));
+            assert_eq!(status_of(media, &refused), status, "{media:?} {code:?}");
         }
-    }
-
-    #[tokio::test]
-    async fn what_the_engine_reports_as_cost_is_left_alone() {
-        let counted = Answer::new(value!({})).extension("weir", value!({ "cacheHits": 3 }));
-        let (_, body) = written(MediaType::Json, counted).await;
-        assert_eq!(body, serde_json::json!({ "data": {}, "extensions": { "weir": { "cacheHits": 3 } } }));
     }
 }

@@ -1,28 +1,29 @@
 //! `/graphql`: one request in, one answer out.
 //!
-//! A request runs in one task, so that its fields gather their keys together; the task ends with the connection of
+//! A request that was answered before is answered again from its bytes, as long as they hold. Any other runs in one task, so that its fields gather their keys together; the task ends with the connection of
 //! its caller. Calls to vendors run elsewhere and are not hurt by that.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::Request;
 use async_graphql::parser::types::OperationType;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use bytes::BytesMut;
 use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{Instrument, Span, error};
 
 use super::HttpConfig;
-use super::access_log::OperationName;
-use super::answer::{Refusal, answer, for_mistake, refuse};
-use super::documents::{Documents, check_variables, operation};
+use super::access_log::Told;
+use super::answer::{Refusal, for_mistake, refuse, status_of, write};
+use super::answers::{Answers, Kept, Key};
+use super::documents::{Documents, Known, check_variables, operation};
 use super::negotiate::{MediaType, is_json, wanted};
 use super::params::Params;
 use crate::config::Graphiql;
@@ -37,6 +38,7 @@ const PATIENCE_WITH_LONG_BODIES: usize = 32;
 struct Endpoint {
     gateway: Arc<Gateway>,
     documents: Documents,
+    answers: Answers,
     max_body: usize,
     body_timeout: Duration,
     has_page: bool,
@@ -46,7 +48,8 @@ struct Endpoint {
 pub(super) fn routes(config: &HttpConfig, gateway: Arc<Gateway>) -> Router {
     let endpoint = Endpoint {
         gateway,
-        documents: Documents::new(config.limits, config.document_cache),
+        documents: Documents::new(config.limits, config.document_bytes),
+        answers: Answers::new(config.answer_bytes),
         max_body: config.max_body,
         body_timeout: config.body_timeout,
         has_page: config.graphiql != Graphiql::Off,
@@ -61,19 +64,21 @@ async fn by_get(State(endpoint): State<Arc<Endpoint>>, RawQuery(query): RawQuery
         let separator = if query.is_empty() { "" } else { "?" };
         return Redirect::to(&format!("/graphiql{separator}{query}")).into_response();
     }
-    let Some(media) = wanted.media else { return refuse(MediaType::Json, not_acceptable()) };
-    endpoint.respond(media, Verb::Get, Params::from_query_string(&query)).await
+    let Some(media) = wanted.media else { return refuse(MediaType::Json, &not_acceptable()) };
+    endpoint.respond(media, Sent::ByGet(query)).await
 }
 
 async fn by_post(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, body: Body) -> Response {
-    let Some(media) = wanted(&headers).media else { return refuse(MediaType::Json, not_acceptable()) };
-    let body = endpoint.read(&headers, body).await;
-    endpoint.respond(media, Verb::Post, body.and_then(|body| Params::from_body(&body))).await
+    let Some(media) = wanted(&headers).media else { return refuse(MediaType::Json, &not_acceptable()) };
+    match endpoint.read(&headers, body).await {
+        Ok(body) => endpoint.respond(media, Sent::ByPost(body)).await,
+        Err(refusal) => refuse(media, &refusal),
+    }
 }
 
 async fn by_other_method(headers: HeaderMap) -> Response {
     let media = wanted(&headers).media.unwrap_or(MediaType::Json);
-    refuse(media, Refusal::wrong_method("GET, POST", "GraphQL is asked by GET or POST"))
+    refuse(media, &Refusal::wrong_method("GET, POST", "GraphQL is asked by GET or POST"))
 }
 
 fn not_acceptable() -> Refusal {
@@ -84,21 +89,42 @@ fn not_acceptable() -> Refusal {
     )
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verb {
-    Get,
-    Post,
+/// A request as it came.
+enum Sent {
+    /// Its query string.
+    ByGet(String),
+    /// Its body.
+    ByPost(Bytes),
+}
+
+impl Sent {
+    fn key(&self, caller: Caller) -> Key {
+        match self {
+            Self::ByGet(query) => Key::of_query_string(caller, query.clone()),
+            Self::ByPost(body) => Key::of_body(caller, body.clone()),
+        }
+    }
+
+    fn params(&self) -> Result<Params, Refusal> {
+        match self {
+            Self::ByGet(query) => Params::from_query_string(query),
+            Self::ByPost(body) => Params::from_body(body),
+        }
+    }
 }
 
 /// A request that may be run.
 struct Prepared {
-    request: Request,
-    operation_name: Option<String>,
+    known: Arc<Known>,
+    params: Params,
+    operation_name: Option<Arc<str>>,
+    /// Whether it only reads.
+    is_query: bool,
 }
 
 impl Endpoint {
     /// Reads a body, at most so long and for at most so long.
-    async fn read(&self, headers: &HeaderMap, mut body: Body) -> Result<Vec<u8>, Refusal> {
+    async fn read(&self, headers: &HeaderMap, mut body: Body) -> Result<Bytes, Refusal> {
         if !is_json(headers) || headers.contains_key(header::CONTENT_ENCODING) {
             return Err(Refusal::of_http(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -116,19 +142,40 @@ impl Endpoint {
         }
     }
 
-    async fn respond(&self, media: MediaType, verb: Verb, params: Result<Params, Refusal>) -> Response {
-        match params.and_then(|params| self.prepare(params, verb)) {
-            Ok(prepared) => self.run(media, prepared).await,
-            Err(refusal) => refuse(media, refusal),
+    async fn respond(&self, media: MediaType, sent: Sent) -> Response {
+        let caller = Caller::Anonymous;
+        let as_sent = sent.key(caller.clone());
+        if let Some(kept) = self.answers.get(&as_sent, &self.gateway) {
+            return again(media, &kept);
         }
+        let prepared = match sent.params().and_then(|params| self.prepare(params, &sent)) {
+            Ok(prepared) => prepared,
+            Err(refusal) => return refuse(media, &refusal),
+        };
+        let meaning = Key::of_meaning(caller.clone(), &prepared.known.canonical, &prepared.params);
+        if let Some(kept) = self.answers.get(&meaning, &self.gateway) {
+            self.answers.put(as_sent, Arc::clone(&kept));
+            return again(media, &kept);
+        }
+        let Prepared { known, params, operation_name, is_query } = prepared;
+        let (gateway, request) = (Arc::clone(&self.gateway), params.into_request());
+        let work = async move { gateway.execute_document(caller, &known.document, request).await };
+        let Some(answer) = in_one_task(work).await else { return for_mistake(media) };
+        let json = Bytes::from(answer.to_json());
+        let kept = Kept::new(&answer, json.clone(), operation_name.clone());
+        if let Some(kept) = kept.filter(|_| is_query) {
+            self.answers.put(as_sent, Arc::clone(&kept));
+            self.answers.put(meaning, kept);
+        }
+        told(write(status_of(media, &answer), media, json), operation_name, false)
     }
 
     /// Everything that can be refused before anything runs.
-    fn prepare(&self, params: Params, verb: Verb) -> Result<Prepared, Refusal> {
-        let document = self.documents.parse(&params.query)?;
-        let (name, operation) = operation(&document, params.operation_name.as_deref())?;
+    fn prepare(&self, params: Params, sent: &Sent) -> Result<Prepared, Refusal> {
+        let known = self.documents.parse(&params.query)?;
+        let (name, operation) = operation(known.document.parsed(), params.operation_name.as_deref())?;
         match operation.ty {
-            OperationType::Mutation if verb == Verb::Get => {
+            OperationType::Mutation if matches!(sent, Sent::ByGet(_)) => {
                 return Err(Refusal::wrong_method("POST", "a mutation is asked by POST"));
             }
             OperationType::Subscription => {
@@ -137,24 +184,20 @@ impl Endpoint {
             OperationType::Mutation | OperationType::Query => {}
         }
         check_variables(operation, &params.variables)?;
-        let operation_name = name.map(str::to_owned);
-        let mut request = params.into_request();
-        request.set_parsed_query((*document).clone());
-        Ok(Prepared { request, operation_name })
+        let (operation_name, is_query) = (name.map(Arc::from), operation.ty == OperationType::Query);
+        Ok(Prepared { known, params, operation_name, is_query })
     }
+}
 
-    async fn run(&self, media: MediaType, prepared: Prepared) -> Response {
-        let gateway = Arc::clone(&self.gateway);
-        let work = async move { gateway.execute(Caller::Anonymous, prepared.request).await };
-        let mut response = match in_one_task(work).await {
-            Some(response) => answer(media, response),
-            None => for_mistake(media),
-        };
-        if let Some(name) = prepared.operation_name {
-            response.extensions_mut().insert(OperationName(name));
-        }
-        response
-    }
+/// An answer that was given before.
+fn again(media: MediaType, kept: &Kept) -> Response {
+    told(write(StatusCode::OK, media, kept.json.clone()), kept.operation.clone(), true)
+}
+
+/// Tells the log what was answered.
+fn told(mut response: Response, operation: Option<Arc<str>>, kept: bool) -> Response {
+    response.extensions_mut().insert(Told { operation, kept });
+    response
 }
 
 /// Runs `work` in a task that is aborted when this future is dropped; `None` if it panicked.
@@ -171,16 +214,20 @@ where
     output
 }
 
-/// Collects a body of at most `limit` bytes.
-async fn read_at_most(limit: usize, body: &mut Body) -> Result<Vec<u8>, Refusal> {
-    let mut held = Vec::new();
+/// Collects a body of at most `limit` bytes; one that came in one piece is not copied.
+async fn read_at_most(limit: usize, body: &mut Body) -> Result<Bytes, Refusal> {
+    let mut held = Bytes::new();
     let mut length = 0_usize;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Refusal::malformed("the body broke off"))?;
         let Ok(data) = frame.into_data() else { continue };
         length = length.saturating_add(data.len());
-        if length <= limit {
-            held.extend_from_slice(&data);
+        if held.is_empty() && length <= limit {
+            held = data;
+        } else if length <= limit {
+            let mut longer = BytesMut::from(held);
+            longer.extend_from_slice(&data);
+            held = longer.freeze();
         } else if length > limit.saturating_mul(PATIENCE_WITH_LONG_BODIES) {
             break;
         }

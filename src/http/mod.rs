@@ -9,6 +9,7 @@
 
 mod access_log;
 mod answer;
+mod answers;
 mod documents;
 mod graphiql;
 mod graphql;
@@ -50,8 +51,10 @@ pub struct HttpConfig {
     pub cors: Cors,
     /// What a single query may ask for.
     pub limits: Limits,
+    /// How much memory whole answers may take, in bytes; none are kept with 0.
+    pub answer_bytes: u64,
     /// How much memory parsed queries may take, in bytes.
-    pub document_cache: u64,
+    pub document_bytes: u64,
 }
 
 impl Default for HttpConfig {
@@ -62,7 +65,8 @@ impl Default for HttpConfig {
             body_timeout: Duration::from_secs(30),
             cors: Cors::default(),
             limits: Limits::default(),
-            document_cache: 64 << 20,
+            answer_bytes: 64 << 20,
+            document_bytes: 32 << 20,
         }
     }
 }

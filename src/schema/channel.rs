@@ -35,7 +35,7 @@ impl Channel {
     /// The business phone numbers seen in replies so far; null before the first. Never an upstream call.
     async fn phone_numbers(&self, context: &Context<'_>) -> Result<Option<Vec<String>>> {
         let context = request(context)?;
-        let seen = context.loader.seen_phones(&self.0.account, self.0.id.as_ref());
+        let seen = context.lore().seen_phones(&self.0.account, self.0.id.as_ref());
         let visible = |phones: Vec<crate::domain::PhoneNumber>| {
             phones
                 .into_iter()
@@ -60,7 +60,7 @@ impl Channel {
         nullable(async {
             let context = request(context)?;
             let subject = self.0.subject(granularity);
-            let window = range.metric_window(subject.granularity, context.now())?;
+            let window = range.metric_window(subject.granularity, context.quarter())?;
             let phones = MetricQuery::parse_phones(phone_number.as_ref().map(std::slice::from_ref))?;
             let rows = MetricQuery { subject, phones, window }.rows(context).await?;
             Ok(rows.map(|rows| RawList(Cow::Owned(rows))))

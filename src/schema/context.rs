@@ -7,19 +7,26 @@ use async_graphql::indexmap::IndexMap;
 use async_graphql::{Context, InputType, Name, Result, ScalarType, Value};
 
 use super::catalog::Catalog;
+use super::reuse::{Epoch, Lasting, Reuse};
 use super::scalars::{DateTime, Dimension};
-use crate::domain::{AppId, Caller, Tally, Timestamp, Vendor, Window};
-use crate::loader::Loader;
-use crate::store::{Outlook, PlannedCall};
-use crate::vendor::volcengine_rtc;
+use crate::domain::{AppId, Ask, Caller, Freshness, Slice, Source, Tally, Timestamp, Vendor, Window};
+use crate::error::WeirError;
+use crate::loader::{DistributionSeries, Loader, MetricSeries};
+use crate::store::{Outlook, PlannedCall, Series};
+use crate::vendor::alibaba_cams::MetricSubject;
+use crate::vendor::volcengine_rtc::{self, DistributionSubject};
 
 /// In hand beside the longest wait when calendar windows are judged against the vendor's lookback.
 const RETENTION_MARGIN: Duration = Duration::from_mins(1);
+const SECOND: Duration = Duration::from_secs(1);
+/// Time zones differ by multiples of it, and so do the beginnings of all buckets.
+pub(super) const QUARTER: Duration = Duration::from_mins(15);
 
 /// What every resolver of one request shares.
 #[derive(Debug)]
 pub(super) struct RequestContext {
-    pub(super) loader: Loader,
+    loader: Loader,
+    reuse: Reuse,
     pub(super) catalog: Arc<Catalog>,
     /// Whether the document needs answers of the engine that it can merge.
     pub(super) merges_fields: bool,
@@ -35,23 +42,91 @@ pub(super) struct Omitted {
 }
 
 impl RequestContext {
-    pub(super) fn new(loader: Loader, catalog: Arc<Catalog>, merges_fields: bool) -> Self {
-        Self { loader, catalog, merges_fields, omitted: Mutex::new(Vec::new()) }
+    /// `epoch` is that of before anything is looked up.
+    pub(super) fn new(loader: Loader, catalog: Arc<Catalog>, merges_fields: bool, epoch: Epoch) -> Self {
+        let reuse = Reuse::new(epoch, loader.ask().at);
+        Self { loader, reuse, catalog, merges_fields, omitted: Mutex::new(Vec::new()) }
     }
 
-    /// The request's instant: every `last` of the request counts back from it.
+    /// What the request asks with.
+    pub(super) fn ask(&self) -> &Ask {
+        self.loader.ask()
+    }
+
+    /// What answers things that are true only now, or changes them: the answer is never given again.
+    pub(super) fn live(&self) -> &Loader {
+        self.reuse.forbid();
+        &self.loader
+    }
+
+    /// What answers things that stay what they are until something new is held.
+    pub(super) fn lore(&self) -> &Loader {
+        &self.loader
+    }
+
+    /// The slices of message counts that a field wants; `None` where the request is only explained.
+    pub(super) async fn metrics(
+        &self,
+        wants: Vec<Slice<MetricSubject>>,
+    ) -> std::result::Result<Option<MetricSeries>, Arc<WeirError>> {
+        let series = self.loader.metrics(wants).await?;
+        self.note(series.as_ref());
+        Ok(series)
+    }
+
+    /// The windows of distributions that a field wants; `None` where the request is only explained.
+    pub(super) async fn distributions(
+        &self,
+        wants: Vec<Slice<DistributionSubject>>,
+    ) -> std::result::Result<Option<DistributionSeries>, Arc<WeirError>> {
+        let series = self.loader.distributions(wants).await?;
+        self.note(series.as_ref());
+        Ok(series)
+    }
+
+    fn note<D>(&self, series: Option<&Series<D>>) {
+        for answered in series.into_iter().flatten() {
+            match &answered.outcome {
+                Ok(served) if served.source == Source::Cache => self.reuse.note_fresh_until(served.held.fresh_until),
+                _ => self.reuse.forbid(),
+            }
+        }
+    }
+
+    /// Until when the same request would be answered the same, if that is known.
+    pub(super) fn lasting(&self) -> Option<Lasting> {
+        let Ask { freshness, explain, tally, .. } = self.ask();
+        let is_free = Vendor::ALL.iter().all(|vendor| tally.calls(*vendor) == 0) && tally.collapsed() == 0;
+        let omits = !self.omitted.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        // What becomes final is judged by the instant of each request.
+        let is_steady = is_free && tally.queue_wait_ms() == 0 && *freshness == Freshness::Any && !explain && !omits;
+        self.reuse.lasting().filter(|_| is_steady)
+    }
+
+    /// The request's instant, to the second: every `last` of the request counts back from it.
     pub(super) fn now(&self) -> Timestamp {
-        self.loader.ask().at
+        self.instant(SECOND)
+    }
+
+    /// The beginning of the quarter of an hour in which the request came: all that matters where buckets are chosen.
+    pub(super) fn quarter(&self) -> Timestamp {
+        self.instant(QUARTER)
+    }
+
+    fn instant(&self, step: Duration) -> Timestamp {
+        let at = self.ask().at.floor(step);
+        self.reuse.note_until(at + step);
+        at
     }
 
     pub(super) fn caller(&self) -> &Caller {
-        &self.loader.ask().caller
+        &self.ask().caller
     }
 
     /// The earliest start of a distribution that the vendor will still answer when its permit is there.
     pub(super) fn earliest(&self) -> Timestamp {
         let lookback = volcengine_rtc::FACTS.lookback.unwrap_or(Duration::MAX);
-        self.now() + RETENTION_MARGIN + self.loader.ask().max_wait - lookback
+        self.now() + RETENTION_MARGIN + self.ask().max_wait - lookback
     }
 
     pub(super) fn omit(&self, omitted: Omitted) {
@@ -60,13 +135,13 @@ impl RequestContext {
 
     /// `extensions.weir`: what the request really cost.
     pub(super) fn extension(&self) -> Value {
-        let mut extension = cost(&self.loader.ask().tally);
+        let mut extension = cost(&self.ask().tally);
         let omitted = self.omitted.lock().unwrap_or_else(PoisonError::into_inner);
         if !omitted.is_empty() {
             let omitted = omitted.iter().map(Omitted::to_value).collect();
             extension.insert(Name::new("omitted"), Value::List(omitted));
         }
-        if self.loader.ask().explain {
+        if self.ask().explain {
             extension.insert(Name::new("plan"), plan(&self.loader.plan()));
         }
         Value::Object(extension)
@@ -85,8 +160,7 @@ fn cost(tally: &Tally) -> IndexMap<Name, Value> {
 }
 
 /// `extensions.weir` of a request that was refused before it could cost anything.
-#[must_use]
-pub fn no_cost() -> Value {
+pub(super) fn no_cost() -> Value {
     Value::Object(cost(&Tally::default()))
 }
 

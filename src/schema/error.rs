@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Error, ErrorExtensionValues, Response, ServerError};
+use async_graphql::{Error, ErrorExtensionValues, ServerError};
 
 use crate::error::WeirError;
 
@@ -25,9 +25,9 @@ pub(super) fn failed(error: &WeirError) -> Error {
 }
 
 /// A request that is refused as a whole.
-pub(super) fn refuse(error: &WeirError) -> Response {
+pub(super) fn refused(error: &WeirError) -> ServerError {
     let Error { message, extensions, .. } = to_graphql(error);
-    Response::from_errors(vec![ServerError { extensions, ..ServerError::new(message, None) }])
+    ServerError { extensions, ..ServerError::new(message, None) }
 }
 
 impl From<Error> for Failure {

@@ -3,11 +3,13 @@
 //! The fields of the contract, checked arguments, and what a request really cost; whatever needs a vendor goes to the
 //! [`loader`](crate::loader).
 
+mod answer;
 pub mod catalog;
 mod channel;
 mod context;
 mod controls;
 mod cursor;
+mod document;
 mod error;
 mod mutation;
 mod operation_distribution;
@@ -16,18 +18,20 @@ mod query;
 mod quota;
 mod range;
 mod raw;
+mod reuse;
 mod scalars;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::{EmptySubscription, ErrorExtensionValues, Request, Response, Schema, ServerError};
+use async_graphql::{EmptySubscription, Request, Schema};
 use tokio::time::Instant;
 
+pub use answer::Answer;
 pub use catalog::{Catalog, CatalogApp, CatalogChannel};
-pub use context::no_cost;
+pub use document::Document;
+pub use reuse::Lasting;
 
-use crate::domain::ids::masked;
 use crate::domain::{Ask, Caller, Clock, Tally};
 use crate::error::Code;
 use crate::loader::{Loader, Stores};
@@ -35,6 +39,7 @@ use context::RequestContext;
 use controls::Controls;
 use mutation::Mutation;
 use query::Query;
+use reuse::Epoch;
 
 /// How long requests may wait.
 #[derive(Debug, Clone, Copy)]
@@ -64,10 +69,23 @@ impl Gateway {
 
     /// Runs one request for `caller`. Must run in a task of its own: all fields have asked before the batch goes, and a
     /// dropped runner would fail the fields that wait on it.
-    pub async fn execute(&self, caller: Caller, mut request: Request) -> Response {
+    pub async fn execute(&self, caller: Caller, mut request: Request) -> Answer {
+        match request.parsed_query() {
+            Ok(parsed) => {
+                let document = Document::new(parsed.clone());
+                self.execute_document(caller, &document, request).await
+            }
+            Err(error) => Answer::refusal(Code::BadUserInput, error),
+        }
+    }
+
+    /// The same for a request whose document has been looked through before.
+    pub async fn execute_document(&self, caller: Caller, document: &Document, mut request: Request) -> Answer {
+        // What is held changes while the request runs, too.
+        let epoch = self.epoch();
         let controls = match Controls::parse(&request.extensions) {
             Ok(controls) => controls,
-            Err(refusal) => return error::refuse(&refusal),
+            Err(refusal) => return Answer::refusal(refusal.code, error::refused(&refusal)),
         };
         let max_wait = controls.max_wait.unwrap_or(self.patience.max_wait);
         let ask = Ask {
@@ -81,13 +99,24 @@ impl Gateway {
             explain: controls.explain,
             tally: Arc::new(Tally::default()),
         };
-        let merges_fields = request.parsed_query().is_ok_and(raw::merges_fields);
         let loader = Loader::new(Arc::clone(&self.stores), ask);
-        let context = Arc::new(RequestContext::new(loader, Arc::clone(&self.catalog), merges_fields));
+        let catalog = Arc::clone(&self.catalog);
+        let context = Arc::new(RequestContext::new(loader, catalog, document.merges_fields(), epoch));
+        request.set_parsed_query(document.parsed().clone());
         let mut response = self.schema.execute(request.data(Arc::clone(&context))).await;
-        response.errors.iter_mut().for_each(name_code);
+        let lasting = context.lasting().filter(|_| response.errors.is_empty());
         response.extensions.insert("weir".to_owned(), context.extension());
-        response
+        Answer::new(response, lasting)
+    }
+
+    /// Whether the answer would be given again if the same request were run now.
+    #[must_use]
+    pub fn still_holds(&self, lasting: &Lasting) -> bool {
+        lasting.holds(self.epoch(), Instant::now(), self.clock.now())
+    }
+
+    fn epoch(&self) -> Epoch {
+        [self.stores.metrics.memory().epoch(), self.stores.distributions.memory().epoch()]
     }
 
     /// The schema in the schema definition language.
@@ -105,16 +134,6 @@ pub fn sdl() -> String {
 
 fn schema() -> Schema<Query, Mutation, EmptySubscription> {
     Schema::new(Query, Mutation, EmptySubscription)
-}
-
-/// The engine's own refusals, of a variable or an argument, are the caller's to mend; they repeat what was sent.
-fn name_code(error: &mut ServerError) {
-    let extensions = error.extensions.get_or_insert_with(ErrorExtensionValues::default);
-    if extensions.get("code").is_none() {
-        extensions.set("code", Code::BadUserInput.as_str());
-        extensions.set("retryable", false);
-        error.message = masked(&error.message);
-    }
 }
 
 impl std::fmt::Debug for Gateway {

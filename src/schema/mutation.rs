@@ -37,7 +37,7 @@ impl Mutation {
             let context = request(context)?;
             let channel = context.catalog.channel(cust_space_id.as_ref().map(|id| id.as_str()), context.caller())?;
             let request = EnableWhatsappRoi { channel: channel.id.clone(), isv_code };
-            let enabled = context.loader.enable_whatsapp_roi(&channel.account, request).await?;
+            let enabled = context.live().enable_whatsapp_roi(&channel.account, request).await?;
             Ok(enabled.map(|enabled| EnableWhatsappRoiMetricPayload {
                 request_id: enabled.answer.request_id,
                 cust_space_id: channel.id.as_ref().map(|id| ID(id.as_str().to_owned())),

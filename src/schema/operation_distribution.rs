@@ -99,9 +99,9 @@ pub(super) async fn one(
 ) -> Result<Option<OperationDistribution>, Arc<WeirError>> {
     let window = range.distribution_window(context.now(), &app.zone, context.earliest())?;
     let want = Slice { subject: subject(app, dimension), window };
-    let series = context.loader.distributions(vec![want.clone()]).await?;
+    let series = context.distributions(vec![want.clone()]).await?;
     let Some(answered) = series.into_iter().flatten().next() else { return Ok(None) };
-    Ok(OperationDistribution::new(want, answered.outcome?, context.loader.ask().freshness))
+    Ok(OperationDistribution::new(want, answered.outcome?, context.ask().freshness))
 }
 
 /// The windows of several applications, application by application, in order of time. Each may fail alone.
@@ -123,7 +123,7 @@ pub(super) async fn many(
     for (app, tiling) in tilings {
         for window in tiling.windows {
             let want = Slice { subject: subject(app, dimension), window };
-            if tiling.is_calendar && !context.loader.is_answerable(&want) {
+            if tiling.is_calendar && !context.lore().is_answerable(&want) {
                 context.omit(Omitted { app: app.id.clone(), dimension, window });
             } else {
                 wants.push(want);
@@ -132,9 +132,9 @@ pub(super) async fn many(
     }
     // A calendar window may be longer than the vendor answers: a week with the hour that is passed twice.
     let asked = wants.iter().filter(|want| check_window_length(want.window.length()).is_ok()).cloned().collect();
-    let Some(series) = context.loader.distributions(asked).await? else { return Ok(None) };
+    let Some(series) = context.distributions(asked).await? else { return Ok(None) };
     let mut answered: HashMap<usize, _> = series.into_iter().map(|one| (one.want, one.outcome)).collect();
-    let (mut next, freshness) = (0.., context.loader.ask().freshness);
+    let (mut next, freshness) = (0.., context.ask().freshness);
     let answer = |want: Slice<DistributionSubject>| match check_window_length(want.window.length()) {
         Ok(()) => match answered.remove(&next.next()?)? {
             Ok(served) => OperationDistribution::new(want, served, freshness).map(Ok),
@@ -187,12 +187,12 @@ pub(super) async fn bounds(
 ) -> Result<Option<OperationDistributionBounds>, Arc<WeirError>> {
     let (span, windows) = range.distribution_cover(context.now(), &app.zone, context.earliest())?;
     let wants = windows.iter().map(|window| Slice { subject: subject(app, dimension), window: *window }).collect();
-    let Some(series) = context.loader.distributions(wants).await? else { return Ok(None) };
+    let Some(series) = context.distributions(wants).await? else { return Ok(None) };
     let distributions =
         series.into_iter().map(|one| Ok(one.outcome?.held)).collect::<Result<Vec<_>, Arc<WeirError>>>()?;
     let is_final = distributions.len() == windows.len()
         && distributions.iter().all(|held| held.data.finality == domain::Finality::Final);
-    if !is_final && context.loader.ask().freshness == Freshness::FinalOnly {
+    if !is_final && context.ask().freshness == Freshness::FinalOnly {
         return Ok(None);
     }
     let mut places: HashMap<&str, domain::count::UserBounds> = HashMap::new();

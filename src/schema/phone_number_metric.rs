@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_graphql::{ID, Object, SimpleObject};
 
-use super::context::RequestContext;
+use super::context::{QUARTER, RequestContext};
 use super::cursor::{self, Position};
 use super::range::TimeRange;
 use super::raw::{Json, RawItem, RawList};
@@ -179,8 +179,8 @@ impl MetricQuery {
         context: &RequestContext,
     ) -> Result<Option<Vec<PhoneNumberMetric>>, Arc<WeirError>> {
         // Buckets begin in the past: what lies ahead needs no call.
-        let Some(window) = Window::new(self.window.start(), self.window.end().min(context.now())) else {
-            return Ok((!context.loader.ask().explain).then(Vec::new));
+        let Some(window) = Window::new(self.window.start(), self.window.end().min(context.quarter() + QUARTER)) else {
+            return Ok((!context.ask().explain).then(Vec::new));
         };
         let whole = MetricSubject { phone: None, ..self.subject.clone() };
         let subjects: Vec<MetricSubject> = match &self.phones {
@@ -191,8 +191,8 @@ impl MetricQuery {
             _ => vec![whole],
         };
         let wants = subjects.iter().map(|subject| Slice { subject: subject.clone(), window }).collect();
-        let Some(series) = context.loader.metrics(wants).await? else { return Ok(None) };
-        collect(&subjects, self, series, context.loader.ask()).map(Some)
+        let Some(series) = context.metrics(wants).await? else { return Ok(None) };
+        collect(&subjects, self, series, context.ask()).map(Some)
     }
 }
 

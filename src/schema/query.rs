@@ -52,7 +52,7 @@ impl Query {
             let channel = context.catalog.channel(cust_space_id.as_ref().map(|id| id.as_str()), context.caller())?;
             let subject = channel.subject(granularity);
             let phones = MetricQuery::parse_phones(phone_numbers.as_deref())?;
-            let mut window = range.metric_window(subject.granularity, context.now())?;
+            let mut window = range.metric_window(subject.granularity, context.quarter())?;
             if let (Some(after), TimeRange::Last(_)) = (&after, range) {
                 // The walk goes on in the window it began with, however long ago that was.
                 let began = cursor::window_of(after)?;
@@ -173,7 +173,7 @@ impl Query {
 
     /// What is known of each upstream operation that answers rows.
     async fn datasets(&self, context: &Context<'_>) -> Result<Vec<Dataset>> {
-        let stores = request(context)?.loader.stores();
+        let stores = request(context)?.lore().stores();
         Ok(vec![
             Dataset::new(&alibaba_cams::FACTS, stores.metrics.operation().settle()),
             Dataset::new(&volcengine_rtc::FACTS, stores.distributions.operation().settle()),
@@ -184,7 +184,7 @@ impl Query {
     async fn quotas(&self, context: &Context<'_>) -> Result<Vec<Quota>> {
         let context = request(context)?;
         let quotas = context.catalog.accounts.iter().flat_map(|account| {
-            let standings = context.loader.standings(account);
+            let standings = context.live().standings(account);
             standings
                 .into_iter()
                 .map(|(operation, permits, standing)| Quota::new(account, operation, permits, &standing))

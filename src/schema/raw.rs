@@ -1,21 +1,21 @@
 //! Long lists as raw JSON: one plan a list, one loop over its items, no future for each field.
 //!
 //! The engine resolves every field of every item as a future of its own, which costs many times what writing the answer
-//! does. A [`RawList`] reads the selection once and writes all items in one go; the engine passes the text on as it is.
+//! does. A [`RawList`] reads the selection once and writes all items in one go; the engine passes the bytes on as they are.
 //! Types, introspection and validation are those of the item. What the engine would do beyond that inside an item is
 //! done here (aliases, fragments, repeated fields) or before (`@skip`, `@include`); it cannot merge two raw lists of one
-//! response key, so documents that select a list twice under one key take the engine's own way ([`merges_fields`]).
+//! response key, so documents that select a list twice under one key take the engine's own way ([`Document`](super::document::Document)).
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use async_graphql::parser::types::{ExecutableDocument, Field, Selection, SelectionSet};
+use async_graphql::parser::types::{Field, Selection, SelectionSet};
 use async_graphql::registry::Registry;
 use async_graphql::resolver_utils::EnumType;
-use async_graphql::{ContextSelectionSet, Name, OutputType, Positioned, ServerError, ServerResult, Value};
-use async_graphql_value::RAW_VALUE_TOKEN;
+use async_graphql::{ContextSelectionSet, Name, OutputType, Positioned, ServerResult, Value};
 
+use super::answer;
 use super::context::RequestContext;
 use crate::domain::Timestamp;
 
@@ -61,9 +61,8 @@ impl<T: RawItem + Clone> OutputType for RawList<'_, T> {
         if !complete {
             return (&*self.0).resolve(context, field).await;
         }
-        let json = Json::list(&self.0, &plan, &T::type_name())
-            .map_err(|error| ServerError::new(error.to_string(), Some(field.pos)))?;
-        Ok(Value::Object([(Name::new(RAW_VALUE_TOKEN), Value::String(json))].into_iter().collect()))
+        // No scalar is made of bytes: those in an answer are JSON, and are written as they are.
+        Ok(Value::Binary(Json::list(&self.0, &plan, &T::type_name()).into()))
     }
 }
 
@@ -97,59 +96,6 @@ fn add_set<T: RawItem>(
     })
 }
 
-/// Whether a document selects something with fields of its own twice under one key, so that the engine has to merge
-/// two answers. Documents too long or too deep to tell count as such: they may not even be valid yet.
-pub(super) fn merges_fields(document: &ExecutableDocument) -> bool {
-    let mut reader = Reader { document, left: MAX_SELECTIONS };
-    document.operations.iter().any(|(_, operation)| reader.repeats(&operation.node.selection_set.node, 0))
-}
-
-/// The selections that are read, fragments laid open each time they are spread.
-const MAX_SELECTIONS: usize = 20_000;
-/// How deep selections and fragments may lie in one another; a fragment that spreads itself has no end.
-const MAX_DEPTH: usize = 64;
-
-struct Reader<'a> {
-    document: &'a ExecutableDocument,
-    left: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn repeats(&mut self, set: &'a SelectionSet, depth: usize) -> bool {
-        let mut fields = Vec::new();
-        if !self.flatten(set, depth, &mut fields) {
-            return true;
-        }
-        let mut keys = HashSet::new();
-        let mut with_fields = fields.into_iter().filter(|field| !field.selection_set.node.items.is_empty());
-        with_fields
-            .any(|field| !keys.insert(&field.response_key().node) || self.repeats(&field.selection_set.node, depth + 1))
-    }
-
-    /// The fields of a selection, fragments laid open; false if there are too many.
-    fn flatten(&mut self, set: &'a SelectionSet, depth: usize, fields: &mut Vec<&'a Field>) -> bool {
-        depth <= MAX_DEPTH
-            && set.items.iter().all(|selection| {
-                let Some(left) = self.left.checked_sub(1) else { return false };
-                self.left = left;
-                match &selection.node {
-                    Selection::Field(field) => {
-                        fields.push(&field.node);
-                        true
-                    }
-                    Selection::InlineFragment(fragment) => {
-                        self.flatten(&fragment.node.selection_set.node, depth + 1, fields)
-                    }
-                    Selection::FragmentSpread(spread) => self
-                        .document
-                        .fragments
-                        .get(&spread.node.fragment_name.node)
-                        .is_none_or(|fragment| self.flatten(&fragment.node.selection_set.node, depth + 1, fields)),
-                }
-            })
-    }
-}
-
 /// JSON being written.
 #[derive(Debug)]
 pub(super) struct Json {
@@ -159,11 +105,7 @@ pub(super) struct Json {
 }
 
 impl Json {
-    fn list<T: RawItem>(
-        items: &[T],
-        plan: &Plan<T::Field>,
-        type_name: &str,
-    ) -> Result<String, std::string::FromUtf8Error> {
+    fn list<T: RawItem>(items: &[T], plan: &Plan<T::Field>, type_name: &str) -> Vec<u8> {
         let keys: usize = plan.iter().map(|(key, _)| key.len() + 24).sum();
         let mut json = Self { text: Vec::with_capacity(items.len() * (keys + 2) + 2), day: None };
         json.text.push(b'[');
@@ -181,7 +123,7 @@ impl Json {
             json.text.push(b'}');
         }
         json.text.push(b']');
-        String::from_utf8(json.text)
+        json.text
     }
 
     pub(super) fn null(&mut self) {
@@ -209,10 +151,7 @@ impl Json {
     }
 
     fn serialize(&mut self, value: &impl serde::Serialize) {
-        // Writing text and numbers into memory never fails.
-        if serde_json::to_writer(&mut self.text, value).is_err() {
-            self.null();
-        }
+        answer::write(value, &mut self.text);
     }
 
     /// An instant as RFC 3339 in UTC, as [`Timestamp`] prints it.
@@ -239,24 +178,6 @@ impl Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use async_graphql::parser::parse_query;
-
-    #[test]
-    fn documents_that_need_merging_are_found() {
-        for (query, merges) in [
-            ("{ a { b } }", false),
-            ("{ a { b b } }", false),
-            ("{ a { b } a { c } }", true),
-            ("{ x: a { b } y: a { c } }", false),
-            ("{ a { b } ...F } fragment F on Q { a { c } }", true),
-            ("{ ... { a { b } } ... on Q { a { c } } }", true),
-            ("{ a { l { x } } b { l { y } } }", false),
-            ("{ a { ...F ...F } } fragment F on A { l { x } }", true),
-            ("{ ...F } fragment F on Q { a ...F }", true),
-        ] {
-            assert_eq!(merges_fields(&parse_query(query).unwrap()), merges, "{query}");
-        }
-    }
 
     #[test]
     fn instants_are_written_as_they_are_printed() {

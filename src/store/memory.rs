@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::Expiry;
@@ -28,6 +29,7 @@ pub struct Memory<O: Operation> {
     slices: Cache<Slice<O::Subject>, Arc<Held<O::Data>>>,
     refusals: Cache<O::Subject, (Instant, Arc<WeirError>)>,
     lifetimes: Lifetimes,
+    epoch: AtomicU64,
 }
 
 impl<O: Operation> Memory<O> {
@@ -40,7 +42,7 @@ impl<O: Operation> Memory<O> {
             .expire_after(UntilUseless)
             .build();
         let refusals = Cache::builder().max_capacity(MAX_REFUSALS).time_to_live(REFUSAL_TTL).build();
-        Self { operation, slices, refusals, lifetimes }
+        Self { operation, slices, refusals, lifetimes, epoch: AtomicU64::new(0) }
     }
 
     /// What is held for the slice and what it is good for to `ask`: the slice of the whole subject or the slice itself,
@@ -94,7 +96,15 @@ impl<O: Operation> Memory<O> {
             Some(old) if old.is_settled() || (old.sent_at > held.sent_at && old.is_fresh(now)) => old,
             _ => held,
         });
+        self.epoch.fetch_add(1, Ordering::AcqRel);
         kept.into_value()
+    }
+
+    /// How often what is held was changed: whatever was made of it before is out of date once this has grown. Slices that
+    /// are dropped to keep the bound do not count, since what they said still holds.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
     }
 
     /// The remembered refusal of every call for this subject, or for the whole it is part of.
@@ -112,6 +122,7 @@ impl<O: Operation> Memory<O> {
                 self.slices.invalidate(&*slice);
             }
         }
+        self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     /// How many slices are held, about.

@@ -1,7 +1,6 @@
 //! GraphQL over HTTP: what a caller may send, what comes back, and what nobody can make the server do.
 
 use std::io;
-use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -12,6 +11,7 @@ use tower::ServiceExt;
 use weir::config::Graphiql;
 use weir::http::{Cors, HttpConfig, Limits, Patience, router};
 
+use crate::support::log::Log;
 use crate::support::require;
 use crate::support::server::{Server, gateway};
 
@@ -229,30 +229,9 @@ async fn answers_say_what_they_cost_and_who_asked() {
     assert_eq!(ask(app(), named).await.header("x-request-id"), "dashboard-7");
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn the_access_log_tells_how_it_went_and_no_secrets() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let (log, guard) = Log::of_thread();
     let query = "query Week($p: String!) { __type(name: $p) { canary: name } }";
     let body = json!({ "query": query, "variables": { "p": "8613800138000" } }).to_string();
     let headers = [("content-type", JSON), ("authorization", "Bearer canary"), ("x-request-id", "8613800138000")];
@@ -266,7 +245,7 @@ async fn the_access_log_tells_how_it_went_and_no_secrets() {
     drop(impatient);
     drop(guard);
 
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     for part in [
         "method=POST path=\"/graphql\" status=200 duration_ms=",
         "operation=\"Week\"",

@@ -21,13 +21,14 @@ fn for_all(owner: &str) -> &'static [&'static str] {
 const ALLOWED: [(&str, &[&str]); 16] = [
     ("app", &["*"]),
     ("cli", &["*"]),
-    ("http", &["schema::Gateway", "schema::no_cost", "config::Graphiql"]),
+    ("http", &["schema::Gateway", "schema::Answer", "schema::Document", "schema::Lasting", "config::Graphiql"]),
     (
         "schema",
         &[
             "loader",
             // The types of what comes back, or would.
             "store::Served",
+            "store::Series",
             "store::Outlook",
             "store::PlannedCall",
             "quota::Standing",

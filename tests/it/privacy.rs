@@ -3,8 +3,7 @@
 
 use std::fmt::Debug;
 use std::future::pending;
-use std::io;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -14,8 +13,6 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tower::ServiceExt;
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::fmt::format::FmtSpan;
 use weir::app::{App, Ground, Start};
 use weir::cli::check;
 use weir::config::Config;
@@ -26,6 +23,7 @@ use weir::sim::{CHANNELS, Fault, Keys, Scope, Simulator, SimulatorConfig, Times}
 use weir::vendor::transport::HttpTransport;
 
 use crate::faults::faults;
+use crate::support::log::Log;
 use crate::support::server::read_all;
 use crate::support::{Builder, NOW, ROOMS, Room, TestGateway, codes};
 
@@ -36,44 +34,6 @@ fn key(room: &Room) -> [String; 3] {
 
 /// A phone that no reply holds.
 const STRANGER: &str = "8619900112233";
-
-/// Everything written by the code under test, at every level, the libraries' own events included.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    /// One for the process: the records of the `log` crate have only one way out.
-    fn of_process() -> &'static Self {
-        static LOG: OnceLock<Log> = OnceLock::new();
-        LOG.get_or_init(|| {
-            let log = Self::default();
-            let writer = log.clone();
-            tracing_subscriber::fmt()
-                .with_max_level(LevelFilter::TRACE)
-                .with_span_events(FmtSpan::FULL)
-                .with_ansi(false)
-                .with_writer(move || writer.clone())
-                .try_init()
-                .expect("no other test sets a subscriber for the process");
-            log
-        })
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// What must not be seen.
 struct Canaries(Vec<(&'static str, String)>);
@@ -478,8 +438,8 @@ async fn nothing_private_is_logged_between_sockets() {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     config.alibaba_cams[0].endpoint = format!("http://{port}");
     let app = App::build(&config, &Ground { clock, transport, start: Start::Free }).unwrap();
-    let response = app.gateway().execute(Caller::Anonymous, async_graphql::Request::new(query)).await;
-    let response = serde_json::to_value(&response).unwrap();
+    let answer = app.gateway().execute(Caller::Anonymous, async_graphql::Request::new(query)).await;
+    let response: Value = serde_json::from_slice(&answer.to_json()).unwrap();
     assert_eq!(codes(&response)[0], "VENDOR_UNAVAILABLE", "{response}");
     canaries.assert_absent_from_errors(&response, "a refused connection");
 

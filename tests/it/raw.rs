@@ -4,42 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
-use crate::support::{TestGateway, codes};
-
-const FIELDS: [&str; 12] = [
-    "custSpaceId",
-    "phoneNumber",
-    "granularity",
-    "start",
-    "end",
-    "sentCount",
-    "deliveredCount",
-    "deliveryRate",
-    "finality",
-    "fetchedAt",
-    "source",
-    "__typename",
-];
-
-/// A random selection on a row: aliases, repeated fields, fragments, `@skip` and `@include`.
-fn selection(rng: &mut StdRng, depth: u32) -> String {
-    let mut text = String::from("{ ");
-    for _ in 0..rng.random_range(1..6) {
-        let field = FIELDS[rng.random_range(0..FIELDS.len())];
-        text += &match rng.random_range(0..10) {
-            0 => format!("a_{field}: {field} "),
-            1 => format!("{field} @skip(if: $yes) "),
-            2 => format!("{field} @include(if: $yes) "),
-            3 => format!("{field} @include(if: false) {field} "),
-            4 if depth > 0 => format!("... on PhoneNumberMetric {} ", selection(rng, depth - 1)),
-            5 if depth > 0 => format!("... @include(if: $yes) {} ", selection(rng, depth - 1)),
-            6 => "...Row ".to_owned(),
-            _ => format!("{field} "),
-        };
-    }
-    // Never empty, whatever was skipped.
-    text + "start }"
-}
+use crate::support::{TestGateway, codes, documents};
 
 #[tokio::test(start_paused = true)]
 async fn both_ways_answer_the_same_bytes() {
@@ -47,8 +12,8 @@ async fn both_ways_answer_the_same_bytes() {
     let mut rng = StdRng::seed_from_u64(5);
     let mut longest = 0;
     for n in 0..1_500 {
-        let row = selection(&mut rng, 2);
-        let fragment = "fragment Row on PhoneNumberMetric { phoneNumber f: deliveryRate sentCount @include(if: $yes) }";
+        let row = documents::row(&mut rng, 2);
+        let fragment = documents::ROW_FRAGMENT;
         let granularity = ["DAILY", "HALF_HOUR"][rng.random_range(0..2_usize)];
         let field = if rng.random_bool(0.5) {
             format!(

@@ -38,9 +38,10 @@ async fn ask(gateway: Gateway, entry: Entry<'_>, now: Timestamp) -> Result<Strin
     let request = question(&entry, now)
         .ok_or_else(|| format!("not asked: it serves nothing; list what it serves in `{}`", entry.ids_key()))?;
     // In a task of its own, as the gateway demands.
-    let response = tokio::spawn(async move { gateway.execute(Caller::Anonymous, request).await }).await;
-    let response = response.map_err(|error| format!("the question was not finished: {error}"))?;
-    let response = serde_json::to_value(&response).map_err(|error| format!("the answer is no JSON: {error}"))?;
+    let answer = tokio::spawn(async move { gateway.execute(Caller::Anonymous, request).await }).await;
+    let answer = answer.map_err(|error| format!("the question was not finished: {error}"))?;
+    let response: Value =
+        serde_json::from_slice(&answer.to_json()).map_err(|error| format!("the answer is no JSON: {error}"))?;
     match response.pointer("/errors/0") {
         Some(error) => Err(explain(error)),
         None => Ok(praise(&entry, &response["data"])),

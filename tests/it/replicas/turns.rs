@@ -66,7 +66,7 @@ async fn one_replica_alone_uses_all_of_the_quota_and_tells_truly_how_long_a_wait
     let (mut answered, mut told) = (0_u32, Vec::new());
     for ask in asks {
         let response = ask.await.unwrap();
-        match response.errors.first() {
+        match response.errors().first() {
             None => answered += 1,
             Some(error) => {
                 let extensions = error.extensions.as_ref().unwrap();

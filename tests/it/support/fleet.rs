@@ -132,8 +132,8 @@ pub(crate) fn say(text: &str) {
 }
 
 async fn ask(app: &App, query: String) -> Value {
-    let response = app.gateway().execute(Caller::Anonymous, Request::new(query)).await;
-    serde_json::to_value(&response).expect("a response is JSON")
+    let answer = app.gateway().execute(Caller::Anonymous, Request::new(query)).await;
+    serde_json::from_slice(&answer.to_json()).expect("an answer is JSON")
 }
 
 /// A window that no other number shares.

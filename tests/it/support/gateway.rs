@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_graphql::{Request, Response, Variables};
+use async_graphql::{Request, Variables};
 use serde_json::{Value, json};
 use weir::app::{App, Ground, Start, demo_config};
 use weir::config::Config;
 use weir::domain::{Caller, Clock, ManualClock, Timestamp};
 use weir::quota::Permit;
+use weir::schema::Answer;
 use weir::sim::{Legs, LocalTransport, Simulator, SimulatorConfig};
 use weir::vendor::transport::{Reply, Request as HttpRequest, Transport, TransportError};
 
@@ -206,8 +207,8 @@ impl TestGateway {
         let task = AbortOnDrop(task);
         async move {
             let mut task = task;
-            let response: Response = (&mut task.0).await.expect("the request neither panics nor is cancelled");
-            serde_json::to_value(&response).expect("a response is JSON")
+            let answer = (&mut task.0).await.expect("the request neither panics nor is cancelled");
+            serde_json::from_slice(&answer.to_json()).expect("an answer is JSON")
         }
     }
 
@@ -215,7 +216,8 @@ impl TestGateway {
     pub(crate) async fn ask_text(&self, query: &str, variables: Value) -> String {
         let (app, request) = (Arc::clone(&self.app), Request::new(query).variables(Variables::from_json(variables)));
         let task = tokio::spawn(async move { app.gateway().execute(Caller::Anonymous, request).await });
-        serde_json::to_string(&task.await.expect("the request does not panic")).expect("a response is JSON")
+        let answer = task.await.expect("the request does not panic");
+        String::from_utf8(answer.to_json()).expect("an answer is text")
     }
 
     pub(crate) async fn query(&self, query: &str) -> Value {
@@ -230,7 +232,7 @@ impl TestGateway {
     }
 }
 
-struct AbortOnDrop(tokio::task::JoinHandle<Response>);
+struct AbortOnDrop(tokio::task::JoinHandle<Answer>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {

@@ -1,8 +1,10 @@
 //! What several tests share.
 
 pub(crate) mod disciplines;
+pub(crate) mod documents;
 pub(crate) mod fleet;
 pub(crate) mod gateway;
+pub(crate) mod log;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod require;

@@ -1,0 +1,189 @@
+//! What a request is answered, and how it is written as JSON.
+
+use async_graphql::{ErrorExtensionValues, Response, ServerError, Value};
+
+use super::context::no_cost;
+use super::reuse::Lasting;
+use crate::domain::ids::masked;
+use crate::error::Code;
+
+/// The answer to one request: of the engine, or a refusal in the same shape. Every error has a code, and
+/// `extensions.weir` is always there.
+#[derive(Debug)]
+pub struct Answer {
+    response: Response,
+    lasting: Option<Lasting>,
+}
+
+impl Answer {
+    /// What the engine answered, and until when it may be given again.
+    pub(super) fn new(mut response: Response, lasting: Option<Lasting>) -> Self {
+        // The engine's own complaints are about what was sent, and carry no code.
+        response.errors.iter_mut().for_each(|error| name_code(error, Code::BadUserInput));
+        response.extensions.entry("weir".to_owned()).or_insert_with(no_cost);
+        Self { response, lasting }
+    }
+
+    /// The answer to a request that was not run.
+    #[must_use]
+    pub fn refusal(code: Code, error: impl Into<ServerError>) -> Self {
+        let mut error = error.into();
+        name_code(&mut error, code);
+        Self::new(Response::from_errors(vec![error]), None)
+    }
+
+    /// Whether nothing was executed: an error that happened while executing has a path.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        let Response { data, errors, .. } = &self.response;
+        *data == Value::Null && !errors.is_empty() && errors.iter().all(|error| error.path.is_empty())
+    }
+
+    /// Whether an error of this code is in it.
+    #[must_use]
+    pub fn has(&self, code: Code) -> bool {
+        self.response.errors.iter().any(|error| code_of(error) == Some(code.as_str()))
+    }
+
+    /// What failed, if anything did.
+    #[must_use]
+    pub fn errors(&self) -> &[ServerError] {
+        &self.response.errors
+    }
+
+    /// Until when the same request would be answered the same; `None` if that is not known.
+    #[must_use]
+    pub fn lasting(&self) -> Option<&Lasting> {
+        self.lasting.as_ref()
+    }
+
+    /// The answer as a JSON object: `errors` if there are any, `data` unless nothing was executed, `extensions`.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = Vec::with_capacity(self.least_length());
+        json.push(b'{');
+        if !self.response.errors.is_empty() {
+            json.extend_from_slice(b"\"errors\":");
+            write(&self.response.errors, &mut json);
+            json.push(b',');
+        }
+        if !self.is_refused() {
+            json.extend_from_slice(b"\"data\":");
+            write_value(&self.response.data, &mut json);
+            json.push(b',');
+        }
+        json.extend_from_slice(b"\"extensions\":");
+        write(&self.response.extensions, &mut json);
+        json.push(b'}');
+        json
+    }
+
+    /// A little more than the longest list takes.
+    fn least_length(&self) -> usize {
+        fn raw(value: &Value) -> usize {
+            match value {
+                Value::Binary(raw) => raw.len(),
+                Value::Object(fields) => fields.values().map(raw).sum(),
+                _ => 0,
+            }
+        }
+        raw(&self.response.data) + 512
+    }
+}
+
+/// Writes what the engine answered. Bytes are what a [`RawList`](super::raw::RawList) has written: no scalar of the
+/// schema has any.
+fn write_value(value: &Value, json: &mut Vec<u8>) {
+    match value {
+        Value::Binary(raw) => json.extend_from_slice(raw),
+        Value::Object(fields) => {
+            let mut separator = b'{';
+            for (name, value) in fields {
+                json.push(separator);
+                write(name, json);
+                json.push(b':');
+                write_value(value, json);
+                separator = b',';
+            }
+            json.extend_from_slice(if fields.is_empty() { b"{}" } else { b"}" });
+        }
+        Value::List(items) => {
+            json.push(b'[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    json.push(b',');
+                }
+                write_value(item, json);
+            }
+            json.push(b']');
+        }
+        leaf => write(leaf, json),
+    }
+}
+
+/// Writes into memory, which never fails for text, numbers and maps of them.
+pub(super) fn write(value: &impl serde::Serialize, json: &mut Vec<u8>) {
+    if serde_json::to_writer(&mut *json, value).is_err() {
+        json.extend_from_slice(b"null");
+    }
+}
+
+fn code_of(error: &ServerError) -> Option<&str> {
+    match error.extensions.as_ref()?.get("code")? {
+        Value::String(code) => Some(code),
+        Value::Enum(code) => Some(code),
+        _ => None,
+    }
+}
+
+/// Names the code of an error that has none.
+fn name_code(error: &mut ServerError, code: Code) {
+    if code_of(error).is_some() {
+        return;
+    }
+    if code == Code::BadUserInput {
+        // Complaints about what was sent repeat it.
+        error.message = masked(&error.message);
+    }
+    let extensions = error.extensions.get_or_insert_with(ErrorExtensionValues::default);
+    extensions.set("code", code.as_str());
+    extensions.set("retryable", false);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_graphql::{PathSegment, value};
+    use serde_json::json;
+
+    fn written(response: Response) -> serde_json::Value {
+        serde_json::from_slice(&Answer::new(response, None).to_json()).unwrap()
+    }
+
+    #[test]
+    fn values_are_written_as_the_engine_writes_them() {
+        let data = value!({ "a": [], "b": {}, "c": [1, 2.5, null, true, "\"é\n"], "d": { "e": [{ "f": "g" }] } });
+        let mut json = Vec::new();
+        write_value(&data, &mut json);
+        assert_eq!(String::from_utf8(json).unwrap(), serde_json::to_string(&data).unwrap());
+    }
+
+    #[test]
+    fn data_is_left_out_only_where_nothing_was_executed() {
+        let failed = || ServerError::new("no", None).with_path(vec![PathSegment::Field("a".to_owned())]);
+        assert_eq!(written(Response::from_errors(vec![ServerError::new("what?", None)])).get("data"), None);
+        assert_eq!(written(Response::from_errors(vec![failed()])).get("data"), Some(&json!(null)));
+        let mut partial = Response::new(value!({ "a": null }));
+        partial.errors.push(failed());
+        let partial = written(partial);
+        assert_eq!(partial["data"], json!({ "a": null }));
+        assert_eq!(partial["errors"][0]["extensions"], json!({ "code": "BAD_USER_INPUT", "retryable": false }));
+        assert_eq!(partial["extensions"]["weir"]["upstreamCalls"]["ALIBABA_CAMS"], 0);
+    }
+
+    #[test]
+    fn what_the_engine_reports_as_cost_is_left_alone() {
+        let counted = written(Response::new(value!({})).extension("weir", value!({ "cacheHits": 3 })));
+        assert_eq!(counted, json!({ "data": {}, "extensions": { "weir": { "cacheHits": 3 } } }));
+    }
+}
