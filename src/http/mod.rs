@@ -26,6 +26,7 @@ use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use tower::ServiceBuilder;
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -100,15 +101,17 @@ pub fn router(config: HttpConfig, gateway: Arc<Gateway>) -> Router {
     })
 }
 
-/// What holds for every route. The last layer sees a request first.
+/// What holds for every route. The first layer sees a request first. They are one stack, since a router boxes and
+/// clones whatever it is given one by one for each request.
 fn guarded(routes: Router) -> Router {
-    routes
-        .layer(CatchPanicLayer::custom(answer::for_panic))
-        .layer(axum::middleware::from_fn(access_log::record))
-        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
-        .layer(fixed(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
+    let layers = ServiceBuilder::new()
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .layer(fixed(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
+        .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
+        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(axum::middleware::from_fn(access_log::record))
+        .layer(CatchPanicLayer::custom(answer::for_panic));
+    routes.layer(layers)
 }
 
 /// Sets a header wherever the route did not set it itself.

@@ -8,7 +8,7 @@ use async_graphql::{ID, Object, SimpleObject};
 use super::context::{QUARTER, RequestContext};
 use super::cursor::{self, Position};
 use super::range::TimeRange;
-use super::raw::{Json, RawItem, RawList};
+use super::raw::{Json, Plan, RawItem, RawList, Selected};
 use super::scalars::{DateTime, Finality, Granularity, Long, Source};
 use crate::domain::{self, Ask, Caller, Freshness, PhoneNumber, Slice, Timestamp, Window};
 use crate::error::WeirError;
@@ -109,8 +109,8 @@ pub(super) enum MetricField {
 impl RawItem for PhoneNumberMetric {
     type Field = MetricField;
 
-    fn field(name: &str) -> Option<MetricField> {
-        Some(match name {
+    fn field(selected: &Selected<'_>) -> Option<MetricField> {
+        Some(match selected.name() {
             "custSpaceId" => MetricField::CustSpaceId,
             "phoneNumber" => MetricField::PhoneNumber,
             "granularity" => MetricField::Granularity,
@@ -126,7 +126,7 @@ impl RawItem for PhoneNumberMetric {
         })
     }
 
-    fn write(&self, field: MetricField, out: &mut Json) {
+    fn write(&self, field: &MetricField, out: &mut Json) {
         match field {
             MetricField::CustSpaceId => match &self.subject.channel {
                 Some(channel) => out.string(channel.as_str()),
@@ -261,12 +261,55 @@ pub(super) struct PhoneNumberMetricConnection {
 }
 
 /// A row and its place.
-#[derive(Debug, SimpleObject)]
-pub(super) struct PhoneNumberMetricEdge {
+#[derive(Debug, Clone)]
+pub(super) struct PhoneNumberMetricEdge<'a> {
+    row: &'a PhoneNumberMetric,
+    seal: &'a cursor::Seal,
+}
+
+#[Object]
+impl PhoneNumberMetricEdge<'_> {
     /// Stands for the row's place: `after` goes on behind it, also when rows were refreshed or added meanwhile.
-    pub cursor: String,
+    async fn cursor(&self) -> String {
+        self.place()
+    }
+
     /// The row.
-    pub node: PhoneNumberMetric,
+    async fn node(&self) -> &PhoneNumberMetric {
+        self.row
+    }
+}
+
+impl PhoneNumberMetricEdge<'_> {
+    fn place(&self) -> String {
+        self.seal.cursor(&self.row.point.phone, self.row.point.start)
+    }
+}
+
+/// The fields of [`PhoneNumberMetricEdge`], to be written without the engine.
+#[derive(Debug)]
+pub(super) enum EdgeField {
+    Cursor,
+    Node(Plan<PhoneNumberMetric>),
+}
+
+impl RawItem for PhoneNumberMetricEdge<'_> {
+    type Field = EdgeField;
+
+    fn field(selected: &Selected<'_>) -> Option<EdgeField> {
+        match selected.name() {
+            "cursor" => Some(EdgeField::Cursor),
+            "node" => selected.plan().map(EdgeField::Node),
+            _ => None,
+        }
+    }
+
+    fn write(&self, field: &EdgeField, out: &mut Json) {
+        match field {
+            EdgeField::Cursor => out.string(&self.place()),
+            EdgeField::Node(plan) => out.object(self.row, plan),
+        }
+    }
 }
 
 /// Where a page lies among all rows.
@@ -309,17 +352,16 @@ impl PhoneNumberMetricConnection {
         self.rows.get(self.from..self.to).unwrap_or_default()
     }
 
-    fn cursor_of(&self, row: &PhoneNumberMetric) -> String {
-        self.seal.cursor(&row.point.phone, row.point.start)
+    fn edge<'a>(&'a self, row: &'a PhoneNumberMetric) -> PhoneNumberMetricEdge<'a> {
+        PhoneNumberMetricEdge { row, seal: &self.seal }
     }
 }
 
 #[Object]
 impl PhoneNumberMetricConnection {
     /// The rows of the page, each with its cursor.
-    async fn edges(&self) -> Vec<PhoneNumberMetricEdge> {
-        let edge = |row: &PhoneNumberMetric| PhoneNumberMetricEdge { cursor: self.cursor_of(row), node: row.clone() };
-        self.page().iter().map(edge).collect()
+    async fn edges(&self) -> RawList<'_, PhoneNumberMetricEdge<'_>> {
+        RawList(self.page().iter().map(|row| self.edge(row)).collect())
     }
 
     /// The rows of the page.
@@ -332,8 +374,8 @@ impl PhoneNumberMetricConnection {
         PageInfo {
             has_next_page: self.to < self.rows.len(),
             has_previous_page: self.from > 0,
-            start_cursor: self.page().first().map(|row| self.cursor_of(row)),
-            end_cursor: self.page().last().map(|row| self.cursor_of(row)),
+            start_cursor: self.page().first().map(|row| self.edge(row).place()),
+            end_cursor: self.page().last().map(|row| self.edge(row).place()),
         }
     }
 

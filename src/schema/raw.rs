@@ -13,30 +13,52 @@ use std::sync::Arc;
 use async_graphql::parser::types::{Field, Selection, SelectionSet};
 use async_graphql::registry::Registry;
 use async_graphql::resolver_utils::EnumType;
-use async_graphql::{ContextSelectionSet, Name, OutputType, Positioned, ServerResult, Value};
+use async_graphql::{ContextSelectionSet, OutputType, Positioned, ServerResult, Value};
 
 use super::answer;
 use super::context::RequestContext;
 use crate::domain::Timestamp;
 
-/// An object all of whose fields are leaves.
+/// An object whose fields are leaves or other such objects.
 pub(super) trait RawItem: OutputType {
-    /// The fields that can be written.
-    type Field: Copy + Send + Sync;
+    /// A field that can be written.
+    type Field: Send + Sync;
 
-    /// The field of this name; `__typename` is not asked for.
-    fn field(name: &str) -> Option<Self::Field>;
+    /// The field that is selected, if it can be written; `__typename` is not asked for.
+    fn field(selected: &Selected<'_>) -> Option<Self::Field>;
 
     /// Writes the field's value as JSON, as the engine would.
-    fn write(&self, field: Self::Field, out: &mut Json);
+    fn write(&self, field: &Self::Field, out: &mut Json);
 }
 
 /// A list that is written in one go. In the schema it is the list of its items.
 #[derive(Debug)]
 pub(super) struct RawList<'a, T: Clone>(pub(super) Cow<'a, [T]>);
 
-/// What is written for each item: the key with its punctuation, and the field; `None` for the type's name.
-type Plan<F> = Vec<(String, Option<F>)>;
+/// A selection on items of one type, read once for all of them.
+#[derive(Debug)]
+pub(super) struct Plan<T: RawItem> {
+    /// The key with its punctuation, and the field; `None` for the type's name.
+    fields: Vec<(String, Option<T::Field>)>,
+    type_name: Cow<'static, str>,
+}
+
+/// A field as a document selects it.
+pub(super) struct Selected<'a> {
+    field: &'a Field,
+    context: &'a ContextSelectionSet<'a>,
+}
+
+impl Selected<'_> {
+    pub(super) fn name(&self) -> &str {
+        &self.field.name.node
+    }
+
+    /// What is selected on the objects that the field answers, if all of it can be written.
+    pub(super) fn plan<T: RawItem>(&self) -> Option<Plan<T>> {
+        Plan::read(&self.field.selection_set.node, self.context)
+    }
+}
 
 impl<T: RawItem + Clone> OutputType for RawList<'_, T> {
     fn type_name() -> Cow<'static, str> {
@@ -55,45 +77,49 @@ impl<T: RawItem + Clone> OutputType for RawList<'_, T> {
         if context.data_opt::<Arc<RequestContext>>().is_none_or(|request| request.merges_fields) {
             return (&*self.0).resolve(context, field).await;
         }
-        let mut plan = Plan::<T::Field>::new();
-        let mut keys = HashSet::new();
-        let complete = add_set::<T>(&context.item.node, context, &mut plan, &mut keys);
-        if !complete {
+        let Some(plan) = Plan::<T>::read(&context.item.node, context) else {
             return (&*self.0).resolve(context, field).await;
-        }
+        };
         // No scalar is made of bytes: those in an answer are JSON, and are written as they are.
-        Ok(Value::Binary(Json::list(&self.0, &plan, &T::type_name()).into()))
+        Ok(Value::Binary(Json::list(&self.0, &plan).into()))
     }
 }
 
-/// Adds what a selection wants; false if anything in it is not known here.
-fn add_set<T: RawItem>(
-    set: &SelectionSet,
-    context: &ContextSelectionSet<'_>,
-    plan: &mut Plan<T::Field>,
-    keys: &mut HashSet<Name>,
-) -> bool {
-    set.items.iter().all(|selection| match &selection.node {
-        Selection::Field(field) => {
-            let key = &field.node.response_key().node;
-            if !keys.insert(key.clone()) {
-                return true; // valid documents select the same field under the same key
+impl<T: RawItem> Plan<T> {
+    /// `None` if anything in the selection is not known here.
+    fn read(set: &SelectionSet, context: &ContextSelectionSet<'_>) -> Option<Self> {
+        let mut plan = Self { fields: Vec::new(), type_name: T::type_name() };
+        plan.add(set, context, &mut HashSet::new()).then_some(plan)
+    }
+
+    fn add<'a>(
+        &mut self,
+        set: &'a SelectionSet,
+        context: &'a ContextSelectionSet<'_>,
+        keys: &mut HashSet<&'a str>,
+    ) -> bool {
+        set.items.iter().all(|selection| match &selection.node {
+            Selection::Field(field) => {
+                let key = field.node.response_key().node.as_str();
+                if !keys.insert(key) {
+                    return true; // valid documents select the same field under the same key
+                }
+                let selected = Selected { field: &field.node, context };
+                let known = if selected.name() == "__typename" { Some(None) } else { T::field(&selected).map(Some) };
+                let separator = if self.fields.is_empty() { "{" } else { "," };
+                known.is_some_and(|known| {
+                    self.fields.push((format!("{separator}\"{key}\":"), known));
+                    field.node.directives.is_empty()
+                })
             }
-            let name = field.node.name.node.as_str();
-            let known = if name == "__typename" { Some(None) } else { T::field(name).map(Some) };
-            let separator = if plan.is_empty() { "{" } else { "," };
-            known.is_some_and(|known| {
-                plan.push((format!("{separator}\"{key}\":"), known));
-                field.node.directives.is_empty()
-            })
-        }
-        Selection::InlineFragment(fragment) => add_set::<T>(&fragment.node.selection_set.node, context, plan, keys),
-        Selection::FragmentSpread(spread) => context
-            .query_env
-            .fragments
-            .get(&spread.node.fragment_name.node)
-            .is_some_and(|fragment| add_set::<T>(&fragment.node.selection_set.node, context, plan, keys)),
-    })
+            Selection::InlineFragment(fragment) => self.add(&fragment.node.selection_set.node, context, keys),
+            Selection::FragmentSpread(spread) => context
+                .query_env
+                .fragments
+                .get(&spread.node.fragment_name.node)
+                .is_some_and(|fragment| self.add(&fragment.node.selection_set.node, context, keys)),
+        })
+    }
 }
 
 /// JSON being written.
@@ -105,25 +131,30 @@ pub(super) struct Json {
 }
 
 impl Json {
-    fn list<T: RawItem>(items: &[T], plan: &Plan<T::Field>, type_name: &str) -> Vec<u8> {
-        let keys: usize = plan.iter().map(|(key, _)| key.len() + 24).sum();
+    fn list<T: RawItem>(items: &[T], plan: &Plan<T>) -> Vec<u8> {
+        let keys: usize = plan.fields.iter().map(|(key, _)| key.len() + 24).sum();
         let mut json = Self { text: Vec::with_capacity(items.len() * (keys + 2) + 2), day: None };
         json.text.push(b'[');
         for (at, item) in items.iter().enumerate() {
             if at > 0 {
                 json.text.push(b',');
             }
-            for (key, field) in plan {
-                json.text.extend_from_slice(key.as_bytes());
-                match field {
-                    Some(field) => item.write(*field, &mut json),
-                    None => json.string(type_name),
-                }
-            }
-            json.text.push(b'}');
+            json.object(item, plan);
         }
         json.text.push(b']');
         json.text
+    }
+
+    /// An object with what is selected of it.
+    pub(super) fn object<T: RawItem>(&mut self, item: &T, plan: &Plan<T>) {
+        for (key, field) in &plan.fields {
+            self.text.extend_from_slice(key.as_bytes());
+            match field {
+                Some(field) => item.write(field, self),
+                None => self.string(&plan.type_name),
+            }
+        }
+        self.text.push(b'}');
     }
 
     pub(super) fn null(&mut self) {
