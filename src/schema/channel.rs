@@ -2,17 +2,14 @@
 
 #![expect(clippy::unused_async, reason = "the engine wants every resolver asynchronous")]
 
-use std::borrow::Cow;
-
 use async_graphql::{Context, ID, Object, Result};
 
 use super::catalog::{CatalogApp, CatalogChannel};
 use super::context::request;
 use super::error::{Nullable, nullable};
+use super::metric_rows::{MetricQuery, Rows};
 use super::operation_distribution::{self, OperationDistribution};
-use super::phone_number_metric::{MetricQuery, PhoneNumberMetric};
 use super::range::TimeRange;
-use super::raw::RawList;
 use super::scalars::{Dimension, Granularity};
 use crate::vendor::alibaba_cams::MetricSubject;
 
@@ -56,14 +53,13 @@ impl Channel {
         #[graphql(desc = "One business phone number, compared by its digits; all without it.")] phone_number: Option<
             String,
         >,
-    ) -> Nullable<RawList<'_, PhoneNumberMetric>> {
+    ) -> Nullable<Rows> {
         nullable(async {
             let context = request(context)?;
             let subject = self.0.subject(granularity);
             let window = range.metric_window(subject.granularity, context.quarter())?;
             let phones = MetricQuery::parse_phones(phone_number.as_ref().map(std::slice::from_ref))?;
-            let rows = MetricQuery { subject, phones, window }.rows(context).await?;
-            Ok(rows.map(|rows| RawList(Cow::Owned(rows))))
+            Ok(MetricQuery { subject, phones, window }.rows(context).await?)
         })
         .await
     }

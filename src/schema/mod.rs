@@ -11,6 +11,8 @@ mod controls;
 mod cursor;
 mod document;
 mod error;
+mod metric_connection;
+mod metric_rows;
 mod mutation;
 mod operation_distribution;
 mod phone_number_metric;

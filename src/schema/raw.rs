@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
 use async_graphql::parser::types::{Field, Selection, SelectionSet};
@@ -22,7 +23,7 @@ use crate::domain::Timestamp;
 /// An object whose fields are leaves or other such objects.
 pub(super) trait RawItem: OutputType {
     /// A field that can be written.
-    type Field: Send + Sync;
+    type Field: fmt::Debug + Send + Sync;
 
     /// The field that is selected, if it can be written; `__typename` is not asked for.
     fn field(selected: &Selected<'_>) -> Option<Self::Field>;
@@ -33,7 +34,7 @@ pub(super) trait RawItem: OutputType {
 
 /// A list that is written in one go. In the schema it is the list of its items.
 #[derive(Debug)]
-pub(super) struct RawList<'a, T: Clone>(pub(super) Cow<'a, [T]>);
+pub(super) struct RawList<T>(pub(super) Vec<T>);
 
 /// A selection on items of one type, read once for all of them.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ impl Selected<'_> {
     }
 }
 
-impl<T: RawItem + Clone> OutputType for RawList<'_, T> {
+impl<T: RawItem> OutputType for RawList<T> {
     fn type_name() -> Cow<'static, str> {
         <Vec<T> as OutputType>::type_name()
     }
@@ -75,10 +76,10 @@ impl<T: RawItem + Clone> OutputType for RawList<'_, T> {
 
     async fn resolve(&self, context: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
         if context.data_opt::<Arc<RequestContext>>().is_none_or(|request| request.merges_fields) {
-            return (&*self.0).resolve(context, field).await;
+            return self.0.resolve(context, field).await;
         }
         let Some(plan) = Plan::<T>::read(&context.item.node, context) else {
-            return (&*self.0).resolve(context, field).await;
+            return self.0.resolve(context, field).await;
         };
         // No scalar is made of bytes: those in an answer are JSON, and are written as they are.
         Ok(Value::Binary(Json::list(&self.0, &plan).into()))
