@@ -128,14 +128,13 @@ where
                     prepared.refresh.push(slice);
                     Step::Ready(Ok(Served::stale(held)))
                 }
-                held => {
-                    let fallback = held.map(|(held, _)| held);
-                    let refusal = self.memory.refusal(&slice.subject);
-                    match refusal.map_or_else(|| self.check(&slice, ask), Err) {
-                        Ok(()) => Step::Gap(Gap { slice, fallback }),
-                        Err(error) => Step::Ready(Err(error)),
-                    }
-                }
+                held => match (self.memory.refusal(&slice.subject), self.check(&slice, ask), held) {
+                    (Some(refusal), ..) => Step::Ready(Err(refusal)),
+                    (None, Ok(()), held) => Step::Gap(Gap { slice, fallback: held.map(|(held, _)| held) }),
+                    // No call could bring anything better.
+                    (None, Err(_), Some((held, _))) => Step::Ready(Ok(Served::stale(held))),
+                    (None, Err(error), None) => Step::Ready(Err(error)),
+                },
             };
             prepared.steps.push((want, step));
         }

@@ -63,7 +63,7 @@ impl<D> Ticket<D> {
                 Part::Ready(Err(error)) => Err(Arc::clone(error)),
                 Part::Promised { account, promise, fallback } => {
                     match (self.0.outcome(account, promise.clone()).await, fallback) {
-                        (Err(error), Some(held)) if is_failure(&error) => Ok(Served::stale(Arc::clone(held))),
+                        (Err(error), Some(held)) if leaves_standing(&error) => Ok(Served::stale(Arc::clone(held))),
                         (outcome, _) => outcome,
                     }
                 }
@@ -76,17 +76,18 @@ impl<D> Ticket<D> {
     }
 }
 
-/// Whether the vendor failed, rather than refused: then what it said before still stands.
-fn is_failure(error: &WeirError) -> bool {
+/// Whether what the vendor said before still stands: it failed, or it no longer answers that far back. A refusal takes
+/// it away.
+fn leaves_standing(error: &WeirError) -> bool {
     match error.code {
-        Code::VendorThrottled
+        Code::OutOfRetention
+        | Code::VendorThrottled
         | Code::VendorUnavailable
         | Code::VendorTimeout
         | Code::VendorBadReply
         | Code::QuotaWaitTooLong => true,
         Code::BadUserInput
         | Code::RangeTooLong
-        | Code::OutOfRetention
         | Code::UnknownChannel
         | Code::UnknownApplication
         | Code::NotSubscribed

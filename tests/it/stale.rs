@@ -72,6 +72,34 @@ async fn what_cannot_change_is_never_stale() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_vendor_no_longer_answers_is_answered_from_what_is_held() {
+    let gateway = TestGateway::builder().config(|config| config.cache.max_stale = 60 * 24 * 60 * MINUTE).build();
+    assert_eq!(source(&gateway.query(TODAY).await), "UPSTREAM");
+    sleep(31 * 24 * 60 * MINUTE).await;
+    let answer = gateway.query(TODAY).await;
+    assert_eq!((codes(&answer), source(&answer)), (vec![], "STALE"));
+    assert_eq!(answer["data"]["operationDistribution"]["finality"], json!("PROVISIONAL"), "as it was fetched");
+    let strict = |max_stale: &str| gateway.ask_with(TODAY, json!({}), json!({"maxStale": max_stale}));
+    assert_eq!(codes(&strict("PT0S").await), ["OUT_OF_RETENTION"]);
+    assert_eq!(codes(&strict("P29D").await), ["OUT_OF_RETENTION"]);
+    sleep(MINUTE).await;
+    assert_eq!(gateway.calls(DISTRIBUTION), 1, "and nobody asks for it in vain");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_that_keeps_less_than_it_says_takes_no_known_number_away() {
+    let gateway = TestGateway::start();
+    gateway.query(TODAY).await;
+    sleep(20 * MINUTE).await;
+    let too_old = Fault::Refuse { status: 400, code: "InvalidParameter.OutofTimeRange".to_owned() };
+    gateway.sim().faults().push(too_old, Scope::Everything, Times::ForEver);
+    assert_eq!(source(&gateway.query(TODAY).await), "STALE");
+    assert_eq!(gateway.calls(DISTRIBUTION), 2, "it was asked");
+    let strict = gateway.ask_with(TODAY, json!({}), json!({"maxStale": "PT0S"})).await;
+    assert_eq!(codes(&strict), ["OUT_OF_RETENTION"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_hour_without_the_vendor_costs_known_ranges_nothing_and_unknown_ones_no_timeout() {
     let gateway = TestGateway::start();
     gateway.query(TODAY).await;
