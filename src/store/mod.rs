@@ -181,12 +181,12 @@ where
                 field.settle(&account, Some(&Arc::new(refusal)));
             }
         }
-        if let Err(error) = self.admit(&field, ask) {
-            // Whatever has a stale answer can do without a call.
-            for account in self.accounts_of(&field) {
+        for account in self.accounts_of(&field) {
+            if let Err(error) = self.admit(&field, &account, ask) {
+                // Whatever has a stale answer can do without a call.
                 field.settle(&account, None);
+                self.admit(&field, &account, ask).map_err(|_| error)?;
             }
-            self.admit(&field, ask).map_err(|_| error)?;
         }
         ask.tally.count_hits(field.ready());
         let waiter = Waiter::new(ask.clone());
@@ -214,14 +214,12 @@ where
         Ok((Ticket::new(parts, waiter, leave), errands))
     }
 
-    fn admit(&self, field: &Prepared<O>, ask: &Ask) -> Result<(), WeirError> {
-        let gaps: Vec<_> = field.gaps().map(|gap| &gap.slice).collect();
-        for (desk, own) in self.by_account(&gaps) {
-            let forecast = desk.forecast(&own, ask);
-            planner::admit(forecast.wait, forecast.least_wait, forecast.new_calls, ask)
-                .map_err(|error| own.first().map_or(error.clone(), |slice| error.of(slice.subject.account())))?;
-        }
-        Ok(())
+    fn admit(&self, field: &Prepared<O>, account: &Account, ask: &Ask) -> Result<(), WeirError> {
+        let own: Vec<_> =
+            field.gaps().map(|gap| &gap.slice).filter(|slice| slice.subject.account() == account).collect();
+        let Some(desk) = self.desks.get(account) else { return Ok(()) };
+        let forecast = desk.forecast(&own, ask);
+        planner::admit(forecast.wait, forecast.least_wait, forecast.new_calls, ask).map_err(|error| error.of(account))
     }
 
     /// Has slices fetched again that were served past their time to live. Nobody waits, and whoever does goes first.

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
-use weir::sim::{Fault, Scope, Times};
+use weir::sim::{DEMO_KEY, Fault, Scope, Times};
 
 use crate::support::{DISTRIBUTION, METRIC, TestGateway, codes};
 
@@ -162,6 +162,35 @@ async fn a_stale_answer_is_better_than_a_refusal_for_the_wait() {
     // What was served as stale has been fetched again meanwhile, after everybody who waited.
     sleep(Duration::from_secs(10)).await;
     assert_eq!(source(&gateway.query(TODAY).await), "CACHE");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_account_whose_queue_is_too_long_falls_back() {
+    let gateway = TestGateway::builder()
+        .max_wait(5)
+        .legs(20..60, 20..60)
+        .config(|config| {
+            let mut second = config.volcengine_rtc[0].clone();
+            (second.name, second.apps) = ("more".to_owned(), vec!["app-more".to_owned()]);
+            second.access_key_id = "second-key".to_owned().into();
+            config.volcengine_rtc.push(second);
+        })
+        .sim(|sim| sim.keys.push(("second-key".to_owned(), DEMO_KEY.1.to_owned())))
+        .build();
+    let both = r#"{ operationDistributions(appIds: ["app-one", "app-more"], range: {between: {start: "2026-11-22T00:00:00Z", end: "2026-11-22T10:00:00Z"}}) { appId source } }"#;
+    let sources = |answer: &Value| {
+        let windows = answer["data"]["operationDistributions"].as_array().unwrap();
+        windows.iter().map(|window| window["source"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(sources(&gateway.query(both).await), ["UPSTREAM"; 2]);
+    sleep(20 * MINUTE).await;
+    let hours: Vec<_> = (0..14)
+        .map(|n| format!("{{ operationDistribution(appId: \"app-two\", range: {{between: {{start: \"2026-11-20T{n:02}:00:00Z\", end: \"2026-11-21T00:00:00Z\"}}}}) {{ start }} }}"))
+        .map(|query| gateway.ask(&query, json!({})))
+        .collect();
+    sleep(Duration::from_millis(5)).await;
+    assert_eq!(sources(&gateway.query(both).await), ["STALE", "UPSTREAM"]);
+    futures_util::future::join_all(hours).await;
 }
 
 #[tokio::test(start_paused = true)]
