@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dataloader::BatchFn;
 
 use super::Stores;
-use crate::domain::{Ask, Operation, Sent, Slice};
+use crate::domain::{Ask, Slice};
 use crate::error::{Code, WeirError};
-use crate::planner::{self, Errand};
-use crate::quota::Call;
-use crate::store::{Outlook, Prepared, Store, Ticket};
+use crate::planner;
+use crate::store::{Outlook, Ticket};
 use crate::vendor::{alibaba_cams, volcengine_rtc};
 
 /// The upstream calls that one request may plan.
@@ -38,11 +37,6 @@ pub(super) enum Gathered {
     Distributions(Result<Ticket<volcengine_rtc::Distribution>, Arc<WeirError>>),
     /// Only the plan was wanted.
     Explained,
-}
-
-enum Looked {
-    Metrics(Prepared<alibaba_cams::PhoneNumberMetrics>),
-    Distributions(Prepared<volcengine_rtc::OperationDistributions>),
 }
 
 /// Hands keys to the stores and counts what the request has planned so far.
@@ -84,94 +78,63 @@ impl Batch {
     }
 
     fn gather(&mut self, keys: &[Key]) -> HashMap<Key, Gathered> {
-        let mut keys = keys.to_vec();
+        let (stores, ask) = (Arc::clone(&self.stores), self.ask.clone());
+        let mut keys: Vec<&Key> = keys.iter().collect();
         keys.sort_by_key(|key| key.id);
-        let looked: Vec<(Key, Looked)> = keys
-            .into_iter()
-            .map(|key| {
-                let looked = match &*key.wants {
-                    Wants::Metrics(wants) => Looked::Metrics(self.stores.metrics.prepare(wants, &self.ask)),
-                    Wants::Distributions(wants) => {
-                        Looked::Distributions(self.stores.distributions.prepare(wants, &self.ask))
-                    }
-                };
-                (key, looked)
-            })
-            .collect();
-        let outlook = self.outlook(&looked);
-        if self.ask.explain {
-            self.plan.lock().unwrap_or_else(PoisonError::into_inner).add(outlook);
-            return looked.into_iter().map(|(key, _)| (key, Gathered::Explained)).collect();
+        let (mut metric_keys, mut distribution_keys) = (Vec::new(), Vec::new());
+        let (mut metrics, mut distributions) = (Vec::new(), Vec::new());
+        for key in keys {
+            match &*key.wants {
+                Wants::Metrics(wants) => {
+                    metric_keys.push(key.clone());
+                    metrics.push(stores.metrics.prepare(wants, &ask));
+                }
+                Wants::Distributions(wants) => {
+                    distribution_keys.push(key.clone());
+                    distributions.push(stores.distributions.prepare(wants, &ask));
+                }
+            }
         }
-        let too_expensive = self.count(outlook.new_calls).err().map(Arc::new);
+        let metric_survey = stores.metrics.survey(&metrics, &ask);
+        let distribution_survey = stores.distributions.survey(&distributions, &ask);
+        let new_calls = metric_survey.new_calls() + distribution_survey.new_calls();
+        let refusal = self.check(new_calls).err().map(Arc::new);
+        let mut metrics = stores.metrics.admit(metrics, metric_survey, refusal.as_ref(), &ask);
+        let mut distributions = stores.distributions.admit(distributions, distribution_survey, refusal.as_ref(), &ask);
+        // What somebody waits for is counted first.
+        self.planned += metrics.new_calls() + distributions.new_calls();
+        let mut room = MAX_PLANNED_CALLS.saturating_sub(self.planned);
+        stores.metrics.plan_refresh(&mut metrics, &mut room, &ask);
+        stores.distributions.plan_refresh(&mut distributions, &mut room, &ask);
+        self.planned = MAX_PLANNED_CALLS - room;
+        let keys = metric_keys.into_iter().chain(distribution_keys);
+        if ask.explain {
+            let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+            plan.add(stores.metrics.explain(&metrics, &ask));
+            plan.add(stores.distributions.explain(&distributions, &ask));
+            return keys.map(|key| (key, Gathered::Explained)).collect();
+        }
         let mut errands = Vec::new();
-        let gathered = looked
-            .into_iter()
-            .map(|(key, looked)| {
-                let refusal = too_expensive.as_ref().filter(|_| looked.has_gaps());
-                let gathered = match looked {
-                    Looked::Metrics(field) => {
-                        Gathered::Metrics(self.submit(&self.stores.metrics, field, refusal, &mut errands))
-                    }
-                    Looked::Distributions(field) => {
-                        Gathered::Distributions(self.submit(&self.stores.distributions, field, refusal, &mut errands))
-                    }
-                };
-                (key, gathered)
-            })
-            .collect();
+        let metrics = stores.metrics.submit(metrics, &ask, &mut errands);
+        let distributions = stores.distributions.submit(distributions, &ask, &mut errands);
         planner::spawn(errands);
-        gathered
+        let gathered = metrics.into_iter().map(Gathered::Metrics);
+        keys.zip(gathered.chain(distributions.into_iter().map(Gathered::Distributions))).collect()
     }
 
-    /// What all fields together would mean.
-    fn outlook(&self, looked: &[(Key, Looked)]) -> Outlook {
-        let metrics = looked.iter().filter_map(|(_, looked)| match looked {
-            Looked::Metrics(field) => Some(field),
-            Looked::Distributions(_) => None,
-        });
-        let distributions = looked.iter().filter_map(|(_, looked)| match looked {
-            Looked::Distributions(field) => Some(field),
-            Looked::Metrics(_) => None,
-        });
-        let mut outlook = self.stores.metrics.outlook(metrics, &self.ask);
-        outlook.add(self.stores.distributions.outlook(distributions, &self.ask));
-        outlook
-    }
-
-    /// Counts the calls that the request plans, this batch's included.
-    fn count(&mut self, new_calls: usize) -> Result<(), WeirError> {
+    /// Whether the request may plan so many more calls.
+    fn check(&self, new_calls: usize) -> Result<(), WeirError> {
         let planned = self.planned + new_calls;
-        if planned > MAX_PLANNED_CALLS {
-            return Err(WeirError::new(
-                Code::TooExpensive,
-                format!(
-                    "the request plans {planned} upstream calls, and {MAX_PLANNED_CALLS} are the most; ask for fewer \
-                     windows, channels or applications at a time"
-                ),
-            ));
+        if planned <= MAX_PLANNED_CALLS {
+            return Ok(());
         }
-        self.planned = planned;
-        Ok(())
-    }
-
-    fn submit<O, C>(
-        &self,
-        store: &Arc<Store<O, C>>,
-        field: Prepared<O>,
-        refusal: Option<&Arc<WeirError>>,
-        errands: &mut Vec<Errand>,
-    ) -> Result<Ticket<O::Data>, Arc<WeirError>>
-    where
-        O: Operation,
-        C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
-    {
-        if let Some(refusal) = refusal {
-            return Err(Arc::clone(refusal));
-        }
-        let (ticket, more) = store.submit(field, &self.ask)?;
-        errands.extend(more);
-        Ok(ticket)
+        Err(WeirError::new(
+            Code::TooExpensive,
+            format!(
+                "the request plans {planned} upstream calls, and {MAX_PLANNED_CALLS} are the most; ask for fewer windows, \
+                 channels or applications at a time"
+            ),
+        ))
     }
 }
 
@@ -188,14 +151,5 @@ impl BatchFn<Key, Gathered> for Batch {
         self.stores.metrics.recall(metrics, &self.ask).await;
         self.stores.distributions.recall(distributions, &self.ask).await;
         self.gather(keys)
-    }
-}
-
-impl Looked {
-    fn has_gaps(&self) -> bool {
-        match self {
-            Self::Metrics(field) => field.has_gaps(),
-            Self::Distributions(field) => field.has_gaps(),
-        }
     }
 }

@@ -154,7 +154,12 @@ impl Loader {
             let call =
                 PlannedCall { account: account.clone(), operation: alibaba_cams::ENABLE_FACTS.operation, span: None };
             let wait = command.limiter().expected_wait(self.ask.class, 1);
-            self.plan().add(Outlook { calls: vec![call], new_calls: 1, wait, ..Outlook::default() });
+            let mut outlook = Outlook { wait, ..Outlook::default() };
+            match command.admit(&self.ask) {
+                Ok(()) => outlook.calls.push(call),
+                Err(refusal) => outlook.refused.push(Arc::new(refusal)),
+            }
+            self.plan().add(outlook);
             return Ok(None);
         }
         let (metrics, account, channel) = (Arc::clone(&self.stores.metrics), account.clone(), request.channel.clone());

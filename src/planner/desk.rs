@@ -6,7 +6,7 @@
 //! gets its permit, the first call of the plan *as it is then* takes off. While a call of the group is out and none is
 //! queued, new gaps gather until it ends, [`GATHER`] at most. Groups never wait for one another.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use super::flight::Flight;
 use super::plan::{group_of, plan, serves};
 use super::waiter::{Cohort, Promise, Waiter};
-use super::{Errand, Peers, Shelf, errand};
-use crate::domain::{Account, Ask, Class, Held, Operation, Sent, Slice, Subject, Window};
+use super::{Draft, Errand, Peers, Shelf, errand};
+use crate::domain::{Account, Class, Held, Operation, Sent, Slice, Subject, Window};
 use crate::error::WeirError;
 use crate::quota::{Call, Limiter, Metered};
 
@@ -33,21 +33,6 @@ pub enum Found<D> {
     Held(Arc<Held<D>>),
     /// A call will bring it.
     Promised(Promise<D>),
-}
-
-/// What submitting slices would mean.
-#[derive(Debug)]
-pub struct Forecast<S> {
-    /// How many calls it would add to those that are planned already.
-    pub new_calls: usize,
-    /// The calls that would serve the slices, as they would be sent.
-    pub calls: Vec<Slice<S>>,
-    /// How many of the slices somebody else's call brings.
-    pub joined: usize,
-    /// How long the last new call would wait for its permit.
-    pub wait: Duration,
-    /// How long it would wait if nobody else wanted anything.
-    pub least_wait: Duration,
 }
 
 /// Plans and makes the calls of one (account, operation).
@@ -116,66 +101,20 @@ where
         self.0.metered.refusal().map(|refusal| WeirError::from_call(&refusal, &self.0.account))
     }
 
-    /// What submitting `slices` would mean now; changes nothing.
+    /// Begins to work out what submitting slices would mean.
     #[must_use]
-    pub fn forecast(&self, slices: &[&Slice<O::Subject>], ask: &Ask) -> Forecast<O::Subject> {
-        let state = self.0.lock();
-        let mut new: HashMap<GroupKey<O::Subject>, Vec<&Slice<O::Subject>>> = HashMap::new();
-        let (mut joined, mut queued_wait) = (0, Duration::ZERO);
-        for slice in slices {
-            if let Some(key) = state.gap_for(slice) {
-                joined += 1;
-                if state.gaps.get(&key).is_some_and(|gap| !gap.is_out) {
-                    queued_wait = queued_wait.max(self.queued_wait(&state, &key, ask.class));
-                }
-            } else if self.0.shelf.fresh(slice, ask).is_none() {
-                new.entry(group_of(&*self.0.operation, slice)).or_default().push(slice);
-            }
-        }
-        let (mut calls, mut new_calls) = (Vec::new(), 0);
-        for (key, gaps) in &new {
-            let group = state.groups.get(key);
-            let waiting = group.map(|group| group.waiting.as_slice()).unwrap_or_default();
-            let all: Vec<_> = waiting.iter().chain(gaps.iter().copied()).collect();
-            let planned = plan(&*self.0.operation, &all, self.0.max_rows);
-            let before = if waiting.is_empty() {
-                0
-            } else {
-                plan(&*self.0.operation, &waiting.iter().collect::<Vec<_>>(), self.0.max_rows).len()
-            };
-            new_calls += planned.len().saturating_sub(before);
-            calls.extend(planned.into_iter().filter(|call| gaps.iter().any(|gap| serves(call, gap))));
-        }
-        drop(state);
-        let limiter = self.limiter();
-        let wait = limiter.expected_wait(ask.class, new_calls).max(queued_wait);
-        let least_wait = limiter.least_wait(new_calls);
-        Forecast { new_calls, calls, joined, wait, least_wait }
+    pub fn draft(&self) -> Draft<O, C> {
+        Draft::new(Arc::clone(&self.0))
     }
 
-    /// How long a slice that waits already would wait for its permit if somebody of `class` joined it.
-    fn queued_wait(&self, state: &State<O>, slice: &Slice<O::Subject>, class: Class) -> Duration {
-        let lifted = self.limiter().expected_wait(class, 1);
-        let group = state.groups.get(&group_of(&*self.0.operation, slice));
-        let places = group.map(|group| group.places.as_slice()).unwrap_or_default();
-        let last = places.iter().filter_map(|(place, _)| self.limiter().expected_wait_of(*place)).max();
-        last.map_or(lifted, |queued| queued.min(lifted))
-    }
-
-    /// Lets `waiter` wait for `slices`, in their order. The errands are to be spawned once everything that is asked for
-    /// together has been submitted.
-    pub fn submit(&self, slices: &[&Slice<O::Subject>], waiter: &Arc<Waiter>) -> (Vec<Found<O::Data>>, Vec<Errand>) {
+    /// Lets each waiter wait for its slice; answers in their order. All that is asked for together belongs in one call,
+    /// and the errands are to be spawned once it has been submitted everywhere.
+    pub fn submit(&self, wanted: &[(&Slice<O::Subject>, &Arc<Waiter>)]) -> (Vec<Found<O::Data>>, Vec<Errand>) {
         let mut state = self.0.lock();
         let mut touched = Vec::new();
-        let found = slices
+        let found = wanted
             .iter()
-            .map(|slice| {
-                let group = group_of(&*self.0.operation, slice);
-                let mut touch = || {
-                    if !touched.contains(&group) {
-                        touched.push(group.clone());
-                    }
-                };
+            .map(|(slice, waiter)| {
                 if let Some(key) = state.gap_for(slice)
                     && let Some(gap) = state.gaps.get_mut(&key)
                 {
@@ -188,7 +127,8 @@ where
                             self.limiter().move_to(*place, *class);
                         }
                     } else {
-                        touch(); // the newcomer may be more urgent
+                        // The newcomer may be more urgent.
+                        touched.push(group_of(&*self.0.operation, slice));
                     }
                     return Found::Promised(gap.join(waiter));
                 }
@@ -196,16 +136,16 @@ where
                     waiter.ask.tally.count_hits(1);
                     return Found::Held(held);
                 }
-                touch();
+                let group = group_of(&*self.0.operation, slice);
                 let mut gap = Gap { cohorts: Vec::new(), on_time: 0, is_out: false, place: None };
                 let promise = gap.join(waiter);
                 state.gaps.insert((*slice).clone(), gap);
-                state.groups.entry(group).or_default().waiting.push((*slice).clone());
+                state.groups.entry(group.clone()).or_default().waiting.push((*slice).clone());
+                touched.push(group);
                 Found::Promised(promise)
             })
             .collect();
-        let errands = touched.iter().flat_map(|group| self.0.reconcile(&mut state, group, false)).collect();
-        (found, errands)
+        (found, self.0.reconcile_all(&mut state, touched))
     }
 
     /// Those of `slices` that no call is bringing and nobody waits for.
@@ -218,16 +158,10 @@ where
     }
 
     /// Somebody who waited for `slices` has left: what nobody waits for any more is taken from the queue.
-    pub fn leave(&self, slices: &[Slice<O::Subject>]) {
+    pub fn leave(&self, slices: &[&Slice<O::Subject>]) {
         let mut state = self.0.lock();
-        let mut groups: Vec<_> = Vec::new();
-        for slice in slices {
-            let group = group_of(&*self.0.operation, slice);
-            if !groups.contains(&group) {
-                groups.push(group);
-            }
-        }
-        let errands: Vec<_> = groups.iter().flat_map(|group| self.0.reconcile(&mut state, group, false)).collect();
+        let groups = slices.iter().map(|slice| group_of(&*self.0.operation, slice));
+        let errands = self.0.reconcile_all(&mut state, groups);
         drop(state);
         errand::spawn(errands);
     }
@@ -240,6 +174,26 @@ where
 {
     pub(super) fn lock(&self) -> MutexGuard<'_, State<O>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long a slice that waits already would wait for its permit if somebody of `class` joined it.
+    pub(super) fn queued_wait(&self, state: &State<O>, group: &GroupKey<O::Subject>, class: Class) -> Duration {
+        let limiter = self.metered.limiter();
+        let lifted = limiter.expected_wait(class, 1);
+        let places = state.groups.get(group).map(|group| group.places.as_slice()).unwrap_or_default();
+        let last = places.iter().filter_map(|(place, _)| limiter.expected_wait_of(*place)).max();
+        last.map_or(lifted, |queued| queued.min(lifted))
+    }
+
+    /// Reconciles each of the groups once, in the order of their first mention.
+    fn reconcile_all(
+        self: &Arc<Self>,
+        state: &mut State<O>,
+        groups: impl IntoIterator<Item = GroupKey<O::Subject>>,
+    ) -> Vec<Errand> {
+        let mut seen = HashSet::new();
+        let groups = groups.into_iter().filter(|group| seen.insert(group.clone()));
+        groups.flat_map(|group| self.reconcile(state, &group, false)).collect()
     }
 
     /// Makes the queued places of a group match its plan. `gathered` says that waiting for the call that is out has
@@ -308,7 +262,7 @@ where
             }
         }
         let keys: Vec<_> = groups.keys().cloned().collect();
-        let errands: Vec<_> = keys.iter().flat_map(|key| self.reconcile(&mut guard, key, false)).collect();
+        let errands = self.reconcile_all(&mut guard, keys);
         drop(guard);
         errand::spawn(errands);
     }
@@ -371,7 +325,7 @@ where
 
 impl<O: Operation> State<O> {
     /// The slice under which somebody already waits for this one.
-    fn gap_for(&self, slice: &Slice<O::Subject>) -> Option<Slice<O::Subject>> {
+    pub(super) fn gap_for(&self, slice: &Slice<O::Subject>) -> Option<Slice<O::Subject>> {
         let whole = slice.subject.whole().map(|subject| Slice { subject, window: slice.window });
         whole
             .filter(|whole| self.gaps.contains_key(whole))

@@ -122,20 +122,32 @@ impl<C: Call> Command<C> {
         self.metered.limiter()
     }
 
+    /// Whether the call would be made.
+    ///
+    /// # Errors
+    /// [`Code::QuotaWaitTooLong`] if the permit would come too late, [`Code::VendorUnavailable`] while nobody is asked.
+    pub fn admit(&self, ask: &Ask) -> Result<(), WeirError> {
+        if let Some(refusal) = self.metered.refusal() {
+            return Err(WeirError::from_call(&refusal, &self.account));
+        }
+        let limiter = self.limiter();
+        let wait = limiter.expected_wait(ask.class, 1);
+        admit(wait, limiter.least_wait(1), 1, ask).map_err(|error| error.of(&self.account))
+    }
+
     /// Makes the call once its permit is there; a caller that goes away before takes it back, one that goes away later
     /// does not. `landed` runs on success even then.
     ///
     /// # Errors
-    /// [`Code::QuotaWaitTooLong`] at once if the permit would come too late; else what the vendor answered.
+    /// At once what [`Self::admit`] says; else what the vendor answered.
     pub async fn run(
         &self,
         request: C::Request,
         ask: &Ask,
         landed: impl FnOnce() + Send + 'static,
     ) -> Result<C::Answer, WeirError> {
+        self.admit(ask)?;
         let limiter = self.limiter();
-        let wait = limiter.expected_wait(ask.class, 1);
-        admit(wait, limiter.least_wait(1), 1, ask).map_err(|error| error.of(&self.account))?;
         let since = Instant::now();
         let too_late =
             || WeirError::new(Code::QuotaWaitTooLong, "no permit came before the deadline").of(&self.account);

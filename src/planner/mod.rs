@@ -1,7 +1,8 @@
 //! From gaps to calls: [`plan`] decides which calls are the fewest, a [`Desk`] decides when they are made and who waits
-//! for which; `flight` is a call that has taken off, `waiter` who waits and until when.
+//! for which, a [`Draft`] tells beforehand; `flight` is a call that has taken off, `waiter` who waits and until when.
 
 mod desk;
+mod draft;
 mod errand;
 mod flight;
 mod peers;
@@ -11,7 +12,8 @@ mod waiter;
 use std::sync::Arc;
 
 pub use desk::GroupKey;
-pub use desk::{Desk, Forecast, Found};
+pub use desk::{Desk, Found};
+pub use draft::{Draft, Step};
 pub use errand::{Command, Errand};
 pub(crate) use errand::{admit, spawn};
 pub use peers::{Claim, Peers};

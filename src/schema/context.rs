@@ -7,6 +7,7 @@ use async_graphql::indexmap::IndexMap;
 use async_graphql::{Context, InputType, Name, Result, ScalarType, Value};
 
 use super::catalog::Catalog;
+use super::error;
 use super::reuse::{Epoch, Lasting, Reuse};
 use super::scalars::{DateTime, Dimension};
 use crate::domain::{AppId, Ask, Caller, Freshness, Slice, Source, Tally, Timestamp, Vendor, Window};
@@ -166,6 +167,20 @@ pub(super) fn no_cost() -> Value {
 
 /// `extensions.weir.plan`: what the request would do.
 fn plan(outlook: &Outlook) -> Value {
+    let wait_ms = u64::try_from(outlook.wait.as_millis()).unwrap_or(u64::MAX);
+    let refused = outlook.refused.iter().map(|error| error::to_value(error)).collect();
+    Value::Object(IndexMap::from([
+        (Name::new("upstreamCalls"), calls(&outlook.calls)),
+        (Name::new("refreshes"), calls(&outlook.refreshes)),
+        (Name::new("cached"), Value::from(outlook.cached)),
+        (Name::new("joined"), Value::from(outlook.joined)),
+        (Name::new("expectedWaitMs"), Value::from(wait_ms)),
+        (Name::new("refused"), Value::List(refused)),
+    ]))
+}
+
+/// Planned calls, in an order of their own.
+fn calls(calls: &[PlannedCall]) -> Value {
     let call = |call: &PlannedCall| {
         let edge = |at: Option<Timestamp>| at.map_or(Value::Null, |at| ScalarType::to_value(&DateTime(at)));
         Value::Object(IndexMap::from([
@@ -176,15 +191,9 @@ fn plan(outlook: &Outlook) -> Value {
             (Name::new("end"), edge(call.span.map(Window::end))),
         ]))
     };
-    let mut calls: Vec<_> = outlook.calls.iter().collect();
+    let mut calls: Vec<_> = calls.iter().collect();
     calls.sort_by_key(|call| (call.account.vendor(), call.account.name(), call.operation, call.span));
-    let wait_ms = u64::try_from(outlook.wait.as_millis()).unwrap_or(u64::MAX);
-    Value::Object(IndexMap::from([
-        (Name::new("upstreamCalls"), Value::List(calls.into_iter().map(call).collect())),
-        (Name::new("cached"), Value::from(outlook.cached)),
-        (Name::new("joined"), Value::from(outlook.joined)),
-        (Name::new("expectedWaitMs"), Value::from(wait_ms)),
-    ]))
+    Value::List(calls.into_iter().map(call).collect())
 }
 
 impl Omitted {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Error, ErrorExtensionValues, ServerError};
+use async_graphql::{Error, ErrorExtensionValues, Name, ServerError, Value};
 
 use crate::error::WeirError;
 
@@ -48,24 +48,28 @@ impl From<Arc<WeirError>> for Failure {
     }
 }
 
+/// The error's `message` and `extensions` in one object.
+pub(super) fn to_value(error: &WeirError) -> Value {
+    let message = (Name::new("message"), Value::from(error.message.as_str()));
+    Value::Object(std::iter::once(message).chain(extensions(error)).collect())
+}
+
 fn to_graphql(error: &WeirError) -> Error {
-    let mut extensions = ErrorExtensionValues::default();
-    extensions.set("code", error.code.as_str());
-    if let Some(vendor) = error.vendor {
-        extensions.set("vendor", vendor.as_str());
-    }
-    if let Some(account) = &error.account {
-        extensions.set("account", account.name());
-    }
-    if let Some(code) = &error.vendor_code {
-        extensions.set("vendorCode", code.as_str());
-    }
-    if let Some(id) = &error.vendor_request_id {
-        extensions.set("vendorRequestId", id.as_str());
-    }
-    extensions.set("retryable", error.retryable);
-    if let Some(after) = error.retry_after {
-        extensions.set("retryAfterMs", u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-    }
-    Error { extensions: Some(extensions), ..Error::new(error.message.clone()) }
+    let mut values = ErrorExtensionValues::default();
+    extensions(error).for_each(|(name, value)| values.set(name, value));
+    Error { extensions: Some(values), ..Error::new(error.message.clone()) }
+}
+
+fn extensions(error: &WeirError) -> impl Iterator<Item = (Name, Value)> {
+    let retry_after = error.retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+    let values = [
+        ("code", Some(Value::from(error.code.as_str()))),
+        ("vendor", error.vendor.map(|vendor| Value::from(vendor.as_str()))),
+        ("account", error.account.as_ref().map(|account| Value::from(account.name()))),
+        ("vendorCode", error.vendor_code.as_deref().map(Value::from)),
+        ("vendorRequestId", error.vendor_request_id.as_deref().map(Value::from)),
+        ("retryable", Some(Value::from(error.retryable))),
+        ("retryAfterMs", retry_after.map(Value::from)),
+    ];
+    values.into_iter().filter_map(|(name, value)| Some((Name::new(name), value?)))
 }

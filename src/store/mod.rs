@@ -3,6 +3,7 @@
 //! Keys are compared whole, and what is shared does not depend on the caller; whoever may not see something is turned
 //! away before the store is asked.
 
+mod admission;
 pub mod lifetime;
 mod memory;
 mod prepared;
@@ -16,14 +17,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use admission::{Admitted, Survey};
 pub use memory::Memory;
 pub use prepared::{Outlook, PlannedCall, Prepared};
 pub use shared::SharedAnswers;
 pub use ticket::{Answered, Series, Served, Ticket};
 
-use crate::domain::{Account, Ask, Class, Freshness, Operation, Sent, Slice, Subject, Tally};
+use crate::domain::{Account, Ask, Class, Freshness, Held, Operation, Sent, Slice, Subject, Tally};
 use crate::error::WeirError;
-use crate::planner::{self, Desk, Errand, Found, Waiter};
+use crate::planner::{Desk, Errand, Found, Waiter};
 use crate::quota::{Call, Limiter};
 use lifetime::Use;
 use prepared::{Gap, Step};
@@ -32,6 +34,12 @@ use prepared::{Gap, Step};
 const RETENTION_MARGIN: Duration = Duration::from_mins(1);
 /// How long a refresh that nobody waits for stays in the queue.
 const REFRESH_PATIENCE: Duration = Duration::from_mins(5);
+
+/// A ticket for each field, or why it failed as a whole.
+pub type Tickets<D> = Vec<Result<Ticket<D>, Arc<WeirError>>>;
+
+/// What was found for the slices of a field.
+type Promised<O> = HashMap<Slice<<O as Operation>::Subject>, Found<<O as Operation>::Data>>;
 
 /// The answers of one operation: what is held, what is in flight, and the desks that fetch the rest.
 pub struct Store<O: Operation, C> {
@@ -88,23 +96,15 @@ where
         self.desks.get(account).map(Desk::limiter)
     }
 
-    /// Answers a field from memory alone, if all of it is there; `None` otherwise, and nothing is counted.
+    /// Answers a field from memory alone, if all of it is there and fresh; `None` otherwise, and nothing is counted.
     #[must_use]
     pub fn peek(&self, wants: &[Slice<O::Subject>], ask: &Ask) -> Option<Series<O::Data>> {
-        let (mut series, mut refresh) = (Vec::new(), Vec::new());
-        for (want, slice) in self.slices(wants, ask) {
-            let (held, good_for) = self.memory.lookup(&slice, ask)?;
-            match good_for {
-                Use::Fresh => series.push(Answered { want, outcome: Ok(Served::from_cache(held)) }),
-                Use::WhileRefreshing => {
-                    series.push(Answered { want, outcome: Ok(Served::stale(held)) });
-                    refresh.push(slice);
-                }
-                Use::IfNothingBetter | Use::Useless => return None,
-            }
-        }
+        let fresh = |(want, slice)| match self.memory.lookup(&slice, ask)? {
+            (held, Use::Fresh) => Some(Answered { want, outcome: Ok(Served::from_cache(held)) }),
+            (_, Use::WhileRefreshing | Use::IfNothingBetter | Use::Useless) => None,
+        };
+        let series: Series<O::Data> = self.slices(wants, ask).map(fresh).collect::<Option<_>>()?;
         ask.tally.count_hits(series.len());
-        planner::spawn(self.refresh(&refresh, ask));
         Some(series)
     }
 
@@ -116,89 +116,83 @@ where
     }
 
     /// Looks a field up; nothing is asked for and nothing is counted yet. Slices that need a call are judged against
-    /// the vendor's lookback.
+    /// the vendor's lookback, and against what is known to fail.
     #[must_use]
     pub fn prepare(&self, wants: &[Slice<O::Subject>], ask: &Ask) -> Prepared<O> {
         let mut prepared = Prepared::default();
         for (want, slice) in self.slices(wants, ask) {
-            let held = self.memory.lookup(&slice, ask);
-            let step = match held {
+            let step = match self.memory.lookup(&slice, ask) {
                 Some((held, Use::Fresh)) => Step::Ready(Ok(Served::from_cache(held))),
                 Some((held, Use::WhileRefreshing)) => {
                     prepared.refresh.push(slice);
                     Step::Ready(Ok(Served::stale(held)))
                 }
-                held => match (self.memory.refusal(&slice.subject), self.check(&slice, ask), held) {
-                    (Some(refusal), ..) => Step::Ready(Err(refusal)),
-                    (None, Ok(()), held) => Step::Gap(Gap { slice, fallback: held.map(|(held, _)| held) }),
-                    // No call could bring anything better.
-                    (None, Err(_), Some((held, _))) => Step::Ready(Ok(Served::stale(held))),
-                    (None, Err(error), None) => Step::Ready(Err(error)),
-                },
+                held => self.fetch(slice, held.map(|(held, _)| held), ask),
             };
             prepared.steps.push((want, step));
         }
         prepared
     }
 
-    /// What fetching all that `fields` lack would mean.
-    #[must_use]
-    pub fn outlook<'a>(&self, fields: impl Iterator<Item = &'a Prepared<O>> + Clone, ask: &Ask) -> Outlook {
-        let mut outlook = Outlook { cached: fields.clone().map(Prepared::ready).sum(), ..Outlook::default() };
-        let is_refused =
-            |gap: &&Gap<O>| self.desks.get(gap.slice.subject.account()).is_some_and(|desk| desk.refusal().is_some());
-        // Nobody is asked there: what has a stale answer gets it.
-        let (refused, gaps): (Vec<_>, Vec<_>) = fields.flat_map(Prepared::gaps).partition(is_refused);
-        outlook.cached += refused.iter().filter(|gap| gap.fallback.is_some()).count();
-        let gaps: Vec<_> = gaps.iter().map(|gap| &gap.slice).collect();
-        for (desk, own) in self.by_account(&gaps) {
-            let forecast = desk.forecast(&own, ask);
-            outlook.new_calls += forecast.new_calls;
-            outlook.joined += forecast.joined;
-            outlook.wait = outlook.wait.max(forecast.wait);
-            outlook.calls.extend(forecast.calls.iter().map(|call| prepared::PlannedCall {
-                account: call.subject.account().clone(),
-                operation: self.operation.facts().operation,
-                span: Some(self.operation.sent_span(call, ask.at)),
-            }));
+    /// What becomes of a slice that has to be fetched.
+    fn fetch(&self, slice: Slice<O::Subject>, fallback: Option<Arc<Held<O::Data>>>, ask: &Ask) -> Step<O> {
+        if let Some(refusal) = self.memory.refusal(&slice.subject) {
+            return Step::Ready(Err(refusal));
         }
-        outlook
+        let asked = self.check(&slice, ask).and_then(|()| self.pause(slice.subject.account()).map_or(Ok(()), Err));
+        match (asked, fallback) {
+            (Ok(()), fallback) => Step::Gap(Gap { slice, fallback }),
+            // No call could bring anything better.
+            (Err(_), Some(held)) => Step::Ready(Ok(Served::stale(held))),
+            (Err(error), None) => Step::Ready(Err(error)),
+        }
     }
 
-    /// Asks for what a field lacks: all of it is admitted, or nothing is. The errands are to be spawned once all fields
-    /// that are asked for together have been submitted.
-    ///
-    /// # Errors
-    /// [`QuotaWaitTooLong`](crate::error::Code::QuotaWaitTooLong) if the last of the field's calls would wait too long
-    /// and something has no stale answer to fall back on.
+    /// Why nothing is asked of an account now.
+    fn pause(&self, account: &Account) -> Option<Arc<WeirError>> {
+        self.desks.get(account).and_then(Desk::refusal).map(Arc::new)
+    }
+
+    /// Asks for all that was admitted, and answers for each field. The errands are to be spawned once everything that is
+    /// asked for together has been submitted.
     pub fn submit(
         self: &Arc<Self>,
-        mut field: Prepared<O>,
+        admitted: Admitted<O, C>,
         ask: &Ask,
-    ) -> Result<(Ticket<O::Data>, Vec<Errand>), WeirError> {
-        for account in self.accounts_of(&field) {
-            if let Some(refusal) = self.desks.get(&account).and_then(Desk::refusal) {
-                field.settle(&account, Some(&Arc::new(refusal)));
-            }
-        }
-        for account in self.accounts_of(&field) {
-            if let Err(error) = self.admit(&field, &account, ask) {
-                // Whatever has a stale answer can do without a call.
-                field.settle(&account, None);
-                self.admit(&field, &account, ask).map_err(|_| error)?;
-            }
-        }
-        ask.tally.count_hits(field.ready());
-        let waiter = Waiter::new(ask.clone());
-        let gaps: Vec<Slice<O::Subject>> = field.gaps().map(|gap| gap.slice.clone()).collect();
-        let borrowed: Vec<_> = gaps.iter().collect();
-        let mut found = HashMap::with_capacity(gaps.len());
-        let mut errands = self.refresh(&field.refresh, ask);
-        for (desk, own) in self.by_account(&borrowed) {
-            let (promises, more) = desk.submit(&own, &waiter);
-            found.extend(own.into_iter().cloned().zip(promises));
+        errands: &mut Vec<Errand>,
+    ) -> Tickets<O::Data> {
+        let Admitted { fields, refresh, .. } = admitted;
+        let waiters: Vec<_> = fields.iter().map(|_| Waiter::new(ask.clone())).collect();
+        let nobody = Waiter::new(Ask {
+            class: Class::Background,
+            deadline: Instant::now() + REFRESH_PATIENCE,
+            tally: Arc::new(Tally::default()),
+            ..ask.clone()
+        });
+        // Whoever waits goes first.
+        let gaps = fields.iter().enumerate().filter_map(|(at, field)| Some((at, field.as_ref().ok()?)));
+        let gaps = gaps.flat_map(|(at, field)| field.gaps().map(move |gap| (Some(at), &gap.slice)));
+        let wanted = gaps.chain(refresh.iter().map(|slice| (None, slice)));
+        let mut found: Vec<Promised<O>> = fields.iter().map(|_| HashMap::new()).collect();
+        for (account, own) in by_account(wanted, |(_, slice)| *slice) {
+            let Some(desk) = self.desks.get(account) else { continue };
+            let waiter = |at: Option<usize>| at.and_then(|at| waiters.get(at)).unwrap_or(&nobody);
+            let asked: Vec<_> = own.iter().map(|(at, slice)| (*slice, waiter(*at))).collect();
+            let (promises, more) = desk.submit(&asked);
             errands.extend(more);
+            for ((at, slice), promise) in own.into_iter().zip(promises) {
+                if let Some(found) = at.and_then(|at| found.get_mut(at)) {
+                    found.insert(slice.clone(), promise);
+                }
+            }
         }
+        let tickets = fields.into_iter().zip(found).zip(waiters);
+        tickets.map(|((field, found), waiter)| Ok(self.ticket(field?, &found, waiter))).collect()
+    }
+
+    fn ticket(self: &Arc<Self>, field: Prepared<O>, found: &Promised<O>, waiter: Arc<Waiter>) -> Ticket<O::Data> {
+        waiter.ask.tally.count_hits(field.ready());
+        let gaps: Vec<Slice<O::Subject>> = field.gaps().map(|gap| gap.slice.clone()).collect();
         let parts = field.into_parts(|slice| match found.get(slice) {
             Some(Found::Held(held)) => Ok(Ok(Arc::clone(held))),
             Some(Found::Promised(promise)) => Ok(Err(promise.clone())),
@@ -206,37 +200,13 @@ where
         });
         let store = Arc::clone(self);
         let leave = Box::new(move || {
-            let borrowed: Vec<_> = gaps.iter().collect();
-            for (desk, own) in store.by_account(&borrowed) {
-                desk.leave(&own.into_iter().cloned().collect::<Vec<_>>());
+            for (account, own) in by_account(&gaps, |slice| *slice) {
+                if let Some(desk) = store.desks.get(account) {
+                    desk.leave(&own);
+                }
             }
         });
-        Ok((Ticket::new(parts, waiter, leave), errands))
-    }
-
-    fn admit(&self, field: &Prepared<O>, account: &Account, ask: &Ask) -> Result<(), WeirError> {
-        let own: Vec<_> =
-            field.gaps().map(|gap| &gap.slice).filter(|slice| slice.subject.account() == account).collect();
-        let Some(desk) = self.desks.get(account) else { return Ok(()) };
-        let forecast = desk.forecast(&own, ask);
-        planner::admit(forecast.wait, forecast.least_wait, forecast.new_calls, ask).map_err(|error| error.of(account))
-    }
-
-    /// Has slices fetched again that were served past their time to live. Nobody waits, and whoever does goes first.
-    fn refresh(&self, slices: &[Slice<O::Subject>], ask: &Ask) -> Vec<Errand> {
-        if slices.is_empty() || ask.explain {
-            return Vec::new();
-        }
-        let refresh = Ask {
-            class: Class::Background,
-            deadline: Instant::now() + REFRESH_PATIENCE,
-            tally: Arc::new(Tally::default()),
-            ..ask.clone()
-        };
-        let waiter = Waiter::new(refresh);
-        let borrowed: Vec<_> = slices.iter().filter(|slice| self.memory.refusal(&slice.subject).is_none()).collect();
-        let desks = self.by_account(&borrowed).filter(|(desk, _)| desk.refusal().is_none());
-        desks.flat_map(|(desk, own)| desk.submit(&desk.unawaited(own), &waiter).1).collect()
+        Ticket::new(parts, waiter, leave)
     }
 
     /// The cells of the grid that wanted windows touch, or the windows as they are; without those in which nothing can
@@ -256,26 +226,6 @@ where
         slices.filter(move |(_, slice)| !final_only || self.operation.final_from(slice).0 <= at)
     }
 
-    fn accounts_of(&self, field: &Prepared<O>) -> Vec<Account> {
-        let gaps: Vec<_> = field.gaps().map(|gap| &gap.slice).collect();
-        self.by_account(&gaps).filter_map(|(_, own)| Some(own.first()?.subject.account().clone())).collect()
-    }
-
-    fn by_account<'a>(
-        &self,
-        slices: &[&'a Slice<O::Subject>],
-    ) -> impl Iterator<Item = (&Desk<O, C>, Vec<&'a Slice<O::Subject>>)> {
-        let mut accounts: Vec<(&Account, Vec<&'a Slice<O::Subject>>)> = Vec::new();
-        for slice in slices {
-            let account = slice.subject.account();
-            match accounts.iter_mut().find(|(known, _)| *known == account) {
-                Some((_, own)) => own.push(slice),
-                None => accounts.push((account, vec![slice])),
-            }
-        }
-        accounts.into_iter().filter_map(|(account, own)| Some((self.desks.get(account)?, own)))
-    }
-
     /// Whether the vendor would still answer when the permit is there.
     fn check(&self, slice: &Slice<O::Subject>, ask: &Ask) -> Result<(), Arc<WeirError>> {
         let account = slice.subject.account();
@@ -288,6 +238,22 @@ where
         });
         checked.map_err(|error| Arc::new(WeirError::from_call(&error, account)))
     }
+}
+
+/// What concerns each account, in the order of the first mention.
+fn by_account<'a, S: Subject, T>(
+    items: impl IntoIterator<Item = T>,
+    slice: impl Fn(&T) -> &'a Slice<S>,
+) -> Vec<(&'a Account, Vec<T>)> {
+    let mut accounts: Vec<(&Account, Vec<T>)> = Vec::new();
+    for item in items {
+        let account = slice(&item).subject.account();
+        match accounts.iter_mut().find(|(known, _)| *known == account) {
+            Some((_, own)) => own.push(item),
+            None => accounts.push((account, vec![item])),
+        }
+    }
+    accounts
 }
 
 impl<O: Operation, C> fmt::Debug for Store<O, C> {

@@ -30,19 +30,21 @@ pub(super) struct Gap<O: Operation> {
     pub(super) fallback: Option<Arc<Held<O::Data>>>,
 }
 
-/// What fetching would mean.
+/// What a request would do.
 #[derive(Debug, Default)]
 pub struct Outlook {
-    /// The calls that would bring what is missing, as they would be sent.
+    /// The calls that somebody would wait for, as they would be sent.
     pub calls: Vec<PlannedCall>,
-    /// How many of them are not planned already.
-    pub new_calls: usize,
-    /// Slices that memory answers.
+    /// The calls that would only fetch again what is served as stale.
+    pub refreshes: Vec<PlannedCall>,
+    /// Slices that memory would answer.
     pub cached: usize,
-    /// Slices that somebody else's call brings.
+    /// Slices that somebody else's call would bring.
     pub joined: usize,
-    /// How long the last call would wait for its permit.
+    /// How long the last call would wait for its permit if no field were refused for it.
     pub wait: Duration,
+    /// What would fail without a call, field by field.
+    pub refused: Vec<Arc<WeirError>>,
 }
 
 /// One upstream call as it would be sent.
@@ -60,10 +62,11 @@ impl Outlook {
     /// Both together.
     pub fn add(&mut self, other: Self) {
         self.calls.extend(other.calls);
-        self.new_calls += other.new_calls;
+        self.refreshes.extend(other.refreshes);
         self.cached += other.cached;
         self.joined += other.joined;
         self.wait = self.wait.max(other.wait);
+        self.refused.extend(other.refused);
     }
 }
 
@@ -94,23 +97,41 @@ impl<O: Operation> Prepared<O> {
         self.steps.iter().filter(|(_, step)| matches!(step, Step::Ready(Ok(_)))).count()
     }
 
-    /// Does without calls of `account` where it can: what has a stale answer gets it, and is to be fetched again. What
-    /// has none gets the refusal, if there is one.
-    pub(super) fn settle(&mut self, account: &Account, refusal: Option<&Arc<WeirError>>) {
+    /// The accounts whose calls it needs, each once.
+    pub(super) fn accounts(&self) -> Vec<Account> {
+        let mut accounts: Vec<Account> = Vec::new();
+        for gap in self.gaps() {
+            let account = gap.slice.subject.account();
+            if !accounts.contains(account) {
+                accounts.push(account.clone());
+            }
+        }
+        accounts
+    }
+
+    /// Why parts of it fail without a call, each reason once.
+    pub(super) fn refusals(&self) -> Vec<Arc<WeirError>> {
+        let mut refusals: Vec<Arc<WeirError>> = Vec::new();
+        for (_, step) in &self.steps {
+            if let Step::Ready(Err(error)) = step
+                && !refusals.iter().any(|known| (known.code, &known.message) == (error.code, &error.message))
+            {
+                refusals.push(Arc::clone(error));
+            }
+        }
+        refusals
+    }
+
+    /// Does without calls of `account` where it can: what has a stale answer gets it, and is to be fetched again.
+    pub(super) fn settle(&mut self, account: &Account) {
         for (_, step) in &mut self.steps {
-            let Step::Gap(Gap { slice, fallback }) = step else { continue };
-            if slice.subject.account() != account {
-                continue;
-            }
-            let settled = match (fallback.take(), refusal) {
-                (Some(held), _) => Ok(Served::stale(held)),
-                (None, Some(refusal)) => Err(Arc::clone(refusal)),
-                (None, None) => continue,
-            };
-            if settled.is_ok() {
+            if let Step::Gap(Gap { slice, fallback }) = step
+                && slice.subject.account() == account
+                && let Some(held) = fallback.take()
+            {
                 self.refresh.push(slice.clone());
+                *step = Step::Ready(Ok(Served::stale(held)));
             }
-            *step = Step::Ready(settled);
         }
     }
 

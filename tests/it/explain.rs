@@ -5,8 +5,46 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 use weir::domain::time::HOUR;
+use weir::sim::DEMO_KEY;
 
-use crate::support::{TestGateway, codes};
+use crate::support::{METRIC, TestGateway, codes};
+
+/// Two accounts of each vendor, two calls a second each, and what other callers ask for: whatever begins with `queue`.
+fn crowded(seed: u64) -> TestGateway {
+    let queue = |prefix: &str| (0..16).map(|n| format!("queue-{prefix}-{n}")).collect::<Vec<_>>();
+    TestGateway::builder()
+        .legs(5..40, 5..40)
+        .max_wait(600)
+        .seed(seed)
+        .config(|config| {
+            let (cams, rtc) = (&mut config.alibaba_cams[0], &mut config.volcengine_rtc[0]);
+            cams.quota.get_chatapp_phone_number_metric = 2;
+            let (mut second_cams, mut second_rtc) = (cams.clone(), rtc.clone());
+            (second_cams.name, second_cams.channels) = ("wholesale".to_owned(), vec!["cams-other".to_owned()]);
+            (second_rtc.name, second_rtc.apps) = ("more".to_owned(), vec!["app-more".to_owned()]);
+            // The other application has permits of its own; the other channel is one account's second key.
+            second_rtc.access_key_id = "second-key".to_owned().into();
+            cams.channels.extend(queue("cams"));
+            rtc.apps.extend(queue("app"));
+            config.alibaba_cams.push(second_cams);
+            config.volcengine_rtc.push(second_rtc);
+        })
+        .sim(|sim| sim.keys.push(("second-key".to_owned(), DEMO_KEY.1.to_owned())))
+        .build()
+}
+
+/// Others ask for so much before it that no permit comes within seconds.
+fn crowd(rng: &mut StdRng, gateway: &TestGateway) -> Vec<impl Future<Output = Value> + use<>> {
+    let end = gateway.now() - HOUR * 3_u32;
+    let range = format!("{{between: {{start: \"{}\", end: \"{end}\"}}}}", end - HOUR * 5_u32);
+    let queries = (0..rng.random_range(4..16_usize)).flat_map(|at| {
+        let metrics =
+            format!("{{ phoneNumberMetrics(custSpaceId: \"queue-cams-{at}\", range: {range}) {{ totalCount }} }}");
+        let users = format!("{{ operationDistribution(appId: \"queue-app-{at}\", range: {range}) {{ start }} }}");
+        [metrics, users]
+    });
+    queries.map(|query| gateway.ask_with(&query, json!({}), json!({"maxStale": "PT0S"}))).collect()
+}
 
 /// A query of one to four fields of both vendors.
 fn random_query(rng: &mut StdRng, gateway: &TestGateway) -> String {
@@ -16,7 +54,7 @@ fn random_query(rng: &mut StdRng, gateway: &TestGateway) -> String {
         let between =
             format!("{{between: {{start: \"{}\", end: \"{end}\"}}}}", end - HOUR * rng.random_range(1..150_u32));
         let range = if rng.random_bool(0.5) { format!("{{last: \"P{days}D\"}}") } else { between.clone() };
-        let channel = ["cams-alpha", "cams-beta"][rng.random_range(0..2_usize)];
+        let channel = ["cams-alpha", "cams-beta", "cams-other"][rng.random_range(0..3_usize)];
         match rng.random_range(0..4) {
             0 => format!("f{at}: phoneNumberMetrics(custSpaceId: \"{channel}\", range: {range}) {{ totalCount }} "),
             1 => {
@@ -28,7 +66,7 @@ fn random_query(rng: &mut StdRng, gateway: &TestGateway) -> String {
             }
             2 => format!("f{at}: operationDistribution(appId: \"app-one\", range: {between}) {{ start }} "),
             _ => format!(
-                "f{at}: operationDistributions(appIds: [\"app-two\"], range: {{last: \"P{}D\"}}) {{ start }} ",
+                "f{at}: operationDistributions(appIds: [\"app-two\", \"app-more\"], range: {{last: \"P{}D\"}}) {{ start }} ",
                 days.min(5)
             ),
         }
@@ -37,8 +75,12 @@ fn random_query(rng: &mut StdRng, gateway: &TestGateway) -> String {
     format!("{{ {} }}", fields.concat())
 }
 
-fn planned(answer: &Value) -> Vec<(String, String, String)> {
-    let calls = answer["extensions"]["weir"]["plan"]["upstreamCalls"].as_array().unwrap();
+fn plan(answer: &Value) -> &Value {
+    &answer["extensions"]["weir"]["plan"]
+}
+
+fn calls(answer: &Value, kind: &str) -> Vec<(String, String, String)> {
+    let calls = plan(answer)[kind].as_array().unwrap_or_else(|| panic!("{answer}"));
     let text = |call: &Value, key: &str| call[key].as_str().unwrap().to_owned();
     let mut calls: Vec<_> =
         calls.iter().map(|call| (text(call, "operation"), text(call, "start"), text(call, "end"))).collect();
@@ -46,38 +88,91 @@ fn planned(answer: &Value) -> Vec<(String, String, String)> {
     calls
 }
 
+fn planned(answer: &Value) -> Vec<(String, String, String)> {
+    calls(answer, "upstreamCalls")
+}
+
+/// What is refused, and when to come back.
+fn refused<'a>(errors: impl IntoIterator<Item = &'a Value>) -> Vec<(String, Option<u64>)> {
+    let refusal = |error: &Value| (error["code"].as_str().unwrap().to_owned(), error["retryAfterMs"].as_u64());
+    let mut refused: Vec<_> = errors.into_iter().map(refusal).collect();
+    refused.sort();
+    refused
+}
+
+/// What happened how often.
+#[derive(Debug, Default)]
+struct Seen {
+    calls: usize,
+    refreshes: usize,
+    refused: usize,
+    partly: usize,
+    stale: usize,
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_plan_of_a_thousand_random_asks_is_what_then_happens() {
-    let mut planned_calls = 0;
+    let mut seen = Seen::default();
     for seed in 0..25 {
         let mut rng = StdRng::seed_from_u64(seed);
-        let gateway = TestGateway::builder().legs(5..40, 5..40).max_wait(600).seed(seed).build();
+        let gateway = crowded(seed);
+        let mut query = String::new();
         for n in 0..40 {
-            let query = random_query(&mut rng, &gateway);
+            if n == 0 || rng.random_bool(0.6) {
+                query = random_query(&mut rng, &gateway);
+            }
+            let what = format!("seed {seed}, ask {n}: {query}");
+            let crowd = if rng.random_bool(0.3) { crowd(&mut rng, &gateway) } else { Vec::new() };
+            sleep(Duration::from_millis(1)).await;
+            let max_wait = rng.random_range(1..8_u64);
+            let stale = if rng.random_bool(0.5) { "PT0S" } else { "PT12H" };
+            let controls = json!({"maxStale": stale, "maxWait": format!("PT{max_wait}S")});
+            let explain = |max_wait: String| {
+                let controls = json!({"explain": true, "maxStale": stale, "maxWait": max_wait});
+                gateway.ask_with(&query, json!({}), controls)
+            };
             let before = gateway.sim().arrivals().len();
-            let explained = gateway.ask_with(&query, json!({}), json!({"explain": true, "maxStale": "PT0S"})).await;
+            let explained = explain(format!("PT{max_wait}S")).await;
+            assert_eq!(codes(&explained), Vec::<String>::new(), "{what}");
+            let enough = plan(&explained)["expectedWaitMs"].as_u64().unwrap();
+            let patient = explain(format!("PT{}S", enough / 1_000 + 1)).await;
+            assert_eq!(plan(&patient)["refused"], json!([]), "{what}");
             assert_eq!(gateway.sim().arrivals().len(), before, "nothing is run");
-            let plan = planned(&explained);
-            let answer = gateway.ask_with(&query, json!({}), json!({"maxStale": "PT0S"})).await;
-            assert_eq!(codes(&answer), Vec::<String>::new(), "seed {seed}, ask {n}: {query}");
-            let mut calls: Vec<_> = gateway.sim().arrivals()[before..]
+
+            let answer = gateway.ask_with(&query, json!({}), controls).await;
+            let errors = answer["errors"].as_array().cloned().unwrap_or_default();
+            let refusals = plan(&explained)["refused"].as_array().unwrap();
+            assert_eq!(refused(refusals), refused(errors.iter().map(|error| &error["extensions"])), "{what}");
+            let (awaited, refreshes) = (planned(&explained), calls(&explained, "refreshes"));
+            let cost = &answer["extensions"]["weir"]["upstreamCalls"];
+            let cost = cost["ALIBABA_CAMS"].as_u64().unwrap() + cost["VOLCENGINE_RTC"].as_u64().unwrap();
+            assert_eq!(cost, awaited.len() as u64, "{what}");
+            assert_eq!(plan(&explained)["cached"], answer["extensions"]["weir"]["cacheHits"], "{what}");
+
+            futures_util::future::join_all(crowd).await;
+            sleep(Duration::from_secs(5)).await;
+            let mut arrived: Vec<_> = gateway.sim().arrivals()[before..]
                 .iter()
+                .filter(|arrival| !arrival.parameters.subject.as_ref().unwrap().starts_with("queue"))
                 .map(|arrival| {
                     let edge = |at: Option<weir::domain::Timestamp>| at.unwrap().to_string();
                     (arrival.operation.clone(), edge(arrival.parameters.start), edge(arrival.parameters.end))
                 })
                 .collect();
-            calls.sort();
-            assert_eq!(plan, calls, "seed {seed}, ask {n}: {query}");
-            let cost = &answer["extensions"]["weir"]["upstreamCalls"];
-            let cost = cost["ALIBABA_CAMS"].as_u64().unwrap() + cost["VOLCENGINE_RTC"].as_u64().unwrap();
-            assert_eq!(cost, plan.len() as u64);
-            assert_eq!(explained["extensions"]["weir"]["plan"]["cached"], answer["extensions"]["weir"]["cacheHits"]);
-            planned_calls += plan.len();
+            arrived.sort();
+            let mut all = [awaited.clone(), refreshes.clone()].concat();
+            all.sort();
+            assert_eq!(all, arrived, "{what}");
+            seen.calls += awaited.len();
+            seen.refreshes += refreshes.len();
+            seen.refused += refusals.len();
+            seen.partly += usize::from(!refusals.is_empty() && !awaited.is_empty());
+            seen.stale += usize::from(refusals.is_empty() && enough > max_wait * 1_000);
             sleep(Duration::from_secs(rng.random_range(0..900))).await;
         }
     }
-    assert!(planned_calls > 800, "{planned_calls} calls were planned");
+    assert!(seen.calls > 800 && seen.refreshes > 100, "{seen:?}");
+    assert!(seen.refused > 100 && seen.partly > 20 && seen.stale > 10, "{seen:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,6 +223,42 @@ async fn nothing_is_run_and_nothing_false_is_answered() {
     assert_eq!(answer["data"]["enableWhatsappRoiMetric"], Value::Null);
     assert_eq!(answer["extensions"]["weir"]["plan"]["upstreamCalls"][0]["operation"], json!("EnableWhatsappROIMetric"));
     assert_eq!(gateway.sim().arrivals().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_expensive_says_so_and_lists_no_call() {
+    let gateway = TestGateway::builder().max_wait(600).build();
+    gateway.query(r#"{ phoneNumberMetrics(custSpaceId: "cams-beta", range: {last: "P1D"}) { totalCount } }"#).await;
+    let (start, end) = ("2026-11-01T00:00:00Z", "2026-11-17T17:00:00Z");
+    let query = format!(
+        "{{ held: phoneNumberMetrics(custSpaceId: \"cams-beta\", range: {{last: \"P1D\"}}) {{ totalCount }}
+            cold: phoneNumberMetrics(custSpaceId: \"cams-alpha\", range: {{last: \"P1D\"}}) {{ totalCount }}
+            operationDistributions(appIds: [\"app-one\"], window: \"PT1H\", range: {{between: {{start: \"{start}\", end: \"{end}\"}}}}) {{ start }} }}"
+    );
+    let explained = gateway.ask_with(&query, json!({}), json!({"explain": true})).await;
+    let told = plan(&explained);
+    assert_eq!((planned(&explained).len(), &told["cached"]), (0, &json!(2)), "{told}");
+    assert!(told["expectedWaitMs"].as_u64().unwrap() > 100_000, "{told}");
+    assert!(told["refused"][0]["message"].as_str().unwrap().contains("402"), "{told}");
+    let answer = gateway.query(&query).await;
+    let errors = answer["errors"].as_array().unwrap();
+    assert_eq!(refused(told["refused"].as_array().unwrap()), refused(errors.iter().map(|error| &error["extensions"])));
+    assert_eq!((codes(&answer), gateway.calls(METRIC)), (vec!["TOO_EXPENSIVE".to_owned(); 2], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_would_come_too_late_is_no_call() {
+    let gateway = TestGateway::builder().legs(20..60, 20..60).build();
+    let enable = r#"mutation { enableWhatsappRoiMetric(custSpaceId: "cams-alpha") { requestId } }"#;
+    let others: Vec<_> = (0..20).map(|_| gateway.ask(enable, json!({}))).collect();
+    sleep(Duration::from_millis(5)).await;
+    let explain = |max_wait: &str| gateway.ask_with(enable, json!({}), json!({"explain": true, "maxWait": max_wait}));
+    let (soon, late) = (explain("PT1S").await, explain("PT10S").await);
+    assert_eq!(refused(plan(&soon)["refused"].as_array().unwrap())[0].0, "QUOTA_WAIT_TOO_LONG");
+    assert_eq!((&plan(&soon)["upstreamCalls"], &plan(&late)["refused"]), (&json!([]), &json!([])));
+    assert_eq!(plan(&late)["upstreamCalls"].as_array().unwrap().len(), 1);
+    assert_eq!(plan(&soon)["expectedWaitMs"], plan(&late)["expectedWaitMs"]);
+    futures_util::future::join_all(others).await;
 }
 
 #[tokio::test(start_paused = true)]

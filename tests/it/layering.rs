@@ -37,10 +37,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "vendor::volcengine_rtc",
         ],
     ),
-    (
-        "loader",
-        &["store", "planner", "quota::Call", "quota::Standing", "vendor::alibaba_cams", "vendor::volcengine_rtc"],
-    ),
+    ("loader", &["store", "planner", "quota::Standing", "vendor::alibaba_cams", "vendor::volcengine_rtc"]),
     ("store", &["planner", "quota::Call", "quota::Limiter", "link"]),
     ("planner", &["quota"]),
     // The lease of permits that replicas share goes over the link.
