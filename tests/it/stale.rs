@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
+use weir::domain::Timestamp;
+use weir::domain::time::HOUR;
 use weir::sim::{DEMO_KEY, Fault, Scope, Times};
 
 use crate::support::{DISTRIBUTION, METRIC, TestGateway, codes};
@@ -231,4 +233,42 @@ async fn only_final_numbers_where_only_they_will_do() {
     let answer = only(TODAY).await;
     assert_eq!(answer["data"]["operationDistribution"]["finality"], json!("FINAL"));
     assert_eq!(gateway.calls(METRIC), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_and_its_refreshes_never_cause_more_than_four_hundred_calls() {
+    let gateway = TestGateway::builder()
+        .max_wait(3_600)
+        .config(|config| {
+            config.cache.settle.volcengine_rtc = 60 * 24 * 60 * MINUTE;
+            config.cache.stale_while_refresh = 60 * MINUTE;
+            config.volcengine_rtc[0].apps.push("app-three".to_owned());
+        })
+        .build();
+    gateway.clock().set(Timestamp::parse_rfc3339("2026-11-22T10:00:00Z").unwrap());
+    let hours = |app: &str, field: &str, hours: u32| {
+        let end = Timestamp::parse_rfc3339("2026-11-22T10:00:00Z").unwrap();
+        format!(
+            "{field}: operationDistributions(appIds: [\"{app}\"], window: \"PT1H\", range: {{between: {{start: \"{}\", end: \"{end}\"}}}}) {{ source }} ",
+            end - HOUR * hours
+        )
+    };
+    // Nothing settles, so that all of it is out of date in time.
+    let held = [hours("app-one", "a", 300), hours("app-two", "b", 200)];
+    for field in &held {
+        gateway.data(&format!("{{ {field} }}")).await;
+    }
+    assert_eq!(gateway.calls(DISTRIBUTION), 500);
+    sleep(6 * MINUTE).await;
+    let query = format!("{{ {} {} {} }}", held[0], held[1], hours("app-three", "c", 150));
+    let explained = gateway.ask_with(&query, json!({}), json!({"explain": true})).await;
+    let count = |kind: &str| explained["extensions"]["weir"]["plan"][kind].as_array().unwrap().len();
+    assert_eq!((count("upstreamCalls"), count("refreshes")), (150, 250));
+    let data = gateway.data(&query).await;
+    let are = |field: &str, source: &str| {
+        data[field].as_array().unwrap().iter().all(|window| window["source"] == json!(source))
+    };
+    assert!(are("a", "STALE") && are("b", "STALE") && are("c", "UPSTREAM"));
+    sleep(60 * MINUTE).await;
+    assert_eq!(gateway.calls(DISTRIBUTION), 500 + 400);
 }
