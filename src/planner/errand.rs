@@ -66,6 +66,12 @@ where
     O: Operation,
     C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
 {
+    fn is_there(&self) -> bool {
+        let mut is_there = false;
+        self.for_waiters(|_, _| is_there = true);
+        is_there
+    }
+
     fn deadline(&self) -> Instant {
         let mut latest = Instant::now();
         self.for_waiters(|waiter, _| latest = latest.max(waiter.ask.deadline));
@@ -178,6 +184,10 @@ impl<C: Call> Command<C> {
 }
 
 impl Audience for (Lone, Account) {
+    fn is_there(&self) -> bool {
+        self.0.0.is_present(Instant::now())
+    }
+
     fn deadline(&self) -> Instant {
         self.0.0.ask.deadline
     }

@@ -13,6 +13,8 @@ const MAX_RETRIES: usize = 2;
 
 /// Those who wait for a call. They may change while it runs.
 pub trait Audience: Send + Sync {
+    /// Whether anybody still waits.
+    fn is_there(&self) -> bool;
     /// The latest moment at which any of them still waits.
     fn deadline(&self) -> Instant;
     /// The highest class among them.
@@ -61,6 +63,10 @@ impl<C: Call> Metered<C> {
         let (mut permit, mut queue_wait, mut number) = (permit, queue_wait, 1);
         loop {
             let passage = self.breaker.enter().await.map_err(|left| self.kept_out(left))?;
+            // Waiting for a probe takes time, and so does waiting for another permit.
+            if !audience.is_there() {
+                return Err(CallError::new(self.vendor, CallErrorKind::TimedOut, "nobody waits for it any more"));
+            }
             audience.attempt_starts(number, queue_wait);
             let result = self.client.call(request, permit).await;
             if result.as_ref().is_err_and(CallError::is_ours) {
@@ -142,6 +148,10 @@ mod tests {
     struct Once;
 
     impl Audience for Once {
+        fn is_there(&self) -> bool {
+            true
+        }
+
         fn deadline(&self) -> Instant {
             Instant::now()
         }

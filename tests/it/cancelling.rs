@@ -16,7 +16,7 @@ use weir::sim::{DEMO_KEY, Fault, Scope, Times};
 use weir::vendor::alibaba_cams;
 
 use crate::support::rooms::attempts;
-use crate::support::{METRIC, ROOMS, Room, TestGateway, Want, codes};
+use crate::support::{DISTRIBUTION, METRIC, ROOMS, Room, TestGateway, Want, codes};
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -267,4 +267,30 @@ async fn a_mutation_that_was_written_takes_effect_without_its_client() {
     assert_eq!(gateway.calls(METRIC), 2, "the emptiness known before is forgotten");
     sleep(2 * SECOND).await;
     assert_all_permits_are_back(&gateway).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_behind_a_probe_is_not_made_for_nobody() {
+    let gateway = TestGateway::builder().legs(500..501, 500..501).build();
+    let window = |n: u32| {
+        format!(
+            "{{ operationDistribution(appId: \"app-two\", range: {{between: {{start: \"2026-11-20T{n:02}:00:00Z\", end: \"2026-11-21T00:00:00Z\"}}}}) {{ start }} }}"
+        )
+    };
+    gateway.sim().faults().push(Fault::InternalError, Scope::operation(DISTRIBUTION), Times::ForEver);
+    for n in 0..3 {
+        gateway.query(&window(n)).await;
+    }
+    sleep(60 * SECOND).await;
+    gateway.sim().faults().clear();
+    let before = gateway.calls(DISTRIBUTION);
+    let probe = tokio::spawn(gateway.ask(&window(8), json!({})));
+    sleep(ms(100)).await;
+    let behind = gateway.ask(&window(9), json!({}));
+    assert!(timeout(ms(400), behind).await.is_err(), "its permit is there, and it waits for the probe");
+    assert_eq!(codes(&probe.await.unwrap()), Vec::<String>::new());
+    sleep(10 * SECOND).await;
+    assert_eq!(gateway.calls(DISTRIBUTION) - before, 1, "the probe alone");
+    assert_eq!(codes(&gateway.query(&window(9)).await), Vec::<String>::new());
+    assert_eq!(gateway.calls(DISTRIBUTION) - before, 2);
 }
