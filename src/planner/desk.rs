@@ -52,6 +52,8 @@ pub(super) struct Inner<O: Operation, C> {
 pub(super) struct State<O: Operation> {
     pub(super) gaps: HashMap<Slice<O::Subject>, Gap<O::Data>>,
     pub(super) groups: HashMap<GroupKey<O::Subject>, Group<O::Subject>>,
+    /// Groups that somebody has left, and that nobody has looked at since.
+    left: Vec<GroupKey<O::Subject>>,
 }
 
 /// A slice that is waited for, or that a call in flight will bring.
@@ -85,7 +87,7 @@ where
         account: Account,
         max_rows: u64,
     ) -> Self {
-        let state = Mutex::new(State { gaps: HashMap::new(), groups: HashMap::new() });
+        let state = Mutex::new(State { gaps: HashMap::new(), groups: HashMap::new(), left: Vec::new() });
         Self(Arc::new(Inner { operation, metered, shelf, peers, account, max_rows, state }))
     }
 
@@ -157,13 +159,16 @@ where
         slices
     }
 
-    /// Somebody who waited for `slices` has left: what nobody waits for any more is taken from the queue.
+    /// Somebody who waited for `slices` has left: what nobody waits for any more is taken from the queue. Many fields
+    /// leave together, so that this is done once for all of them.
     pub fn leave(&self, slices: &[&Slice<O::Subject>]) {
         let mut state = self.0.lock();
-        let groups = slices.iter().map(|slice| group_of(&*self.0.operation, slice));
-        let errands = self.0.reconcile_all(&mut state, groups);
+        let is_first = state.left.is_empty();
+        state.left.extend(slices.iter().map(|slice| group_of(&*self.0.operation, slice)));
         drop(state);
-        errand::spawn(errands);
+        if is_first {
+            errand::spawn([errand::tidy(&self.0)]);
+        }
     }
 }
 
@@ -204,7 +209,7 @@ where
         key: &GroupKey<O::Subject>,
         gathered: bool,
     ) -> Vec<Errand> {
-        let State { gaps, groups } = state;
+        let State { gaps, groups, .. } = state;
         let Some(group) = groups.get_mut(key) else { return Vec::new() };
         let now = Instant::now();
         group.forget_unwanted(gaps, now);
@@ -255,7 +260,7 @@ where
     /// Nothing is asked for a while: nobody needs to wait for that.
     pub(super) fn send_away(self: &Arc<Self>, told: &Arc<WeirError>) {
         let mut guard = self.lock();
-        let State { gaps, groups } = &mut *guard;
+        let State { gaps, groups, .. } = &mut *guard;
         for slice in groups.values_mut().flat_map(|group| std::mem::take(&mut group.waiting)) {
             if let Some(gap) = gaps.remove(&slice) {
                 gap.cohorts.iter().for_each(|cohort| cohort.tell(&Err(Arc::clone(told))));
@@ -264,6 +269,15 @@ where
         let keys: Vec<_> = groups.keys().cloned().collect();
         let errands = self.reconcile_all(&mut guard, keys);
         drop(guard);
+        errand::spawn(errands);
+    }
+
+    /// Takes from the queue what nobody waits for any more.
+    pub(super) fn tidy(self: &Arc<Self>) {
+        let mut state = self.lock();
+        let left = std::mem::take(&mut state.left);
+        let errands = self.reconcile_all(&mut state, left);
+        drop(state);
         errand::spawn(errands);
     }
 
@@ -280,7 +294,7 @@ where
     pub(super) fn take_off(self: &Arc<Self>, key: &GroupKey<O::Subject>, place: u64) -> Option<Flight<O, C>> {
         let now = Instant::now();
         let mut guard = self.lock();
-        let State { gaps, groups } = &mut *guard;
+        let State { gaps, groups, .. } = &mut *guard;
         let group = groups.get_mut(key)?;
         group.places.retain(|(id, _)| *id != place);
         group.forget_unwanted(gaps, now);

@@ -48,6 +48,16 @@ where
     })
 }
 
+/// Takes from the queue what nobody waits for any more.
+pub(super) fn tidy<O, C>(desk: &Arc<Inner<O, C>>) -> Errand
+where
+    O: Operation,
+    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
+{
+    let desk = Arc::clone(desk);
+    Box::pin(async move { desk.tidy() })
+}
+
 /// Ends the gathering of a group after `pause`.
 pub(super) fn later<O, C>(desk: &Arc<Inner<O, C>>, group: &GroupKey<O::Subject>, pause: Duration) -> Errand
 where

@@ -105,7 +105,7 @@ where
     /// `spare_late`: those who joined after the last attempt was sent begin to wait anew.
     fn tell(&self, outcome: impl Fn(Window) -> Outcome<O::Data>, spare_late: bool) {
         let mut guard = self.desk.lock();
-        let State { gaps, groups } = &mut *guard;
+        let State { gaps, groups, .. } = &mut *guard;
         for slice in &self.slices {
             let Some(mut gap) = gaps.remove(slice) else { continue };
             let late = if spare_late { gap.cohorts.split_off(gap.on_time) } else { Vec::new() };
@@ -179,7 +179,7 @@ impl<O: Operation, C: Call> Drop for Flight<O, C> {
         // The call panicked, or the runtime is ending: nobody may be left waiting.
         let told = Arc::new(WeirError::new(Code::Internal, "the call was abandoned").of(&self.desk.account));
         let mut guard = self.desk.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State { gaps, groups } = &mut *guard;
+        let State { gaps, groups, .. } = &mut *guard;
         for gap in self.slices.iter().filter_map(|slice| gaps.remove(slice)) {
             gap.cohorts.iter().for_each(|cohort| cohort.tell(&Err(Arc::clone(&told))));
         }

@@ -43,3 +43,4 @@ mod stale;
 mod support;
 mod truth;
 mod windows;
+mod work;

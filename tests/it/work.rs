@@ -1,0 +1,172 @@
+//! What a request of many fields costs weir itself, counted in subjects that were planned: twice as many fields are twice
+//! the work.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
+use weir::domain::time::DAY;
+use weir::domain::{
+    Account, Ask, CallError, Caller, ChannelId, Class, Cut, Facts, Freshness, Operation, PhoneNumber, Sent, Slice,
+    Timestamp, Vendor, Window,
+};
+use weir::planner::{Desk, Shelf};
+use weir::quota::{Call, Limiter, Metered, Permit, Rule};
+use weir::store::lifetime::Lifetimes;
+use weir::store::{Memory, Store, Ticket};
+use weir::vendor::alibaba_cams::{Granularity, MetricRow, MetricSubject, PhoneNumberMetrics, PhoneNumberPoint};
+
+use crate::support::NOW;
+
+/// The operation, and how many subjects its plans were made of.
+struct Counting(PhoneNumberMetrics, AtomicUsize);
+
+impl Operation for Counting {
+    type Subject = MetricSubject;
+    type Data = Vec<PhoneNumberPoint>;
+    type Answer = Option<Vec<MetricRow>>;
+
+    fn facts(&self) -> &'static Facts {
+        self.0.facts()
+    }
+
+    fn settle(&self) -> Duration {
+        self.0.settle()
+    }
+
+    fn final_from(&self, slice: &Slice<MetricSubject>) -> (Timestamp, Timestamp) {
+        self.0.final_from(slice)
+    }
+
+    fn sent_span(&self, call: &Slice<MetricSubject>, at: Timestamp) -> Window {
+        self.0.sent_span(call, at)
+    }
+
+    fn grid(&self) -> Option<Duration> {
+        self.0.grid()
+    }
+
+    fn expected_rows(&self, call: &Slice<MetricSubject>) -> u64 {
+        self.0.expected_rows(call)
+    }
+
+    fn joint_subject(&self, subjects: &[&MetricSubject]) -> MetricSubject {
+        self.1.fetch_add(subjects.len(), Ordering::Relaxed);
+        self.0.joint_subject(subjects)
+    }
+
+    fn check_retention(&self, call: &Slice<MetricSubject>, at: Timestamp) -> Result<(), CallError> {
+        self.0.check_retention(call, at)
+    }
+
+    fn cut(&self, call: &Slice<MetricSubject>, answer: Self::Answer, sent_at: Timestamp) -> Vec<Cut<Self::Data>> {
+        self.0.cut(call, answer, sent_at)
+    }
+}
+
+/// A vendor that has no rows.
+struct Empty;
+
+impl Call for Empty {
+    type Request = Slice<MetricSubject>;
+    type Answer = Sent<Option<Vec<MetricRow>>>;
+
+    async fn call(&self, request: &Self::Request, _: Permit) -> Result<Self::Answer, CallError> {
+        Ok(Sent { answer: Some(Vec::new()), at: request.window.end() })
+    }
+}
+
+fn account() -> Account {
+    Account::new(Vendor::AlibabaCams, "retail", "host", "owner")
+}
+
+fn slice(channel: &str, phone: Option<usize>, days: u32) -> Slice<MetricSubject> {
+    let end = Timestamp::parse_rfc3339(NOW).unwrap().floor(DAY);
+    let subject = MetricSubject {
+        account: account(),
+        channel: Some(ChannelId::new(channel)),
+        granularity: Granularity::Daily,
+        phone: phone.map(|phone| PhoneNumber::parse(&format!("49{phone:06}")).unwrap()),
+    };
+    Slice { subject, window: Window::new(end - DAY * days, end).unwrap() }
+}
+
+fn ask(max_wait: Duration) -> Ask {
+    Ask {
+        caller: Caller::Anonymous,
+        at: Timestamp::parse_rfc3339(NOW).unwrap(),
+        class: Class::Interactive,
+        deadline: Instant::now() + max_wait + Duration::from_secs(10),
+        max_wait,
+        max_stale: None,
+        freshness: Freshness::Any,
+        explain: false,
+        tally: Arc::default(),
+    }
+}
+
+type Gateway = Arc<Store<Counting, Empty>>;
+
+fn store(hold: Duration) -> (Gateway, Arc<Counting>) {
+    let operation = Arc::new(Counting(PhoneNumberMetrics::new(DAY), AtomicUsize::new(0)));
+    let lifetimes = Lifetimes { provisional_ttl: DAY, max_stale: DAY, stale_while_refresh: Duration::ZERO };
+    let memory = Arc::new(Memory::new(Arc::clone(&operation), 100_000_000, lifetimes));
+    let limiter = Limiter::new(Rule::per_second(2, Duration::ZERO), Some(hold));
+    let metered = Metered::new(Empty, limiter, Vendor::AlibabaCams);
+    let shelf = Arc::clone(&memory) as Arc<dyn Shelf<_>>;
+    let desk = Desk::new(None, Arc::clone(&operation), metered, shelf, account(), 100_000);
+    (Arc::new(Store::new(Arc::clone(&operation), memory, HashMap::from([(account(), desk)]))), operation)
+}
+
+/// One request of many fields, a field for each want; those that were admitted.
+fn request(store: &Gateway, wants: &[Slice<MetricSubject>], ask: &Ask) -> Vec<Ticket<Vec<PhoneNumberPoint>>> {
+    let fields: Vec<_> = wants.iter().map(|want| store.prepare(std::slice::from_ref(want), ask)).collect();
+    let survey = store.survey(&fields, ask);
+    let admitted = store.admit(fields, survey, None, ask);
+    let mut errands = Vec::new();
+    let tickets = store.submit(admitted, ask, &mut errands);
+    errands.into_iter().for_each(|errand| drop(tokio::spawn(errand)));
+    tickets.into_iter().filter_map(Result::ok).collect()
+}
+
+fn phones(n: usize) -> Vec<Slice<MetricSubject>> {
+    (0..n).map(|phone| slice("cams-alpha", Some(phone), 20)).collect()
+}
+
+/// The work of `n` fields that are answered, of `n` whose client goes away, and of `n` that are judged one by one.
+async fn work(n: usize) -> [usize; 3] {
+    let patient = Duration::from_mins(1);
+    let (gateway, counted) = store(Duration::ZERO);
+    let tickets = request(&gateway, &phones(n), &ask(patient));
+    let answers = join_all(tickets.iter().map(Ticket::wait)).await;
+    assert!(answers.len() == n && answers.iter().flatten().all(|answered| answered.outcome.is_ok()));
+    let answered = counted.1.load(Ordering::Relaxed);
+
+    let (gateway, counted) = store(patient);
+    let tickets = request(&gateway, &phones(n), &ask(2 * patient));
+    assert_eq!(tickets.len(), n);
+    sleep(Duration::from_secs(1)).await;
+    drop(tickets);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(gateway.limiter(&account()).unwrap().standing().queued, 0, "nobody waits any more");
+    let left = counted.1.load(Ordering::Relaxed);
+
+    // The phones share the first call and the second permit is for another channel; the other channels come too late.
+    let (gateway, counted) = store(Duration::ZERO);
+    let others = (0..9).map(|n| slice(&format!("other-{n}"), None, 1));
+    let wants: Vec<_> = phones(n).into_iter().chain(others).collect();
+    assert_eq!(request(&gateway, &wants, &ask(Duration::from_secs(1))).len(), n + 1);
+    let late = counted.1.load(Ordering::Relaxed);
+    [answered, left, late]
+}
+
+#[tokio::test(start_paused = true)]
+async fn twice_as_many_fields_are_twice_the_work() {
+    let (few, many) = (work(100).await, work(400).await);
+    for (few, many) in few.into_iter().zip(many) {
+        assert!(few >= 100 && many < 8 * few, "{few} subjects for 100 fields, {many} for 400");
+    }
+}
