@@ -9,7 +9,8 @@ use weir::sim::DEMO_KEY;
 
 use crate::support::{METRIC, TestGateway, codes};
 
-/// Two accounts of each vendor, two calls a second each, and what other callers ask for: whatever begins with `queue`.
+/// Several keys of each vendor, two calls a second for each account, and what other callers ask for: whatever begins
+/// with `queue`.
 fn crowded(seed: u64) -> TestGateway {
     let queue = |prefix: &str| (0..16).map(|n| format!("queue-{prefix}-{n}")).collect::<Vec<_>>();
     TestGateway::builder()
@@ -22,12 +23,14 @@ fn crowded(seed: u64) -> TestGateway {
             let (mut second_cams, mut second_rtc) = (cams.clone(), rtc.clone());
             (second_cams.name, second_cams.channels) = ("wholesale".to_owned(), vec!["cams-other".to_owned()]);
             (second_rtc.name, second_rtc.apps) = ("more".to_owned(), vec!["app-more".to_owned()]);
-            // The other application has permits of its own; the other channel is one account's second key.
+            let mut same_rtc = second_rtc.clone();
+            // These share the permits of the first, and `more` has some of its own.
+            (same_rtc.name, same_rtc.apps) = ("same".to_owned(), vec!["app-same".to_owned()]);
             second_rtc.access_key_id = "second-key".to_owned().into();
             cams.channels.extend(queue("cams"));
             rtc.apps.extend(queue("app"));
             config.alibaba_cams.push(second_cams);
-            config.volcengine_rtc.push(second_rtc);
+            config.volcengine_rtc.extend([second_rtc, same_rtc]);
         })
         .sim(|sim| sim.keys.push(("second-key".to_owned(), DEMO_KEY.1.to_owned())))
         .build()
@@ -66,7 +69,7 @@ fn random_query(rng: &mut StdRng, gateway: &TestGateway) -> String {
             }
             2 => format!("f{at}: operationDistribution(appId: \"app-one\", range: {between}) {{ start }} "),
             _ => format!(
-                "f{at}: operationDistributions(appIds: [\"app-two\", \"app-more\"], range: {{last: \"P{}D\"}}) {{ start }} ",
+                "f{at}: operationDistributions(appIds: [\"app-two\", \"app-same\", \"app-more\"], range: {{last: \"P{}D\"}}) {{ start }} ",
                 days.min(5)
             ),
         }
@@ -148,6 +151,8 @@ async fn the_plan_of_a_thousand_random_asks_is_what_then_happens() {
             let cost = cost["ALIBABA_CAMS"].as_u64().unwrap() + cost["VOLCENGINE_RTC"].as_u64().unwrap();
             assert_eq!(cost, awaited.len() as u64, "{what}");
             assert_eq!(plan(&explained)["cached"], answer["extensions"]["weir"]["cacheHits"], "{what}");
+            let waited = answer["extensions"]["weir"]["queueWaitMs"].as_u64().unwrap();
+            assert!(waited <= max_wait * 1_100 + 300, "{waited} ms of {max_wait} s: {what}");
 
             futures_util::future::join_all(crowd).await;
             sleep(Duration::from_secs(5)).await;

@@ -128,7 +128,9 @@ fn request(store: &Gateway, wants: &[Slice<MetricSubject>], ask: &Ask) -> Vec<Ti
     let admitted = store.admit(fields, survey, None, ask);
     let mut errands = Vec::new();
     let tickets = store.submit(admitted, ask, &mut errands);
-    errands.into_iter().for_each(|errand| drop(tokio::spawn(errand)));
+    for errand in errands {
+        tokio::spawn(errand);
+    }
     tickets.into_iter().filter_map(Result::ok).collect()
 }
 
