@@ -11,6 +11,7 @@ use async_graphql::Value;
 use axum::body::Bytes;
 use moka::sync::Cache;
 
+use super::door::Door;
 use super::params::Params;
 use crate::domain::Caller;
 use crate::schema::{Answer, Gateway, Lasting};
@@ -117,7 +118,10 @@ pub(super) struct Kept {
 
 /// The answers that are kept.
 #[derive(Debug)]
-pub(super) struct Answers(Cache<Key, Arc<Kept>>);
+pub(super) struct Answers {
+    kept: Cache<Key, Arc<Kept>>,
+    door: Door,
+}
 
 impl Answers {
     /// Keeps answers in at most `max_bytes`.
@@ -125,17 +129,19 @@ impl Answers {
         let weigher = |key: &Key, kept: &Arc<Kept>| {
             u32::try_from(key.bytes() + kept.json.len() + ENTRY_BYTES).unwrap_or(u32::MAX)
         };
-        Self(Cache::builder().max_capacity(max_bytes).weigher(weigher).build())
+        Self { kept: Cache::builder().max_capacity(max_bytes).weigher(weigher).build(), door: Door::new() }
     }
 
     /// The answer to the request, if the same would be answered now.
     pub(super) fn get(&self, key: &Key, gateway: &Gateway) -> Option<Arc<Kept>> {
-        self.0.get(key).filter(|kept| gateway.still_holds(&kept.lasting))
+        self.kept.get(key).filter(|kept| gateway.still_holds(&kept.lasting))
     }
 
-    /// The answer is that of this spelling, too.
-    pub(super) fn put(&self, key: Key, kept: Arc<Kept>) {
-        self.0.insert(key.detached(), kept);
+    /// This is the answer of this request, if it is asked for more than once.
+    pub(super) fn put(&self, key: Key, kept: &Arc<Kept>) {
+        if self.door.lets_in(&key) {
+            self.kept.insert(key.detached(), Arc::clone(kept));
+        }
     }
 }
 

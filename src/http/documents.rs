@@ -8,6 +8,7 @@ use async_graphql::{ServerError, Value, Variables};
 use moka::sync::Cache;
 
 use super::answer::Refusal;
+use super::door::Door;
 use super::limits::Limits;
 use crate::error::Code;
 use crate::schema::Document;
@@ -27,6 +28,7 @@ pub(super) struct Known {
 #[derive(Debug)]
 pub(super) struct Documents {
     parsed: Cache<Arc<str>, Arc<Known>>,
+    door: Door,
     limits: Limits,
 }
 
@@ -39,10 +41,10 @@ impl Documents {
                 u32::try_from(text.len().saturating_mul(BYTES_PER_TEXT_BYTE)).unwrap_or(u32::MAX)
             })
             .build();
-        Self { parsed, limits }
+        Self { parsed, door: Door::new(), limits }
     }
 
-    /// The parsed query; what cannot be parsed or asks for too much is refused, and not kept.
+    /// The parsed query, kept if it comes more than once; what cannot be parsed or asks for too much is refused.
     pub(super) fn parse(&self, text: &str) -> Result<Arc<Known>, Refusal> {
         if let Some(known) = self.parsed.get(text) {
             return Ok(known);
@@ -54,7 +56,9 @@ impl Documents {
         let document = parse_query(text).map_err(|error| Refusal::of_query(Code::BadUserInput, error))?;
         self.limits.check(&document).map_err(too_much)?;
         let known = Arc::new(Known { document: Document::new(document), canonical: without_ignored(text).into() });
-        self.parsed.insert(Arc::from(text), Arc::clone(&known));
+        if self.door.lets_in(text) {
+            self.parsed.insert(Arc::from(text), Arc::clone(&known));
+        }
         Ok(known)
     }
 }
@@ -62,31 +66,35 @@ impl Documents {
 /// A document without what the grammar ignores (blanks, line ends, commas, comments): where they part two words, one
 /// blank is left. It reads as the document does, so that equal results mean equal documents.
 fn without_ignored(text: &str) -> String {
-    const PUNCTUATION: &str = "!$&()[]{}:=@|";
     let mut short = String::with_capacity(text.len());
     let mut rest = text;
-    let mut ignored = false;
-    while let Some(next) = rest.chars().next() {
-        let length = match next {
-            ' ' | '\t' | '\r' | '\n' | ',' | '\u{feff}' => next.len_utf8(),
-            '#' => rest.find(['\r', '\n']).unwrap_or(rest.len()),
-            _ => 0,
+    while !rest.is_empty() {
+        let token = match rest.as_bytes().first() {
+            Some(b'"') => string_length(rest),
+            _ => rest.find(|next| is_ignored(next) || next == '"').unwrap_or(rest.len()),
         };
-        if length > 0 {
-            ignored = true;
-            rest = &rest[length..];
-            continue;
+        let (token, after) = rest.split_at(token);
+        short.push_str(token);
+        rest = after.trim_start_matches(is_blank);
+        while rest.starts_with('#') {
+            rest = rest.find(['\r', '\n']).and_then(|end| rest.get(end..)).unwrap_or_default();
+            rest = rest.trim_start_matches(is_blank);
         }
-        let parts_words = ignored && !PUNCTUATION.contains(next) && !short.ends_with(|last| PUNCTUATION.contains(last));
-        if parts_words && !short.is_empty() {
+        let parts = |side: Option<u8>| side.is_some_and(|side| !b"!$&()[]{}:=@|".contains(&side));
+        let is_apart = rest.len() < after.len();
+        if is_apart && parts(short.as_bytes().last().copied()) && parts(rest.as_bytes().first().copied()) {
             short.push(' ');
         }
-        ignored = false;
-        let (token, after) = rest.split_at(if next == '"' { string_length(rest) } else { next.len_utf8() });
-        short.push_str(token);
-        rest = after;
     }
     short
+}
+
+fn is_blank(next: char) -> bool {
+    matches!(next, ' ' | '\t' | '\r' | '\n' | ',' | '\u{feff}')
+}
+
+fn is_ignored(next: char) -> bool {
+    is_blank(next) || next == '#'
 }
 
 /// The length of the string or block string that `text` begins with.
@@ -159,13 +167,15 @@ mod tests {
     #[test]
     fn a_query_is_parsed_once_and_a_refused_one_is_not_kept() {
         let documents = Documents::new(Limits { fields: 2, ..Limits::default() }, 1 << 20);
+        let once = documents.parse("{ a b }").unwrap();
         let first = documents.parse("{ a b }").unwrap();
+        assert!(!Arc::ptr_eq(&once, &first), "kept from the second time on");
         assert!(Arc::ptr_eq(&first, &documents.parse("{ a b }").unwrap()));
         assert!(!Arc::ptr_eq(&first, &documents.parse("{ b a }").unwrap()));
         assert!(documents.parse("{ a b c }").is_err());
         assert!(documents.parse("{").is_err());
         documents.parsed.run_pending_tasks();
-        assert_eq!(documents.parsed.entry_count(), 2);
+        assert_eq!(documents.parsed.entry_count(), 1);
     }
 
     #[test]
@@ -188,7 +198,9 @@ mod tests {
     fn the_cache_is_bounded_by_bytes() {
         let documents = Documents::new(Limits::default(), 64 << 10);
         for i in 0..1_000 {
-            documents.parse(&format!("{{ a{i} }}")).unwrap();
+            for _ in 0..2 {
+                documents.parse(&format!("{{ a{i} }}")).unwrap();
+            }
         }
         documents.parsed.run_pending_tasks();
         assert!((1..=64 << 10).contains(&documents.parsed.weighted_size()), "{}", documents.parsed.weighted_size());

@@ -154,7 +154,7 @@ impl Endpoint {
         };
         let meaning = Key::of_meaning(caller.clone(), &prepared.known.canonical, &prepared.params);
         if let Some(kept) = self.answers.get(&meaning, &self.gateway) {
-            self.answers.put(as_sent, Arc::clone(&kept));
+            self.answers.put(as_sent, &kept);
             return again(media, &kept);
         }
         let Prepared { known, params, operation_name, is_query } = prepared;
@@ -164,8 +164,8 @@ impl Endpoint {
         let json = Bytes::from(answer.to_json());
         let kept = Kept::new(&answer, json.clone(), operation_name.clone());
         if let Some(kept) = kept.filter(|_| is_query) {
-            self.answers.put(as_sent, Arc::clone(&kept));
-            self.answers.put(meaning, kept);
+            self.answers.put(as_sent, &kept);
+            self.answers.put(meaning, &kept);
         }
         told(write(status_of(media, &answer), media, json), operation_name, false)
     }

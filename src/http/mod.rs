@@ -11,6 +11,7 @@ mod access_log;
 mod answer;
 mod answers;
 mod documents;
+mod door;
 mod graphiql;
 mod graphql;
 mod health;

@@ -29,12 +29,14 @@ impl Pair {
         Self { keeping, forgetful }
     }
 
-    /// What is answered after everything that can be held is held: kept, and worked out anew.
+    /// What is answered after everything that can be held is held: kept, since it has been asked for twice, and worked
+    /// out anew.
     async fn both(&self, body: &str) -> (String, String) {
         post(&self.forgetful, body).await;
         let anew = post(&self.forgetful, body).await;
-        let first = post(&self.keeping, body).await;
-        assert_eq!(first, anew, "{body}");
+        for _ in 0..2 {
+            assert_eq!(post(&self.keeping, body).await, anew, "{body}");
+        }
         (post(&self.keeping, body).await, anew)
     }
 }
@@ -126,6 +128,10 @@ async fn a_request_is_known_by_what_it_means() {
         ),
     ] {
         pair.both(&first).await; // others have landed since
+        if same {
+            // A new spelling is kept from the second time on, and found by what it means before that.
+            assert!(was_kept(&pair.keeping, &text).await, "{text}");
+        }
         assert_eq!(was_kept(&pair.keeping, &text).await, same, "{text}");
     }
     // A body that reads as a query string, too, is not that query string.
@@ -232,7 +238,9 @@ async fn what_is_true_only_once_is_never_kept() {
     // Upstream, then from memory and kept, then stale while it is refreshed.
     let body = metrics(json!({}));
     assert!(post(&pair.keeping, &body).await.contains("UPSTREAM"));
-    assert!(post(&pair.keeping, &body).await.contains("CACHE"));
+    for _ in 0..2 {
+        assert!(post(&pair.keeping, &body).await.contains("CACHE"));
+    }
     assert!(was_kept(&pair.keeping, &body).await);
     let calls = gateway.calls(METRIC);
     tokio::time::advance(Duration::from_mins(6)).await;
