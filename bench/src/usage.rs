@@ -1,0 +1,72 @@
+//! What a process takes of the machine, and what machine it is: read from `/proc`, so for Linux alone.
+
+use std::fs;
+
+use crate::Outcome;
+
+/// CPU time of all threads of a process so far, in microseconds; the scheduler counts it in nanoseconds.
+pub(crate) fn cpu_us(pid: u32) -> Outcome<f64> {
+    let mut ns = 0_u64;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
+        ns += text.split(' ').next().and_then(|on_cpu| on_cpu.parse::<u64>().ok()).ok_or("schedstat is not one")?;
+    }
+    Ok(to_f64(ns) / 1_000.0)
+}
+
+/// CPU time of this process so far, in microseconds.
+pub(crate) fn own_cpu_us() -> Outcome<f64> {
+    cpu_us(std::process::id())
+}
+
+/// How many processes wanted a core in the last minute.
+pub(crate) fn busy() -> f64 {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().and_then(|minute| minute.parse().ok()).unwrap_or(0.0)
+}
+
+/// Memory of a process, in MB of 1,000,000 bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Memory {
+    /// Everything mapped and present.
+    pub(crate) rss: f64,
+    /// The same, with what is shared counted in part.
+    pub(crate) pss: f64,
+}
+
+pub(crate) fn memory(pid: u32) -> Outcome<Memory> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let field = |name: &str| -> Outcome<f64> {
+        let line = text.lines().find(|line| line.starts_with(name)).ok_or("smaps_rollup lacks a line")?;
+        let kib: u64 = line.split_whitespace().nth(1).ok_or("smaps_rollup has a line without number")?.parse()?;
+        Ok(to_f64(kib) * 1_024.0 / 1e6)
+    };
+    Ok(Memory { rss: field("Rss:")?, pss: field("Pss:")? })
+}
+
+/// CPU, cores and kernel, in one line.
+pub(crate) fn machine() -> String {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("an unknown CPU", |(_, name)| name.trim());
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let kernel = kernel.split('-').next().unwrap_or_default().trim();
+    format!("{model}, {cores} cores for all processes together, Linux {kernel}")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
+pub(crate) fn to_f64(count: u64) -> f64 {
+    count as f64
+}
+
+/// The middle one, or the mean of the two in the middle; 0 of none.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => values[n / 2],
+        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
+    }
+}
