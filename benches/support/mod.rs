@@ -1,0 +1,158 @@
+//! A gateway in front of the simulator, in this process and warm, and what is asked of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::Request;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tower::ServiceExt;
+use weir::app::{App, Ground, Start, demo_config};
+use weir::domain::{Caller, Clock, ManualClock, Timestamp};
+use weir::http::{HttpConfig, router};
+use weir::schema::{Answer, Gateway};
+use weir::sim::{Legs, LocalTransport, Simulator, SimulatorConfig};
+
+/// Long after everything that is asked for is settled.
+const NOW: &str = "2026-11-22T10:20:30Z";
+/// The half hours that are held.
+const HELD: (&str, &str) = ("2025-03-01T00:00:00Z", "2025-05-15T00:00:00Z");
+const CHANNEL: &str = "cams-delta";
+
+/// How many points an answer has, over how many phones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// 30 points of one phone.
+    Small,
+    /// 1,440 points of one phone.
+    Large,
+    /// 14,400 points of ten phones.
+    Huge,
+}
+
+impl Size {
+    const fn extent(self) -> (usize, usize) {
+        match self {
+            Self::Small => (30, 1),
+            Self::Large => (1_440, 1),
+            Self::Huge => (14_400, 10),
+        }
+    }
+}
+
+/// A warm gateway on a runtime of one thread.
+pub(crate) struct Warm {
+    runtime: Runtime,
+    app: App,
+    router: Router,
+    /// The starts of the held rows, by phone.
+    starts: BTreeMap<String, Vec<String>>,
+}
+
+impl Warm {
+    /// With the half hours of one channel, and as many days as told of others: a slice each.
+    pub(crate) fn new(other_slices: u32) -> Self {
+        let clock: Arc<dyn Clock> =
+            Arc::new(ManualClock::frozen_at(Timestamp::parse_rfc3339(NOW).expect("a fixed instant")));
+        let mut config = demo_config();
+        config.cache.max_bytes = 4 << 30;
+        let mut sim = SimulatorConfig::new(1, Arc::clone(&clock));
+        sim.limits.phone_number_metric = 10_000;
+        config.alibaba_cams[0].quota.get_chatapp_phone_number_metric = 10_000;
+        let channels = (0..other_slices.div_ceil(DAYS_A_CHANNEL)).map(|n| format!("bench-{n:03}"));
+        config.alibaba_cams[0].channels.extend(channels.clone());
+        let none = Duration::ZERO..Duration::ZERO;
+        let transport = LocalTransport::new(Simulator::new(sim), Legs { there: none.clone(), back: none }, 1);
+        let ground = Ground { clock, transport: Arc::new(transport), start: Start::Free };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (app, router) = {
+            let _inside = runtime.enter();
+            let app = App::build(&config, &ground).expect("the demo's config is fine");
+            let router = router(HttpConfig::default(), Arc::new(app.gateway().clone()));
+            (app, router)
+        };
+        let mut warm = Self { runtime, app, router, starts: BTreeMap::new() };
+        let rows = warm.data(&format!(
+            "{{ phoneNumberMetrics(custSpaceId: {CHANNEL:?}, granularity: HALF_HOUR, first: 100000, \
+             range: {{between: {{start: {:?}, end: {:?}}}}}) {{ nodes {{ phoneNumber start }} }} }}",
+            HELD.0, HELD.1
+        ));
+        for row in rows["phoneNumberMetrics"]["nodes"].as_array().expect("rows") {
+            let text = |key: &str| row[key].as_str().expect("a text").to_owned();
+            warm.starts.entry(text("phoneNumber")).or_default().push(text("start"));
+        }
+        let mut left = other_slices;
+        for channel in channels {
+            let days = left.min(DAYS_A_CHANNEL);
+            left -= days;
+            let end = Timestamp::parse_rfc3339(FIRST_DAY).expect("a fixed instant") + weir::domain::time::DAY * days;
+            warm.data(&format!(
+                "{{ phoneNumberMetrics(custSpaceId: {channel:?}, range: {{between: {{start: {FIRST_DAY:?}, \
+                 end: \"{end}\"}}}}) {{ totalCount }} }}"
+            ));
+        }
+        warm
+    }
+
+    /// A query for so many points.
+    pub(crate) fn query(&self, size: Size) -> String {
+        let (n_rows, n_phones) = size.extent();
+        let mut busiest: Vec<_> = self.starts.iter().collect();
+        busiest.sort_by_key(|(_, starts)| std::cmp::Reverse(starts.len()));
+        busiest.truncate(n_phones);
+        let phones: Vec<_> = busiest.iter().map(|(phone, _)| phone).collect();
+        let mut starts: Vec<_> = busiest.iter().flat_map(|(_, starts)| starts.iter()).collect();
+        starts.sort_unstable();
+        let (start, end) = (starts[0], starts[n_rows]);
+        format!(
+            "phoneNumberMetrics(custSpaceId: {CHANNEL:?}, phoneNumbers: {phones:?}, granularity: HALF_HOUR, \
+             first: 20000, range: {{between: {{start: {start:?}, end: {end:?}}}}}) \
+             {{ nodes {{ phoneNumber start end sentCount deliveredCount finality }} }}"
+        )
+    }
+
+    /// Runs a query as the HTTP layer does once it has parsed it.
+    pub(crate) fn execute(&self, request: Request) -> Answer {
+        self.runtime.block_on(self.app.gateway().execute(Caller::Anonymous, request))
+    }
+
+    /// What answers requests.
+    pub(crate) fn gateway(&self) -> &Gateway {
+        self.app.gateway()
+    }
+
+    /// One request through everything but the socket; the length of its answer.
+    pub(crate) fn post(&self, body: String) -> usize {
+        let request = axum::http::Request::post("/graphql")
+            .header("content-type", "application/json")
+            .header("accept", "application/json")
+            .body(Body::from(body))
+            .expect("a request");
+        self.runtime.block_on(async {
+            let response = self.router.clone().oneshot(request).await.expect("the router does not fail");
+            assert_eq!(response.status(), 200);
+            to_bytes(response.into_body(), usize::MAX).await.expect("a body").len()
+        })
+    }
+
+    fn data(&self, query: &str) -> Value {
+        // The runtime's own task waits for others here, as it would behind a connection.
+        let (gateway, request) = (self.gateway().clone(), Request::new(query));
+        let work = async move { gateway.execute(Caller::Anonymous, request).await };
+        let answer = self.runtime.block_on(async { tokio::spawn(work).await.expect("no panic") });
+        assert!(answer.errors().is_empty(), "{query}: {:?}", answer.errors());
+        serde_json::from_slice::<Value>(&answer.to_json()).expect("JSON")["data"].take()
+    }
+}
+
+/// The first day that other channels hold.
+const FIRST_DAY: &str = "2020-07-01T00:00:00Z";
+const DAYS_A_CHANNEL: u32 = 2_000;
+
+/// The body of a request.
+pub(crate) fn body(query: &str) -> String {
+    json!({ "query": query }).to_string()
+}
