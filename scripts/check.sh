@@ -8,9 +8,9 @@ step() {
 }
 
 step "format"
-cargo fmt --check
+cargo fmt --all --check
 step "lints"
-cargo clippy --locked --all-targets -- -D warnings
+cargo clippy --locked --workspace --all-targets -- -D warnings
 step "docs"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 step "dependencies: bans, licenses, sources"

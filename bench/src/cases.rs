@@ -110,10 +110,10 @@ impl Cases {
 
         let (small, large) = (Span::of(&busiest[..1], 30)?, Span::of(&busiest[..1], 1_440)?);
         let huge = Span::of(&busiest[..10], 14_400)?;
-        let hot = |span: &Span| ask(&format!("{{ {} }}", span.field(span.range(false), "")));
-        let text = |span: &Span| ask(&format!("{{ q@N@: {} }}", span.field(span.range(false), ", first: 20000")));
+        let hot = |span: &Span| ask(&format!("{{ {} }}", span.field(&span.range(false), "")));
+        let text = |span: &Span| ask(&format!("{{ q@N@: {} }}", span.field(&span.range(false), ", first: 20000")));
         let variables = json!({
-            "query": format!("query($range: TimeRange!) {{ {} }}", small.field("$range".to_owned(), "")),
+            "query": format!("query($range: TimeRange!) {{ {} }}", small.field("$range", "")),
             "variables": { "range": { "between": { "start": small.edges(true).0, "end": small.edges(true).1 } } },
         });
         let templates = [
@@ -127,7 +127,7 @@ impl Cases {
         let mut all = Vec::new();
         for (id, template, span) in templates {
             let file = folder.write(&format!("{id}.json"), &template)?;
-            let mut case = Case { id, template, file, minutes: span.minutes(), answer: everything.empty() };
+            let mut case = Case { id, template, file, minutes: span.minutes(), answer: Answer::default() };
             let request = case.request(0);
             // Once to fetch, if anything is missing; once as it is from then on.
             post(&weir.address, "/graphql", &request)?;
@@ -242,7 +242,7 @@ impl Span {
         format!("{{between: {{start: {start:?}, end: {end:?}}}}}")
     }
 
-    fn field(&self, range: String, more: &str) -> String {
+    fn field(&self, range: &str, more: &str) -> String {
         let phones = &self.phones;
         format!(
             "phoneNumberMetrics(custSpaceId: {CHANNEL:?}, phoneNumbers: {phones:?}, granularity: HALF_HOUR, \
@@ -262,10 +262,4 @@ pub(crate) fn nodes(body: &[u8]) -> Outcome<Vec<Row>> {
     let field = answer["data"].as_object_mut().and_then(|data| data.values_mut().next());
     let nodes = field.map(|field| field["nodes"].take()).ok_or_else(|| format!("no data: {answer}"))?;
     Ok(serde_json::from_value(nodes)?)
-}
-
-impl Answer {
-    fn empty(&self) -> Self {
-        Self { status: 0, headers: Vec::new(), body: Vec::new(), length: 0 }
-    }
 }

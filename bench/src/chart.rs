@@ -8,7 +8,7 @@ use crate::rows::{Row, Side};
 
 const WIDTH: i32 = 960;
 /// Where the bars begin and end.
-const LEFT: i32 = 330;
+const LEFT: i32 = 370;
 const RIGHT: i32 = 880;
 const TOP: i32 = 84;
 const BAR: i32 = 13;
@@ -41,33 +41,35 @@ pub(crate) fn draw(rows: &[Row]) -> Outcome<String> {
             TextStyle::from(("sans-serif", points).into_font()).color(&INK).pos(Pos::new(horizontal, VPos::Center))
         };
         let title = "Requests a second, as a share of a bare HTTP handler with the same bytes";
-        area.draw_text(title, &text(17, HPos::Left), (24, 26))?;
+        area.draw_text(title, &text(19, HPos::Left), (24, 26))?;
         let mut x = 24;
         for (side, name) in sides {
             area.draw(&Rectangle::new([(x, 48), (x + 14, 60)], colour(side).filled()))?;
-            area.draw_text(name, &text(13, HPos::Left), (x + 20, 54))?;
-            x += 50 + i32::try_from(name.len())? * 7;
+            area.draw_text(name, &text(14, HPos::Left), (x + 20, 54))?;
+            x += 44 + i32::try_from(name.len())? * 8;
         }
         area.draw(&PathElement::new([(x + 2, 46), (x + 2, 62)], INK.stroke_width(3)))?;
-        area.draw_text("goal of weir", &text(13, HPos::Left), (x + 12, 54))?;
+        area.draw_text("goal of weir", &text(14, HPos::Left), (x + 12, 54))?;
         let at = |share: f64| LEFT + share_of(share, RIGHT - LEFT);
         for percent in [0, 25, 50, 75, 100] {
             let x = at(f64::from(percent) / 100.0);
             area.draw(&PathElement::new([(x, TOP), (x, height - 34)], FAINT.stroke_width(1)))?;
-            area.draw_text(&format!("{percent} %"), &text(12, HPos::Center), (x, height - 20))?;
+            area.draw_text(&format!("{percent} %"), &text(13, HPos::Center), (x, height - 20))?;
         }
         let mut y = TOP + GAP / 2;
         for row in rows {
             let n_bars = i32::try_from(shown(row))?;
-            let label = format!("{}, {} conn.", row.plan.work, row.plan.connections);
-            area.draw_text(&label, &text(12, HPos::Right), (LEFT - 10, y + n_bars * BAR / 2))?;
+            let connections = row.plan.connections;
+            let label = if connections == 1 { String::new() } else { format!(", {connections} conn.") };
+            let label = format!("{}{label}", row.plan.work);
+            area.draw_text(&label, &text(14, HPos::Right), (LEFT - 10, y + n_bars * BAR / 2))?;
             for (side, _) in sides {
                 let Some(measured) = row.side(side) else { continue };
                 let end = at(measured.ratio.min(1.05));
                 area.draw(&Rectangle::new([(LEFT, y + 1), (end, y + BAR - 1)], colour(side).filled()))?;
                 let percent = measured.ratio * 100.0;
                 let percent = if percent < 10.0 { format!("{percent:.1} %") } else { format!("{percent:.0} %") };
-                area.draw_text(&percent, &text(11, HPos::Left), (end + 5, y + BAR / 2))?;
+                area.draw_text(&percent, &text(13, HPos::Left), (end + 5, y + BAR / 2))?;
                 if let Some(goal) = row.plan.goal_ratio(side) {
                     let x = at(goal);
                     area.draw(&PathElement::new([(x, y - 1), (x, y + BAR + 1)], INK.stroke_width(3)))?;

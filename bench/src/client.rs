@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::Outcome;
 
 /// Longer than any answer takes, quota included.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An answer as it came.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     /// Names in lower case.

@@ -134,11 +134,11 @@ impl Setup {
             write!(channels, ", {channel:?}")?;
         }
         let config = format!(
-            "state_dir = {state:?}\n[cache]\nmax_bytes = {:?}\n[[alibaba_cams]]\nname = \"retail\"\n\
+            "state_dir = \"{state}\"\n[cache]\nmax_bytes = {:?}\n[[alibaba_cams]]\nname = \"retail\"\n\
              endpoint = \"http://{vendors}\"\naccess_key_id = \"weir-demo\"\naccess_key_secret = \"weir-demo-secret\"\n\
              channels = [{channels}]\n",
             self.max_bytes,
-            state = folder.file(&format!("{}-state", self.name)),
+            state = folder.file(&format!("{}-state", self.name)).display(),
         );
         let config = folder.write(&format!("{}.toml", self.name), config)?;
         let mut command = Command::new(weir()?);

@@ -32,10 +32,7 @@ impl Report<'_> {
         }
         if !self.singles.is_empty() {
             text += "| what | found | goal | reached |\n|---|--:|---|---|\n";
-            for Single { work, judged } in &self.singles {
-                let Judged { goal, found, .. } = judged;
-                text += &format!("| {work} | {found} | {goal} | {} |\n", reached(std::slice::from_ref(judged)));
-            }
+            text.extend(self.singles.iter().map(single));
             text.push('\n');
         }
         let now = date();
@@ -87,6 +84,11 @@ fn line(row: &Row) -> String {
         goals.join("; "),
         reached(&row.goals),
     )
+}
+
+fn single(Single { work, judged }: &Single) -> String {
+    let Judged { goal, found, .. } = judged;
+    format!("| {work} | {found} | {goal} | {} |\n", reached(std::slice::from_ref(judged)))
 }
 
 /// Yes, or what was found instead.

@@ -108,7 +108,7 @@ fn one_day(channel: &str) -> String {
 /// Has weir fetch so many days of each channel; answers how many slices it then holds.
 fn fill(weir: &Server, channels: &[String], days: i64) -> Outcome<u64> {
     let begin = date(2020, 7, 1).to_zoned(TimeZone::UTC)?.timestamp();
-    let end = begin + Duration::from_secs(86_400) * u32::try_from(days)?;
+    let end = begin + Duration::from_hours(24) * u32::try_from(days)?;
     let query = |channel: &String| {
         ask(&format!(
             "{{ phoneNumberMetrics(custSpaceId: {channel:?}, first: 1, \
