@@ -87,7 +87,7 @@ fn main() -> Outcome<()> {
 
 fn run(options: &Options) -> Outcome<()> {
     let busy = usage::busy();
-    if busy > 0.5 {
+    if busy > report::QUIET {
         eprintln!(
             "weir-bench: other programs are busy here (load {busy}): expect less of every server, and more noise"
         );
@@ -96,7 +96,7 @@ fn run(options: &Options) -> Outcome<()> {
     let bench = rows::Bench::start(&folder)?;
     let rows = rows::measure(&bench, options)?;
     let singles = singles::measure(&bench, &folder, options)?;
-    let report = report::Report { rows, singles, serde_us: bench.serde_us, options };
+    let report = report::Report { rows, singles, serde_us: bench.serde_us, busy, options };
     println!("{}", report.text());
     if options.write {
         report.write()?;
