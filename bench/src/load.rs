@@ -92,3 +92,22 @@ impl Load<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_and_answers_of_another_length_are_not_speed() {
+        let load = Load { template: Path::new(""), minutes: (0, 0), connections: 4, seconds: 1, length: 100 };
+        let judge = |requests, bytes, errors, refused| {
+            load.judge(&Summary { requests, bytes, duration_us: 1, errors, refused, p50_us: 1, p99_us: 1 }).is_ok()
+        };
+        assert!(judge(1_000, 100_000, 0, 0) && judge(1_000, 100_400, 0, 0));
+        assert!(!judge(1_000, 99_999, 0, 0), "shorter");
+        assert!(!judge(1_000, 100_401, 0, 0), "longer");
+        assert!(!judge(1_000, 100_000, 1, 0), "broken");
+        assert!(!judge(1_000, 100_000, 0, 1), "refused");
+        assert!(!judge(0, 0, 0, 0), "nothing");
+    }
+}
