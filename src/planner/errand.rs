@@ -234,7 +234,8 @@ pub(crate) fn admit(wait: Duration, least_wait: Duration, calls: usize, ask: &As
         ));
     }
     // The forecast may be a little short when calls take longer than those before them.
-    let retry_after = wait.saturating_sub(ask.max_wait) + wait / 50;
+    let excess = wait.saturating_sub(ask.max_wait);
+    let retry_after = excess + (wait / 50).min(excess / 10);
     Err(WeirError {
         retryable: true,
         retry_after: Some(retry_after),

@@ -42,5 +42,6 @@ mod signing_verifiers;
 mod stale;
 mod support;
 mod truth;
+mod waits;
 mod windows;
 mod work;

@@ -1,0 +1,80 @@
+//! What is told of a wait comes true: every refusal and every plan over a grid of limits, queues and classes.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use weir::sim::DEMO_KEY;
+
+use crate::support::{METRIC, TestGateway, codes};
+
+/// How much longer than usual a call and the one after it may take in these tests.
+const JITTER_MS: f64 = 40.0;
+
+fn channel(gateway: &TestGateway, n: u32, controls: Value) -> impl Future<Output = Value> + Send + use<> {
+    let query =
+        format!("{{ phoneNumberMetrics(custSpaceId: \"cams-{n}\", range: {{last: \"P3D\"}}) {{ totalCount }} }}");
+    gateway.ask_with(&query, json!({}), controls)
+}
+
+/// One who asks behind `interactive` and `bulk` others is told the truth; how often it was refused.
+async fn assert_true(class: &str, quota: u32, interactive: u32, bulk: u32) -> usize {
+    let gateway = TestGateway::builder()
+        .legs(40..60, 40..60)
+        .max_wait(600)
+        .config(move |config| {
+            config.alibaba_cams[0].channels = (0..1_000).map(|n| format!("cams-{n}")).collect();
+            config.alibaba_cams[0].quota.get_chatapp_phone_number_metric = quota;
+        })
+        .build();
+    let mut queued = Vec::new();
+    for n in 0..interactive + bulk {
+        let class = if n < interactive { "INTERACTIVE" } else { "BULK" };
+        queued.push(channel(&gateway, n, json!({ "priority": class })));
+    }
+    // The first round is out; the second one is a second away.
+    sleep(Duration::from_millis(400)).await;
+    let ask = |controls: Value| {
+        let mut all = json!({ "priority": class });
+        all.as_object_mut().unwrap().extend(controls.as_object().unwrap().clone());
+        channel(&gateway, 999, all)
+    };
+    let explained = ask(json!({ "explain": true })).await;
+    let expected = explained["extensions"]["weir"]["plan"]["expectedWaitMs"].as_f64().unwrap();
+    let mut told = Vec::new();
+    for (text, max_wait) in [("PT0.2S", 200.0), ("PT1S", 1_000.0), ("PT3S", 3_000.0), ("PT7S", 7_000.0)] {
+        if expected > max_wait {
+            let refused = ask(json!({ "maxWait": text })).await;
+            assert_eq!(codes(&refused), ["QUOTA_WAIT_TOO_LONG"], "{refused}");
+            told.push((max_wait, refused["errors"][0]["extensions"]["retryAfterMs"].as_f64().unwrap()));
+        }
+    }
+    let answer = ask(json!({})).await;
+    drop(queued);
+    let waited = answer["extensions"]["weir"]["queueWaitMs"].as_f64().unwrap();
+    let what = format!("{class} behind {interactive} and {bulk} at {quota} a second, waited {waited} ms");
+    assert_eq!(codes(&answer), Vec::<String>::new(), "{what}");
+    assert!((expected - waited).abs() <= 0.2 * waited, "{what}: expected {expected}");
+    for (max_wait, retry_after) in &told {
+        // From then on it would have been let in.
+        let truth = waited - max_wait;
+        let is_true = (retry_after - truth).abs() <= 0.2 * truth + JITTER_MS;
+        assert!(is_true, "{what}: with a maxWait of {max_wait} come back in {retry_after}");
+    }
+    assert!(gateway.sim().widest_second(DEMO_KEY.0, METRIC) <= quota as usize);
+    told.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_refusal_and_every_plan_comes_true_within_a_fifth() {
+    let mut refusals = 0;
+    for quota in [2, 5, 50] {
+        for (interactive, bulk) in [(12, 0), (0, 12), (4, 12), (8, 3), (12, 12)] {
+            for class in ["INTERACTIVE", "BULK", "BACKGROUND"] {
+                let half_rounds = |count: u32| count * quota / 2;
+                refusals += assert_true(class, quota, half_rounds(interactive), half_rounds(bulk)).await;
+            }
+        }
+    }
+    assert!(refusals >= 60, "only {refusals} were refused");
+}
