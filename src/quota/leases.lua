@@ -5,22 +5,27 @@
 --   event           counts the calls of this script in the epoch
 --   open            1 once somebody has waited out a whole lease since the epoch began
 --   lease           how long the longest lease is that may be out, in milliseconds
---   p:<i>           permit i is out: <replica>|<event of the grant>
+--   p:<i>           permit i is out: <replica>|<event of the grant>|<stamp>
 --   f:<replica>     the fence: <last call>|<its event>
 --   w:<replica>     who waits there: <interactive>|<bulk>|<background>|<stamp>
---   since, rr1..3   permits since bulk last had its turn; the replica that was last served, by class
+--   since, rr1..3   permits since bulk last had its turn; the replica that last had its turn, by class
+--   turns           whose turn was decided and is not taken yet: <class>:<replica>, in order
+--   trip            how long a call takes, as whoever made one last told, in milliseconds
 --   n, n_until      the lowest limit that a replica named of late
 --   pause_until, pause_ms
+--   budget, step_at how much of the limit is used after a throttle, and when a step of it comes back
 --
--- Nothing that the bound stands on reads this machine's clock: `now` serves fairness, pauses and differing limits.
+-- Nothing that the bound stands on reads this machine's clock: `now` serves fairness, forecasts, pauses, the budget's
+-- way back and differing limits.
 
 local key = KEYS[1]
 local replica, call, sync, epoch, nonce = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', ARGV[4], ARGV[5]
 local own, known, limit = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local old, old_lease = tonumber(ARGV[9]), tonumber(ARGV[10])
 local mine = { tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]) }
-local most, pause, fresh = tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16])
-local LISTED, BULK_TURN, LIMIT_MS = 17, 5, 60000
+local most, pause, fresh, trip = tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
+local LISTED, BULK_TURN, LIMIT_MS = 18, 5, 60000
+local STEP_MS, STEP_PART = 10000, 10
 
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 local time = redis.call('TIME')
@@ -53,8 +58,8 @@ local want = {}
 for field, value in pairs(h) do
   local i = string.match(field, '^p:(%d+)$')
   if i then
-    local holder, granted = string.match(value, '^(%x+)|(%d+)$')
-    out[tonumber(i)] = { holder = holder, event = tonumber(granted) }
+    local holder, granted, stamp = string.match(value, '^(%x+)|(%d+)|(%d+)$')
+    out[tonumber(i)] = { holder = holder, event = tonumber(granted), at = tonumber(stamp) }
     count = count + 1
   end
   local other = string.match(field, '^w:(%x+)$')
@@ -124,21 +129,35 @@ else
 end
 
 local pause_until, pause_ms = tonumber(h.pause_until or 0), tonumber(h.pause_ms or 0)
-if pause > 0 and now + pause > math.min(pause_until, now + pause_ms) then
-  pause_until, pause_ms = now + pause, pause
-  redis.call('HSET', key, 'pause_until', text(pause_until), 'pause_ms', text(pause_ms))
-end
 local paused = pause_until - now
 if paused < 0 or paused > pause_ms then paused = 0 end
 
--- Whose turn it is, permit by permit. What is another's turn is left for it, and it is woken.
-local names, rivals = {}, 0
-for other in pairs(want) do
-  names[#names + 1] = other
-  rivals = rivals + 1
+-- A throttle that nobody here caused halves what all of them use together; calls that were out together are throttled
+-- together, which is one hint. While the vendor is quiet it comes back step by step, as in budget.rs.
+local budget, step_at = math.min(tonumber(h.budget or limit), limit), tonumber(h.step_at or 0)
+if pause > 0 and paused == 0 then
+  budget, step_at = math.max(math.floor(budget / 2), 1), now + STEP_MS
 end
+step_at = math.min(step_at, now + STEP_MS)
+while budget < limit and step_at <= now do
+  budget, step_at = math.min(budget + math.max(math.floor(limit / STEP_PART), 1), limit), step_at + STEP_MS
+end
+if budget < limit then
+  redis.call('HSET', key, 'budget', text(budget), 'step_at', text(step_at))
+elseif h.budget then
+  redis.call('HDEL', key, 'budget', 'step_at')
+end
+
+if pause > 0 and now + pause > math.min(pause_until, now + pause_ms) then
+  pause_until, pause_ms = now + pause, pause
+  redis.call('HSET', key, 'pause_until', text(pause_until), 'pause_ms', text(pause_ms))
+  paused = pause
+end
+
+-- Whose turn it is, permit by permit. What is another's turn is kept for it, and it is woken.
+local names = {}
 want[replica] = mine
-names[#names + 1] = replica
+for name in pairs(want) do names[#names + 1] = name end
 table.sort(names)
 
 local function total(class)
@@ -146,56 +165,58 @@ local function total(class)
   for _, name in ipairs(names) do sum = sum + want[name][class] end
   return sum
 end
-local function next_after(last, class)
-  local first
-  for _, name in ipairs(names) do
-    if want[name][class] > 0 then
-      if name > last then return name end
-      first = first or name
-    end
-  end
-  return first
-end
-
-local granted, wake = {}, {}
-local since = tonumber(h.since or 0)
-local kept = since
-local last = { h.rr1 or '', h.rr2 or '', h.rr3 or '' }
-local number, left = 0, limit - count
-if not is_known or h.open ~= '1' or paused > 0 then left = 0 end
-while left > 0 do
-  local interactive, bulk, background = total(1), total(2), total(3)
-  local class
+local since, last = tonumber(h.since or 0), { h.rr1 or '', h.rr2 or '', h.rr3 or '' }
+local function decide()
+  local interactive, bulk = total(1), total(2)
+  local class = 3
   if bulk > 0 and (since + 1 >= BULK_TURN or interactive == 0) then
     class, since = 2, 0
   elseif interactive > 0 then
     class, since = 1, bulk > 0 and since + 1 or 0
-  elseif background > 0 then
-    class = 3
-  else
-    break
   end
-  local who = next_after(last[class], class)
+  local first
+  for _, name in ipairs(names) do
+    if want[name][class] > 0 and (not first or (first <= last[class] and name > last[class])) then first = name end
+  end
+  last[class] = first or last[class]
+  return first and { class, first }
+end
+
+local decided, turns = {}, {}
+for class, who in string.gmatch(h.turns or '', '(%d):(%x+)') do decided[#decided + 1] = { tonumber(class), who } end
+local granted, wake = {}, {}
+local number, left = 0, budget - count
+if not is_known or h.open ~= '1' or paused > 0 then left = 0 end
+while left > 0 do
+  local turn = table.remove(decided, 1) or decide()
+  if not turn then break end
+  local class, who = turn[1], turn[2]
   if who == replica and #granted >= most then
     want[replica] = { 0, 0, 0 }
-  else
+  elseif want[who] and want[who][class] > 0 then
     want[who][class] = want[who][class] - 1
-    last[class] = who
     left = left - 1
     if who == replica then
       while out[number] do number = number + 1 end
-      out[number] = { holder = replica, event = event }
+      out[number] = { holder = replica, event = event, at = now }
       count = count + 1
-      granted[#granted + 1] = text(number)
-      set('p:' .. number, replica .. '|' .. text(event))
-      kept = class == 2 and 0 or class == 1 and bulk > 0 and kept + 1 or class == 1 and 0 or kept
-      redis.call('HSET', key, 'since', text(kept), 'rr' .. class, replica)
+      granted[#granted + 1] = number .. ':' .. class
+      set('p:' .. number, replica .. '|' .. text(event) .. '|' .. text(now))
     else
       wake[who] = true
+      turns[#turns + 1] = turn
     end
   end
 end
+local kept = {}
+for _, list in ipairs({ turns, decided }) do
+  for _, turn in ipairs(list) do kept[#kept + 1] = turn[1] .. ':' .. turn[2] end
+end
+redis.call(
+  'HSET', key, 'since', text(since), 'rr1', last[1], 'rr2', last[2], 'rr3', last[3], 'turns', table.concat(kept, ',')
+)
 
+-- The turns have counted `mine` down to what still waits.
 if mine[1] + mine[2] + mine[3] > 0 then
   set('w:' .. replica, text(mine[1]) .. '|' .. text(mine[2]) .. '|' .. text(mine[3]) .. '|' .. text(now))
 else
@@ -203,8 +224,29 @@ else
 end
 for who in pairs(wake) do redis.call('PUBLISH', 'weir:wake:' .. who, key) end
 
+-- For forecasts: what waits elsewhere beside those whose turn it is, by class and in the order of turns, with `*` for
+-- the caller; how many milliseconds ago the permits of others were granted, or just now, if it is their turn.
+local function waiting(class)
+  local first, later = {}, {}
+  for _, name in ipairs(names) do
+    local list = name > last[class] and first or later
+    list[#list + 1] = name == replica and '*' or text(want[name][class])
+  end
+  for _, entry in ipairs(later) do first[#first + 1] = entry end
+  return table.concat(first, ',')
+end
+local ages = {}
+for _, held in pairs(out) do
+  if held.holder ~= replica then ages[#ages + 1] = text(math.max(now - held.at, 0)) end
+end
+for _ in ipairs(turns) do ages[#ages + 1] = '0' end
+if trip > 0 then set('trip', text(trip)) else trip = tonumber(h.trip or 0) end
+
+-- What is left is nobody's turn: nobody may have it yet, or nobody wants it.
 local reply = {
-  'ok', h.epoch, text(event), text(lease), h.open, text(paused), text(math.max(limit - count, 0)), text(rivals),
+  'ok', h.epoch, text(event), text(lease), h.open, text(paused),
+  text(math.max(budget - count - #turns, 0)), text(budget),
+  text(since), waiting(1), waiting(2), waiting(3), table.concat(ages, ','), text(trip),
 }
-for _, i in ipairs(granted) do reply[#reply + 1] = i end
+for _, permit in ipairs(granted) do reply[#reply + 1] = permit end
 return reply

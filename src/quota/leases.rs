@@ -5,6 +5,7 @@
 //! out. Redis keeps who has what (`leases.lua`) and tells no time. The rule and its proof are in `docs/replicas.md`.
 
 use std::collections::VecDeque;
+use std::str::FromStr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -13,9 +14,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Rule;
+use super::forecast::Elsewhere;
 use super::limiter::Shared;
 use super::stamp::Stamp;
-use crate::domain::Account;
+use crate::domain::{Account, Class};
 use crate::link::{Link, Lost, PATIENCE};
 
 /// The script behind every call.
@@ -32,6 +34,8 @@ const RETRY: Duration = Duration::from_millis(100);
 const DRIFT_PART: u32 = 200;
 /// How many marks are kept for one lease.
 const MARKS: u32 = 100;
+/// The classes as the script numbers them, from 1.
+const CLASSES: [Class; 3] = [Class::Interactive, Class::Bulk, Class::Background];
 /// What is guessed at first of how long Redis is away; later, that it stays away as long as it has been.
 const FIRST_GUESS: Duration = Duration::from_secs(2);
 
@@ -103,11 +107,17 @@ pub(super) struct Lease {
     /// Of the call that granted it.
     event: u64,
     epoch: u64,
+    class: Class,
     asked: Stamp,
     usable: Duration,
 }
 
 impl Lease {
+    /// Whose turn it was.
+    pub(super) fn class(&self) -> Class {
+        self.class
+    }
+
     /// Whether it may not be used any more.
     pub(super) fn is_expired(&self) -> bool {
         self.asked.age() >= self.usable
@@ -129,16 +139,28 @@ pub(super) struct Pool {
     pub(super) pause: Option<Duration>,
     /// Since when Redis has not answered; true of the start as well.
     lost_since: Option<Instant>,
-    /// When the epoch opens, if it is closed.
-    opens_at: Option<Instant>,
-    /// Other replicas that wait.
-    rivals: usize,
-    /// Permits that nobody has.
-    free: usize,
+    told: Told,
     /// Whether any lease is not known to be back.
     owes: bool,
     /// Whether the call under way gives back all that is left.
     pub(super) gives_all_back: bool,
+}
+
+/// What Redis last told of the permits.
+#[derive(Debug)]
+struct Told {
+    at: Instant,
+    /// When the epoch opens, if it is closed.
+    opens_at: Option<Instant>,
+    /// How many calls a second all replicas together make.
+    budget: usize,
+    /// Permits that nobody has.
+    free: usize,
+    /// How long ago the permits of others were granted.
+    ages: Vec<Duration>,
+    elsewhere: Elsewhere,
+    /// How long calls take; zero if nobody has made one.
+    round_trip: Duration,
 }
 
 /// What a limiter wants of Redis.
@@ -151,17 +173,25 @@ pub(super) struct Wish {
     /// Leases to give back; all that are held, if the answer before was lost.
     pub(super) listed: Vec<Lease>,
     pub(super) pause: Option<Duration>,
+    /// How long a call takes, if any was made here.
+    pub(super) round_trip: Option<Duration>,
 }
 
 impl Pool {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, permits: usize) -> Self {
         Self {
             returns: Vec::new(),
             pause: None,
             lost_since: Some(now),
-            opens_at: None,
-            rivals: 0,
-            free: 0,
+            told: Told {
+                at: now,
+                opens_at: None,
+                budget: permits,
+                free: 0,
+                ages: Vec::new(),
+                elsewhere: Elsewhere::default(),
+                round_trip: Duration::ZERO,
+            },
             owes: false,
             gives_all_back: false,
         }
@@ -174,18 +204,41 @@ impl Pool {
 
     /// Permits that could be had at once.
     pub(super) fn available(&self) -> usize {
-        if self.lost_since.is_some() || self.opens_at.is_some() { 0 } else { self.free }
+        if self.lost_since.is_some() || self.told.opens_at.is_some() { 0 } else { self.told.free }
     }
 
-    /// The least share of `calls` a second that is ours while others wait too.
-    pub(super) fn share_of(&self, calls: usize) -> usize {
-        (calls / (self.rivals + 1)).max(1)
+    /// How many calls a second all replicas together make: fewer than the limit after a throttle that none of them
+    /// caused.
+    pub(super) fn budget(&self) -> usize {
+        self.told.budget
     }
 
-    /// The earliest moment at which anything may be granted, as far as can be guessed.
-    pub(super) fn earliest(&self, now: Instant) -> Instant {
-        let back = self.lost_since.map_or(now, |since| now + (now - since).max(FIRST_GUESS));
-        self.opens_at.map_or(back, |at| at.max(back))
+    /// How long the calls of others take; `None` if nobody has made one.
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        Some(self.told.round_trip).filter(|trip| !trip.is_zero())
+    }
+
+    /// What waits elsewhere, and when the permits are back that are not ours, if the calls of others take as long as ours.
+    /// One that was late when Redis told of it stays away as long as it was late; one that has come back since then, until
+    /// `given_until`, went to one of the others: of a permit of our own we would know.
+    pub(super) fn others(&self, cycle: Duration, given_until: Option<Instant>) -> (Elsewhere, Vec<Instant>) {
+        let Told { at, free, .. } = self.told;
+        let mut elsewhere = self.told.elsewhere.clone();
+        let out = self.told.ages.iter().map(|age| at + cycle.abs_diff(*age));
+        let mut back: Vec<_> = std::iter::repeat_n(at, free).chain(out).collect();
+        back.sort_unstable();
+        for at in &mut back {
+            while Some(*at) <= given_until && elsewhere.take_turn() {
+                *at += cycle;
+            }
+        }
+        (elsewhere, back)
+    }
+
+    /// The earliest moment at which anything may be granted, as far as can be guessed; `None` for now.
+    pub(super) fn earliest(&self, now: Instant) -> Option<Instant> {
+        let back = self.lost_since.map(|since| now + (now - since).max(FIRST_GUESS));
+        self.told.opens_at.max(back)
     }
 
     pub(super) fn note_lost(&mut self, now: Instant, pause: Option<Duration>) {
@@ -197,18 +250,18 @@ impl Pool {
 /// The parts of an answer that concern the limiter.
 #[derive(Debug)]
 pub(super) struct Answer {
-    pub(super) granted: Vec<Lease>,
+    granted: Vec<Lease>,
     pub(super) paused: Duration,
-    opens_at: Option<Instant>,
-    rivals: usize,
-    free: usize,
+    told: Told,
 }
 
 impl Pool {
-    pub(super) fn take(&mut self, answer: &Answer) {
+    /// Takes over what was told, and hands out what was granted.
+    pub(super) fn take(&mut self, answer: Answer) -> Vec<Lease> {
         self.lost_since = None;
         self.owes = !answer.granted.is_empty() || (self.owes && !self.gives_all_back);
-        (self.opens_at, self.rivals, self.free) = (answer.opens_at, answer.rivals, answer.free);
+        self.told = answer.told;
+        answer.granted
     }
 }
 
@@ -294,6 +347,7 @@ impl Agent {
             invocation.arg(want);
         }
         invocation.arg(wish.most).arg(ms(wish.pause.unwrap_or_default())).arg(ms(FRESH));
+        invocation.arg(wish.round_trip.map_or(0, |trip| ms(trip).max(1)));
         for lease in &wish.listed {
             invocation.arg(format!("{}:{}", lease.number, lease.event));
         }
@@ -304,7 +358,26 @@ impl Agent {
 
     /// What the script answered; `None` if it makes no sense, or if a later call was answered before.
     fn read(&mut self, reply: &[String], asked: Stamp) -> Option<Answer> {
-        let [status, epoch, event, lease, open, paused, free, rivals, granted @ ..] = reply else { return None };
+        let [
+            status,
+            epoch,
+            event,
+            lease,
+            open,
+            paused,
+            free,
+            budget,
+            since,
+            first,
+            second,
+            third,
+            ages,
+            trip,
+            granted @ ..,
+        ] = reply
+        else {
+            return None;
+        };
         if status != "ok" {
             return None;
         }
@@ -327,13 +400,28 @@ impl Agent {
         let wished: usize = self.last_wish.iter().sum();
         self.unmet = (free > 0).then(|| wished.saturating_sub(granted.len()));
         let usable = self.lessor.terms.usable;
-        let lease = |number: &String| number.parse().ok().map(|number| Lease { number, event, epoch, asked, usable });
+        let lease = |permit: &String| {
+            let (number, class) = permit.split_once(':')?;
+            let class = *CLASSES.get(class.parse::<usize>().ok()?.checked_sub(1)?)?;
+            Some(Lease { number: number.parse().ok()?, event, epoch, class, asked, usable })
+        };
+        let turns: [_; 3] = [first, second, third].map(|list| list.split_once('*').unwrap_or_default());
         Some(Answer {
             granted: granted.iter().map(lease).collect::<Option<_>>()?,
             paused: Duration::from_millis(paused.parse().ok()?),
-            opens_at: (open != "1").then(|| self.marks.front().map_or(now, |(_, told)| *told) + self.wait()),
-            rivals: rivals.parse().ok()?,
-            free,
+            told: Told {
+                at: now,
+                opens_at: (open != "1").then(|| self.marks.front().map_or(now, |(_, told)| *told) + self.wait()),
+                budget: budget.parse().ok()?,
+                free,
+                ages: numbers(ages).map(Duration::from_millis).collect(),
+                elsewhere: Elsewhere {
+                    before: turns.map(|(before, _)| numbers(before).collect()),
+                    after: turns.map(|(_, after)| numbers(after).collect()),
+                    since_bulk: since.parse().ok()?,
+                },
+                round_trip: Duration::from_millis(trip.parse().ok()?),
+            },
         })
     }
 
@@ -356,6 +444,11 @@ impl Lease {
     pub(super) fn is_of(&self, epoch: u64) -> bool {
         self.epoch == epoch
     }
+}
+
+/// The numbers of a list that may be empty, or begin or end with its comma.
+fn numbers<N: FromStr>(list: &str) -> impl Iterator<Item = N> {
+    list.split(',').filter_map(|number| number.parse().ok())
 }
 
 fn ms(duration: Duration) -> u64 {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::Rule;
 use super::budget::Budget;
+use super::forecast::Forecast;
 use super::leases::{Agent, Answer, Lessor, Pool, Wish};
 use super::permit::{Ending, Ledger, Permit, Slot};
 use super::queue::Queue;
@@ -50,7 +51,8 @@ struct State {
     paused_until: Option<Instant>,
     budget: Budget,
     queue: Queue<oneshot::Sender<Permit>>,
-    round_trip: Duration,
+    /// From permit to response head, smoothed, once a call was made.
+    round_trip: Option<Duration>,
     throttled_total: u64,
 }
 
@@ -104,7 +106,7 @@ impl Limiter {
     /// Leases its permits, which replicas share. Must be made inside a tokio runtime.
     #[must_use]
     pub fn leased(rule: Rule, lessor: Lessor) -> Self {
-        let pool = Pool::new(Instant::now());
+        let pool = Pool::new(Instant::now(), rule.permits as usize);
         let shared = Shared::start(rule, Vec::new(), BinaryHeap::new(), None, Some(pool));
         let agent = Agent::new(lessor, rule.permits);
         tokio::spawn(agent.run(Arc::downgrade(&shared), Arc::clone(&shared.changed)));
@@ -135,7 +137,10 @@ impl Limiter {
     /// Moves a queued place to another class, behind those who are there, unless its turn comes sooner as it is.
     pub fn move_to(&self, place: u64, class: Class) {
         let mut state = self.shared.lock();
-        if state.queue.ahead_of(place).is_some_and(|ahead| ahead <= state.queue.ahead(class, 0)) {
+        let now = Instant::now();
+        let elsewhere = state.forecast(&self.shared.rule, now).elsewhere;
+        let lifted = state.queue.ahead(class, 0, elsewhere.as_ref());
+        if state.queue.ahead_of(place, elsewhere.as_ref()).is_some_and(|ahead| ahead <= lifted) {
             return;
         }
         if let Some((caller, sender)) = state.queue.remove(place) {
@@ -147,24 +152,23 @@ impl Limiter {
     #[must_use]
     pub fn expected_wait(&self, class: Class, n: usize) -> Duration {
         let Some(last) = n.checked_sub(1) else { return Duration::ZERO };
-        let state = self.shared.lock();
-        let ahead = state.queue.ahead(class, last);
-        state.expected_wait(ahead, &self.shared.rule, Instant::now())
+        self.shared.lock().expected_wait(class, last, &self.shared.rule, Instant::now())
     }
 
     /// How long a queued place still waits for its permit; `None` if it is not queued any more.
     #[must_use]
     pub fn expected_wait_of(&self, place: u64) -> Option<Duration> {
         let state = self.shared.lock();
-        let ahead = state.queue.ahead_of(place)?;
-        Some(state.expected_wait(ahead, &self.shared.rule, Instant::now()))
+        let forecast = state.forecast(&self.shared.rule, Instant::now());
+        let ahead = state.queue.ahead_of(place, forecast.elsewhere.as_ref())?;
+        Some(forecast.wait(ahead))
     }
 
     /// How long the last of `n` asks would wait if nobody else wanted anything and all permits were free.
     #[must_use]
     pub fn least_wait(&self, n: usize) -> Duration {
         let rounds = n.saturating_sub(1) / (self.shared.rule.permits as usize).max(1);
-        let cycle = self.shared.lock().round_trip + self.shared.rule.hold;
+        let cycle = self.shared.lock().round_trip() + self.shared.rule.hold;
         cycle.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
     }
 
@@ -175,8 +179,9 @@ impl Limiter {
         let until = now + pause.unwrap_or_default().max(self.shared.rule.hold);
         let mut state = self.shared.lock();
         state.throttled_total += 1;
-        // Calls that were out together are throttled together: that is one hint, not several.
-        if !state.is_paused(now) {
+        // Calls that were out together are throttled together: that is one hint, not several. The budget that replicas
+        // share is kept in Redis.
+        if state.pool.is_none() && !state.is_paused(now) {
             state.budget.shrink(now);
         }
         state.paused_until = state.paused_until.max(Some(until));
@@ -194,9 +199,9 @@ impl Limiter {
         state.take_back(now);
         Standing {
             available: if state.is_paused(now) { 0 } else { state.available() },
-            budget: state.budget.calls(),
+            budget: state.calls(),
             queued: state.queue.len(),
-            expected_wait: state.expected_wait(state.queue.ahead(Class::Interactive, 0), &self.shared.rule, now),
+            expected_wait: state.expected_wait(Class::Interactive, 0, &self.shared.rule, now),
             throttled_total: state.throttled_total,
         }
     }
@@ -236,7 +241,7 @@ impl Shared {
             paused_until: None,
             budget: Budget::new(permits),
             queue: Queue::new(),
-            round_trip: FIRST_ROUND_TRIP,
+            round_trip: None,
             throttled_total: 0,
         };
         let wake = Arc::new(Notify::new());
@@ -269,7 +274,11 @@ impl Shared {
             if state.queue.len() == 0 {
                 return None;
             }
-            let (slot, receiver) = (state.free.pop()?, state.queue.pop()?);
+            let slot = state.free.pop()?;
+            let receiver = match slot {
+                Some(lease) => state.queue.pop_of(lease.class()),
+                None => state.queue.pop(),
+            }?;
             state.out.push((now, slot));
             Some((receiver, now, slot))
         };
@@ -305,20 +314,20 @@ impl Shared {
         };
         // Events are counted anew in every epoch: a lease of another one could be mistaken for one of this.
         listed.retain(|lease| lease.is_of(epoch));
-        Wish { by_class, most, listed, pause }
+        Wish { by_class, most, listed, pause, round_trip: state.round_trip }
     }
 
     /// Redis has answered.
     pub(super) fn take_answer(shared: &Arc<Self>, answer: Answer) {
         let now = Instant::now();
         let mut state = shared.lock();
-        if let Some(pool) = &mut state.pool {
-            pool.take(&answer);
-        }
         if !answer.paused.is_zero() {
             state.paused_until = state.paused_until.max(Some(now + answer.paused));
         }
-        state.free.extend(answer.granted.into_iter().map(Some));
+        if let Some(pool) = &mut state.pool {
+            let granted = pool.take(answer);
+            state.free.extend(granted.into_iter().map(Some));
+        }
         drop(state);
         Self::grant(shared);
     }
@@ -342,7 +351,7 @@ impl Ledger for Shared {
             Ending::NotWritten => state.regain(slot),
             Ending::HeadRead(at) => {
                 let sample = at.saturating_duration_since(granted_at);
-                state.round_trip = (state.round_trip * 7 + sample) / 8;
+                state.round_trip = Some(state.round_trip.map_or(sample, |before| (before * 7 + sample) / 8));
                 state.held.push(Reverse(Hold { until: at + self.rule.hold, slot }));
             }
             Ending::Unknown => {
@@ -385,23 +394,23 @@ impl State {
 
     /// What waits for leases, by class, and how many may be taken.
     fn wants(&self, now: Instant) -> ([usize; 3], usize) {
-        let most = if self.is_paused(now) { 0 } else { self.allowance() };
-        (self.queue.by_class().map(|waiting| waiting.min(most)), most)
+        (self.queue.by_class(), if self.is_paused(now) { 0 } else { self.queue.len() })
     }
 
-    /// How many more permits the budget lets out.
-    fn allowance(&self) -> usize {
-        self.budget.calls().saturating_sub(self.out.len() + self.held.len())
+    /// Calls a second that are used, by all replicas together if there are others.
+    fn calls(&self) -> usize {
+        self.pool.as_ref().map_or_else(|| self.budget.calls(), Pool::budget)
     }
 
     /// Permits that could be given at once, as far as is known.
     fn available(&self) -> usize {
-        self.pool.as_ref().map_or_else(|| self.grantable(), |pool| pool.available().min(self.allowance()))
+        self.pool.as_ref().map_or_else(|| self.grantable(), Pool::available)
     }
 
-    /// How many permits may be given now: what is free, as far as the budget goes.
+    /// How many permits may be given now: what is free, as far as the budget goes. What is leased is within it.
     fn grantable(&self) -> usize {
-        self.free.len().min(self.allowance())
+        let allowance = self.budget.calls().saturating_sub(self.out.len() + self.held.len());
+        if self.pool.is_some() { self.free.len() } else { self.free.len().min(allowance) }
     }
 
     fn is_paused(&self, now: Instant) -> bool {
@@ -415,33 +424,37 @@ impl State {
         [back, pause, self.budget.next_step()].into_iter().flatten().min()
     }
 
-    /// How long until the permit after `ahead` others: each comes back a round trip and a hold after it was given.
-    fn expected_wait(&self, ahead: usize, rule: &Rule, now: Instant) -> Duration {
-        let mut earliest = self.paused_until.map_or(now, |until| until.max(now));
-        let (mut calls, mut free) = (self.budget.calls(), self.free.len());
-        let cycle = self.round_trip + rule.hold;
-        // Where permits are shared: those that nobody has, and those of others, which come back some time in the cycle.
-        let mut others = 0;
-        if let Some(pool) = &self.pool {
-            (earliest, calls) = (earliest.max(pool.earliest(now)), pool.share_of(calls));
-            free += pool.available() + pool.returns.len();
-            others = calls.saturating_sub(free + self.out.len() + self.held.len());
-        }
-        let out = self.out.iter().map(|(granted, _)| (*granted + self.round_trip).max(now) + rule.hold);
+    /// How long a call takes: here, else at the others.
+    fn round_trip(&self) -> Duration {
+        self.round_trip.or_else(|| self.pool.as_ref()?.round_trip()).unwrap_or(FIRST_ROUND_TRIP)
+    }
+
+    /// When permits are back, and what is ahead of ours: each comes back a round trip and a hold after it was given.
+    fn forecast(&self, rule: &Rule, now: Instant) -> Forecast {
+        let round_trip = self.round_trip();
+        let cycle = round_trip + rule.hold;
+        let pool = self.pool.as_ref();
+        let earliest = self.paused_until.max(pool.and_then(|pool| pool.earliest(now))).map_or(now, |at| at.max(now));
+        // What came back just now may be ours yet.
+        let given_until = if earliest > now { None } else { now.checked_sub(round_trip) };
+        let (elsewhere, others) = pool.map(|pool| pool.others(cycle, given_until)).unzip();
+        let out = self.out.iter().map(|(granted, _)| (*granted + round_trip).max(now) + rule.hold);
         let mut back: Vec<Instant> = out
             .chain(self.held.iter().map(|Reverse(hold)| hold.until))
-            .chain(std::iter::repeat_n(now + cycle / 2, others))
+            .chain(others.unwrap_or_default())
             .map(|at| at.max(earliest))
             .collect();
-        // Of those that are used the budget keeps back what comes first, and of those that are free what is too many.
+        // The budget keeps back what comes first; all that is not told of is free, or on its way back.
         back.sort_unstable_by(|one, other| other.cmp(one));
-        back.resize(calls.min(back.len() + free), earliest);
-        let mut back: BinaryHeap<_> = back.into_iter().map(Reverse).collect();
-        for _ in 0..ahead {
-            let Some(Reverse(at)) = back.pop() else { break };
-            back.push(Reverse(at + cycle));
-        }
-        back.peek().map_or(Duration::MAX, |Reverse(at)| at.saturating_duration_since(now))
+        back.resize(self.calls(), earliest);
+        Forecast { now, back, cycle, elsewhere }
+    }
+
+    /// How long the `nth` new ask would wait.
+    fn expected_wait(&self, class: Class, nth: usize, rule: &Rule, now: Instant) -> Duration {
+        let forecast = self.forecast(rule, now);
+        let ahead = self.queue.ahead(class, nth, forecast.elsewhere.as_ref());
+        forecast.wait(ahead)
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod breaker;
 mod budget;
+mod forecast;
 pub mod leases;
 mod limiter;
 mod metered;

@@ -4,10 +4,11 @@
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
+use super::forecast::Elsewhere;
 use crate::domain::{Caller, Class};
 
 /// While bulk asks wait, one permit of so many is theirs.
-const BULK_TURN: usize = 5;
+pub(super) const BULK_TURN: usize = 5;
 
 /// Entries by class, round robin between the callers of a class, first come first served within one.
 #[derive(Debug)]
@@ -64,24 +65,34 @@ impl<T> Queue<T> {
         background.pop()
     }
 
+    /// The next entry for a permit that was leased for `class`; another one if nobody of that class is left.
+    pub(super) fn pop_of(&mut self, class: Class) -> Option<T> {
+        self.lanes[class as usize].pop().or_else(|| self.pop())
+    }
+
     /// How many permits are given before the `nth` new entry (from 0) of `class` gets its own, if nobody else comes.
-    pub(super) fn ahead(&self, class: Class, nth: usize) -> usize {
-        self.ahead_in(class, self.lanes[class as usize].length + nth)
+    /// With what waits `elsewhere`, where permits are shared.
+    pub(super) fn ahead(&self, class: Class, nth: usize, elsewhere: Option<&Elsewhere>) -> usize {
+        self.ahead_in(class, self.lanes[class as usize].length + nth, elsewhere)
     }
 
     /// The same for an entry that is queued already.
-    pub(super) fn ahead_of(&self, id: u64) -> Option<usize> {
+    pub(super) fn ahead_of(&self, id: u64, elsewhere: Option<&Elsewhere>) -> Option<usize> {
         [Class::Interactive, Class::Bulk, Class::Background]
             .into_iter()
-            .find_map(|class| Some(self.ahead_in(class, self.lanes[class as usize].before(id)?)))
+            .find_map(|class| Some(self.ahead_in(class, self.lanes[class as usize].before(id)?, elsewhere)))
     }
 
-    /// `before` entries of the same class go first.
-    fn ahead_in(&self, class: Class, before: usize) -> usize {
-        let [interactive, bulk, _] = self.lanes.each_ref().map(|lane| lane.length);
+    /// `own` entries of the same class go first.
+    fn ahead_in(&self, class: Class, own: usize, elsewhere: Option<&Elsewhere>) -> usize {
+        let before = own + elsewhere.map_or(0, |elsewhere| elsewhere.ahead(class, own));
+        let others = |class| elsewhere.map_or(0, |elsewhere| elsewhere.len(class));
+        let [interactive, bulk] =
+            [Class::Interactive, Class::Bulk].map(|class| self.lanes[class as usize].length + others(class));
+        let since_bulk = elsewhere.map_or(self.since_bulk, |elsewhere| elsewhere.since_bulk);
         match class {
-            Class::Interactive => before + bulk.min((before + self.since_bulk) / (BULK_TURN - 1)),
-            Class::Bulk => before + interactive.min(((before + 1) * (BULK_TURN - 1)).saturating_sub(self.since_bulk)),
+            Class::Interactive => before + bulk.min((before + since_bulk) / (BULK_TURN - 1)),
+            Class::Bulk => before + interactive.min(((before + 1) * (BULK_TURN - 1)).saturating_sub(since_bulk)),
             Class::Background => interactive + bulk + before,
         }
     }
@@ -172,9 +183,9 @@ mod tests {
                     for _ in 0..taken {
                         queue.pop();
                     }
-                    let ahead = queue.ahead(class, 0);
+                    let ahead = queue.ahead(class, 0, None);
                     queue.push(class, Caller::Anonymous, 999, "me");
-                    assert_eq!(queue.ahead_of(999), Some(ahead), "{class:?} behind {i} {b} {x}, {taken} taken");
+                    assert_eq!(queue.ahead_of(999, None), Some(ahead), "{class:?} behind {i} {b} {x}, {taken} taken");
                     let served = std::iter::from_fn(|| queue.pop()).position(|name| name == "me").unwrap();
                     assert_eq!(ahead, served, "{class:?} behind {i} {b} {x}, {taken} taken");
                 }

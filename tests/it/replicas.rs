@@ -2,6 +2,7 @@
 
 mod answers;
 mod faults;
+mod forecasts;
 mod mutants;
 mod processes;
 mod script;

@@ -19,7 +19,7 @@ const LIMIT: u32 = 5;
 const SEED: u64 = 31;
 
 /// Stands for Redis' own clock in a script that a test can set wrong.
-const CLOCK: (&str, &str) =
+pub(super) const CLOCK: (&str, &str) =
     ("local now = tonumber(time[1])", "local now = tonumber(redis.call('GET', 'offset') or '0') + tonumber(time[1])");
 
 /// A permit is given back at its response and kept as free one second later, at Redis' time.
@@ -29,7 +29,7 @@ const FREE_AT_TIME: [(&str, &str); 3] = [
         "local function free(i)",
         "for field, value in pairs(h) do
            local i = string.match(field, '^q:(%d+)$')
-           if i and tonumber(value) > now then out[tonumber(i)] = { holder = '', event = 0 }; count = count + 1 end
+           if i and tonumber(value) > now then out[tonumber(i)] = { holder = '', event = 0, at = now }; count = count + 1 end
          end
          local function free(i)",
     ),
@@ -43,7 +43,7 @@ const FREE_AT_TIME: [(&str, &str); 3] = [
 const NO_HOLD: [(&str, &str); 2] =
     [("'open', '0', 'lease'", "'open', '1', 'lease'"), ("event = '0', open = '0'", "event = '0', open = '1'")];
 
-fn mutated(changes: &[(&str, &str)]) -> String {
+pub(super) fn mutated(changes: &[(&str, &str)]) -> String {
     changes.iter().fold(SCRIPT.to_owned(), |script, (rule, mutant)| {
         assert!(script.contains(rule), "the script has changed: {rule}");
         script.replace(rule, mutant)

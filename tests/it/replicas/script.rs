@@ -4,6 +4,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, Script};
 use weir::quota::leases::SCRIPT;
 
+use super::mutants::{CLOCK, mutated};
 use crate::support::redis::Redis;
 
 const KEY: &str = "weir:permits:test";
@@ -39,8 +40,13 @@ struct Reply {
     open: bool,
     paused: u64,
     free: usize,
-    rivals: usize,
+    budget: usize,
+    /// What waits elsewhere, by class, in the order of turns.
+    waiting: [String; 3],
+    /// How long ago the permits of others were granted.
+    ages: String,
     granted: Vec<u32>,
+    classes: Vec<u32>,
 }
 
 impl Replica {
@@ -86,16 +92,38 @@ impl Replica {
         invocation.key(KEY).arg(self.name).arg(self.call).arg(u8::from(self.sync)).arg(&self.epoch);
         invocation.arg(format!("{:x}", rand::random::<u64>())).arg(self.lease).arg(self.known).arg(self.limit);
         invocation.arg(self.old).arg(self.old_lease).arg(&self.wants[..]);
-        invocation.arg(self.most).arg(self.pause).arg(600).arg(&self.list[..]);
+        invocation.arg(self.most).arg(self.pause).arg(600).arg(0).arg(&self.list[..]);
         invocation.invoke_async(&mut self.connection).await.unwrap()
     }
 
     async fn call(&mut self) -> Reply {
         self.call += 1;
         let reply = self.repeat().await;
-        let [status, epoch, event, lease, open, paused, free, rivals, granted @ ..] = &reply[..] else {
+        let [
+            status,
+            epoch,
+            event,
+            lease,
+            open,
+            paused,
+            free,
+            budget,
+            _since,
+            first,
+            second,
+            third,
+            ages,
+            _trip,
+            granted @ ..,
+        ] = &reply[..]
+        else {
             panic!("{reply:?}")
         };
+        let permit = |permit: &String| {
+            let (number, class) = permit.split_once(':').unwrap();
+            (number.parse::<u32>().unwrap(), class.parse::<u32>().unwrap())
+        };
+        let (granted, classes) = granted.iter().map(permit).unzip();
         Reply {
             status: status.clone(),
             epoch: epoch.clone(),
@@ -104,8 +132,11 @@ impl Replica {
             open: open == "1",
             paused: paused.parse().unwrap(),
             free: free.parse().unwrap(),
-            rivals: rivals.parse().unwrap(),
-            granted: granted.iter().map(|number| number.parse().unwrap()).collect(),
+            budget: budget.parse().unwrap(),
+            waiting: [first, second, third].map(Clone::clone),
+            ages: ages.clone(),
+            granted,
+            classes,
         }
     }
 
@@ -259,17 +290,15 @@ async fn bulk_gets_every_fifth_permit_and_replicas_take_turns() {
         [Replica::at_home(&redis, "a").await, Replica::at_home(&redis, "b").await, Replica::at_home(&redis, "c").await];
     let wants = [[30, 0, 0], [30, 0, 5], [0, 30, 0]];
     let mut order = String::new();
-    let mut rivals = 0;
     for _ in 0..3 {
         for (replica, wants) in replicas.iter_mut().zip(wants) {
             replica.limit = 1;
-            rivals = replica.want(wants).await.rivals;
+            replica.want(wants).await;
         }
     }
-    assert_eq!(rivals, 2);
     // Whoever came first has it; from now on it is given in turn.
     let held: std::collections::HashMap<String, String> = replicas[0].connection.hgetall(KEY).await.unwrap();
-    let (holder, event) = held["p:0"].split_once('|').unwrap();
+    let [holder, event, _stamp] = held["p:0"].split('|').collect::<Vec<_>>()[..] else { panic!("{held:?}") };
     let mut last = replicas.iter().position(|replica| replica.name == holder).unwrap();
     let mut event: u64 = event.parse().unwrap();
     for _ in 0..20 {
@@ -297,6 +326,78 @@ async fn bulk_gets_every_fifth_permit_and_replicas_take_turns() {
 }
 
 #[tokio::test]
+async fn a_turn_is_kept_for_whoever_comes_later_than_the_next_one() {
+    let Some(redis) = Redis::start(&[]).await else { return };
+    let mut holder = Replica::at_home(&redis, "d").await;
+    let held = holder.want([2, 0, 0]).await;
+    let [mut a, mut b, mut c] =
+        [Replica::at_home(&redis, "a").await, Replica::at_home(&redis, "b").await, Replica::at_home(&redis, "c").await];
+    for replica in [&mut a, &mut b, &mut c] {
+        assert_eq!(replica.want([3, 0, 0]).await.granted, NONE);
+    }
+    assert_eq!(holder.give_back(&held).await.free, 0, "all that is free is somebody's turn");
+    assert_eq!(c.want([3, 0, 0]).await.granted, NONE, "it is not among the first two");
+    assert_eq!(b.want([3, 0, 0]).await.granted.len(), 1);
+    assert_eq!(b.want([3, 0, 0]).await.granted, NONE, "the other one is left for `a`");
+    assert_eq!(a.want([3, 0, 0]).await.granted.len(), 1);
+}
+
+#[tokio::test]
+async fn everybody_is_told_what_waits_elsewhere_and_whose_turn_a_permit_was() {
+    let Some(redis) = Redis::start(&[]).await else { return };
+    let [mut a, mut b, mut c] =
+        [Replica::at_home(&redis, "a").await, Replica::at_home(&redis, "b").await, Replica::at_home(&redis, "c").await];
+    let granted = a.want([1, 7, 0]).await;
+    assert_eq!((granted.granted, granted.classes), (vec![0, 1], vec![1, 2]), "of eight that wait two have a permit");
+    assert_eq!(granted.waiting, ["*", "*", "*"]);
+    tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    let told = b.want([2, 0, 1]).await;
+    assert_eq!(told.waiting, ["*,0", "*,6", "0,*"], "its turn comes after that of `a`, which had the last ones");
+    let ages: Vec<u64> = told.ages.split(',').map(|age| age.parse().unwrap()).collect();
+    assert!(ages.len() == 2 && ages.iter().all(|age| (30..1_000).contains(age)), "{told:?}");
+    assert_eq!(c.want([0, 0, 3]).await.waiting, ["2,*,0", "0,*,6", "0,1,*"]);
+    assert_eq!(a.want([5, 0, 0]).await.waiting, ["2,0,*", "0,0,*", "*,1,3"]);
+    assert_eq!(a.call().await.ages, "", "one's own are known");
+}
+
+#[tokio::test]
+async fn a_throttle_shrinks_what_all_may_use_together_and_quiet_brings_it_back() {
+    let Some(redis) = Redis::start(&[]).await else { return };
+    let mut replicas = [Replica::new(&redis, "a").await, Replica::new(&redis, "b").await];
+    let script = Script::new(&mutated(&[CLOCK]));
+    for replica in &mut replicas {
+        (replica.limit, replica.script) = (50, script.clone());
+        replica.settle().await;
+    }
+    let [mut a, mut b] = replicas;
+    let at = async |secs: u32| redis.run::<()>(&["SET", "offset", &(secs * 1_000).to_string()]).await;
+    assert_eq!(b.call().await.budget, 50);
+    (a.pause, b.pause) = (1_010, 1_010);
+    assert_eq!((a.call().await.budget, b.call().await.budget), (25, 25), "out together, throttled together");
+    (a.pause, b.pause) = (0, 0);
+    at(2).await;
+    let granted = a.want([30, 0, 0]).await;
+    assert_eq!((granted.granted.len(), granted.free), (25, 0));
+    assert_eq!(b.want([30, 0, 0]).await.granted, NONE, "the other's share is spent as well");
+    b.pause = 1_010;
+    assert_eq!(b.call().await.budget, 12, "another throttle");
+    b.pause = 0;
+    at(4).await;
+    assert_eq!(a.call().await.free, 0, "more are out than may be");
+    assert_eq!(a.give_back(&granted).await.free, 12);
+    at(11).await;
+    assert_eq!(a.call().await.budget, 12);
+    at(33).await;
+    assert_eq!((a.call().await.budget, b.call().await.budget), (27, 27), "three steps of five");
+    at(0).await; // a clock that is set back delays the next step by a step, and no more
+    assert_eq!(b.call().await.budget, 27);
+    at(11).await;
+    assert_eq!(b.call().await.budget, 32);
+    at(1_000).await;
+    assert_eq!((b.call().await.budget, a.want([60, 0, 0]).await.granted.len()), (50, 50));
+}
+
+#[tokio::test]
 async fn one_who_waits_no_more_keeps_nobody_waiting_for_long() {
     let Some(redis) = Redis::start(&[]).await else { return };
     let (mut a, mut b) = (Replica::at_home(&redis, "a").await, Replica::at_home(&redis, "b").await);
@@ -317,11 +418,14 @@ async fn one_who_waits_no_more_keeps_nobody_waiting_for_long() {
 async fn a_pause_holds_for_everybody_and_the_lowest_limit_too() {
     let Some(redis) = Redis::start(&[]).await else { return };
     let (mut a, mut b) = (Replica::at_home(&redis, "a").await, Replica::at_home(&redis, "b").await);
+    b.limit = 5;
+    let granted = b.want([5, 0, 0]).await;
+    assert_eq!(granted.granted, [0, 1], "another replica named two");
+    b.give_back(&granted).await;
     a.pause = 150;
     a.call().await;
     let reply = b.want([1, 0, 0]).await;
     assert!(reply.granted.is_empty() && (1..=150).contains(&reply.paused), "{reply:?}");
     tokio::time::sleep(std::time::Duration::from_millis(160)).await;
-    b.limit = 5;
-    assert_eq!(b.want([5, 0, 0]).await.granted, [0, 1], "another replica named two");
+    assert_eq!(b.want([1, 0, 0]).await.granted, [0]);
 }

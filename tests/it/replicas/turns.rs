@@ -8,9 +8,9 @@ use weir::domain::Caller;
 use weir::quota::Rule;
 use weir::sim::{Fault, Outcome, Scope, Times};
 
-use crate::support::DISTRIBUTION;
-use crate::support::fleet::{Fleet, ROUND_TRIP, quick, say, window};
+use crate::support::fleet::{Fleet, ROUND_TRIP, channel, quick, say, window};
 use crate::support::redis::Redis;
+use crate::support::{DISTRIBUTION, METRIC};
 
 async fn opened(redis: &Redis, replicas: usize, seed: u64) -> Fleet {
     say(&format!("seed {seed}"));
@@ -53,9 +53,13 @@ async fn an_interactive_ask_goes_before_the_bulk_of_every_replica_and_bulk_gets_
 async fn one_replica_alone_uses_all_of_the_quota_and_tells_truly_how_long_a_wait_is() {
     let Some(redis) = Redis::start(&[]).await else { return };
     let mut config = quick(&redis);
-    config.queue.max_wait = Duration::from_secs(4);
+    let max_wait = Duration::from_millis(3_400);
+    config.queue.max_wait = max_wait;
     let fleet = Fleet::start(1, config, 42);
     sleep(fleet.lease() + Duration::from_millis(600)).await;
+    // From now on it knows how long a call takes.
+    assert_eq!(fleet.query(0, window(600)).await.get("errors"), None);
+    sleep(Rule::HOLD).await;
     let began = Instant::now();
     let asks: Vec<_> = (0..40)
         .map(|n| {
@@ -78,13 +82,16 @@ async fn one_replica_alone_uses_all_of_the_quota_and_tells_truly_how_long_a_wait
     let took = began.elapsed();
     assert!(answered >= 8 && took <= Duration::from_millis(4_500), "{answered} answered in {took:?}");
     // Whole rounds of two, from the first arrival to the last.
-    let at = fleet.arrivals(DISTRIBUTION);
+    let at = &fleet.arrivals(DISTRIBUTION)[1..];
     let rounds = answered / 2;
     let span = at[2 * rounds as usize - 1] - at[0];
     let best = (Rule::HOLD + ROUND_TRIP) * (rounds - 1);
     assert!(best.as_secs_f64() >= 0.95 * span.as_secs_f64(), "{rounds} rounds in {span:?}, at best in {best:?}");
-    let least = told.iter().min().copied().unwrap();
-    assert!((1..=2_000).contains(&least), "the first of those refused may come back soon: {told:?}");
+    // All of them were told when the next one would have been let in.
+    let next = (at[2 * rounds as usize - 1] + Rule::HOLD + ROUND_TRIP - began).saturating_sub(max_wait).as_millis();
+    let jitter = 60;
+    let is_true = |told: &u64| u128::from(*told).abs_diff(next) <= next / 5 + jitter;
+    assert!(!told.is_empty() && told.iter().all(is_true), "{told:?}, in truth {next} ms");
     fleet.assert_bound("one replica");
 }
 
@@ -104,4 +111,38 @@ async fn a_throttle_of_one_replica_is_a_pause_of_all() {
     let known = throttled + Duration::from_millis(100);
     let next = arrivals.iter().map(|arrival| arrival.at).filter(|at| *at > known).min().unwrap();
     assert!(next >= throttled + Rule::HOLD, "somebody called {:?} after the throttle", next - throttled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttle_of_one_replica_shrinks_what_all_of_them_use() {
+    let Some(redis) = Redis::start(&[]).await else { return };
+    let fleet = opened(&redis, 2, 44).await;
+    let budgets = async |replica: usize| {
+        let query = "{ quotas { operation budgetPerSecond } }".to_owned();
+        let answer = fleet.query(replica, query).await;
+        let quotas = answer["data"]["quotas"].as_array().unwrap();
+        let of =
+            |name: &str| quotas.iter().find(|quota| quota["operation"] == name).unwrap()["budgetPerSecond"].as_u64();
+        (of(METRIC).unwrap(), of(DISTRIBUTION).unwrap())
+    };
+    assert_eq!((budgets(0).await, budgets(1).await), ((50, 2), (50, 2)));
+    // Only one of them asks when the stranger is noticed.
+    fleet.sim.faults().push(Fault::Throttle, Scope::operation(METRIC), Times::Next(1));
+    let throttled = fleet.query(0, channel(3_999)).await;
+    assert_eq!(throttled.get("errors"), None, "the retry succeeds: {throttled}");
+    sleep(Duration::from_millis(600)).await; // a heartbeat of the other
+    assert_eq!((budgets(0).await, budgets(1).await), ((25, 2), (25, 2)));
+    let began = Instant::now();
+    let load = fleet.load(0, 60);
+    sleep(Duration::from_millis(3_500)).await;
+    drop(load);
+    let at = fleet.arrivals(METRIC);
+    let second = Duration::from_secs(1);
+    let widest = at.iter().map(|from| at.iter().filter(|at| (*from..*from + second).contains(at)).count()).max();
+    let calls = at.iter().filter(|at| **at > began).count();
+    assert!(widest <= Some(25) && calls >= 3 * 25, "{widest:?} in one second, {calls} in all");
+    // Ten seconds after the throttle a tenth of the quota is back, for both.
+    sleep((began + Duration::from_secs(10)).saturating_duration_since(Instant::now())).await;
+    assert_eq!((budgets(0).await, budgets(1).await), ((30, 2), (30, 2)));
+    fleet.assert_bound("after a stranger");
 }

@@ -81,6 +81,15 @@ impl Fleet {
         tokio::spawn(async move { ask(&app, query).await }).await.unwrap()
     }
 
+    /// The same with controls, in a task that goes on if nobody waits for it.
+    pub(crate) fn ask_with(&self, replica: usize, query: String, controls: Value) -> JoinHandle<Value> {
+        let app = Arc::clone(&self.apps[replica]);
+        let mut request = Request::new(query);
+        let controls = async_graphql::Value::from_json(controls).expect("controls are a value");
+        request.extensions.insert("weir".to_owned(), controls);
+        tokio::spawn(async move { ask(&app, request).await })
+    }
+
     /// Keeps `rtc` and `cams` asks waiting at every replica, each for something that nobody asked for before.
     pub(crate) fn load(&self, rtc: usize, cams: usize) -> Load {
         let mut tasks = Vec::new();
@@ -131,8 +140,8 @@ pub(crate) fn say(text: &str) {
     println!("{text}");
 }
 
-async fn ask(app: &App, query: String) -> Value {
-    let answer = app.gateway().execute(Caller::Anonymous, Request::new(query)).await;
+async fn ask(app: &App, request: impl Into<Request>) -> Value {
+    let answer = app.gateway().execute(Caller::Anonymous, request.into()).await;
     serde_json::from_slice(&answer.to_json()).expect("an answer is JSON")
 }
 
