@@ -1,8 +1,10 @@
 //! Replicas share their permits through a real Redis, and the quota holds whatever happens to it or to them.
 
 mod answers;
+mod failover;
 mod faults;
 mod forecasts;
+mod killed;
 mod mutants;
 mod processes;
 mod script;

@@ -3,6 +3,7 @@
 pub(crate) mod disciplines;
 pub(crate) mod documents;
 pub(crate) mod fleet;
+pub(crate) mod forwarder;
 pub(crate) mod gateway;
 pub(crate) mod log;
 pub(crate) mod process;
