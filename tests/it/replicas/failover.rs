@@ -18,7 +18,7 @@ async fn a_failover_costs_a_lease_and_no_burst() {
     }
     let address = Forwarder::to(master.port()).await;
     let mut config = quick(&master);
-    config.shared.redis = format!("redis://127.0.0.1:{}", address.port()).into();
+    config.shared.redis = address.url().into();
     let (fleet, _load) = four_with(config, 16).await;
     let lost = Instant::now();
     master.kill();

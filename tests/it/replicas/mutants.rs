@@ -13,6 +13,7 @@ use weir::quota::leases::{Lessor, SCRIPT, Terms};
 use weir::quota::{Limiter, Rule};
 
 use crate::support::fleet::say;
+use crate::support::forwarder::Forwarder;
 use crate::support::redis::Redis;
 
 const LIMIT: u32 = 5;
@@ -39,6 +40,9 @@ const FREE_AT_TIME: [(&str, &str); 3] = [
     ),
 ];
 
+/// A call is heard however late it comes.
+pub(super) const NO_FENCE: (&str, &str) = ("return { 'fenced', h.epoch }", "");
+
 /// A new epoch is open at once.
 const NO_HOLD: [(&str, &str); 2] =
     [("'open', '0', 'lease'", "'open', '1', 'lease'"), ("event = '0', open = '0'", "event = '0', open = '1'")];
@@ -50,7 +54,7 @@ pub(super) fn mutated(changes: &[(&str, &str)]) -> String {
     })
 }
 
-/// Four replicas that use every permit they get.
+/// Replicas that use every permit they get.
 struct Toy {
     arrivals: Arc<Mutex<Vec<Instant>>>,
     lease: Duration,
@@ -58,14 +62,15 @@ struct Toy {
 }
 
 impl Toy {
-    fn start(redis: &Redis, script: &str, hold: Duration) -> Self {
+    /// One replica at each of the addresses.
+    fn start(redis: &[&str], script: &str, hold: Duration) -> Self {
         let ms = Duration::from_millis;
         let terms = Terms::new(ms(100), ms(200), ms(100), ms(100));
         let account = Account::new(Vendor::VolcengineRtc, "toy", "127.0.0.1", "toy");
         let arrivals: Arc<Mutex<Vec<Instant>>> = Arc::default();
         let mut tasks = Vec::new();
-        for replica in 0..4 {
-            let link = Link::new(&redis.url().into()).unwrap();
+        for (replica, url) in (0..).zip(redis) {
+            let link = Link::new(&(*url).to_owned().into()).unwrap();
             let lessor = Lessor::new(link, &account, "Toy", terms).with_script(script);
             let limiter = Limiter::leased(Rule { permits: LIMIT, hold, guard: ms(100) }, lessor);
             for worker in 0..u64::from(LIMIT) {
@@ -103,7 +108,7 @@ impl Toy {
 
 /// Sets Redis' clock wrong again and again.
 async fn under_a_wrong_clock(redis: &Redis, script: &str, hold: Duration) -> (usize, usize) {
-    let toy = Toy::start(redis, script, hold);
+    let toy = Toy::start(&[&redis.url(), &redis.url(), &redis.url(), &redis.url()], script, hold);
     sleep(toy.lease + Duration::from_millis(400)).await;
     for offset in ["5000", "-5000", "3600000", "0", "1900", "3800", "-86400000"] {
         sleep(Duration::from_millis(370)).await;
@@ -114,11 +119,39 @@ async fn under_a_wrong_clock(redis: &Redis, script: &str, hold: Duration) -> (us
 }
 
 async fn under_flushes(redis: &Redis, script: &str) -> (usize, usize) {
-    let toy = Toy::start(redis, script, Rule::HOLD);
+    let toy = Toy::start(&[&redis.url(), &redis.url(), &redis.url(), &redis.url()], script, Rule::HOLD);
     sleep(toy.lease + Duration::from_millis(700)).await;
     redis.run::<()>(&["FLUSHALL"]).await;
     sleep(toy.lease + Duration::from_millis(700)).await;
     toy.stop()
+}
+
+/// Calls of one replica are held up on their way, given up, and come to Redis after later ones. The second of them lists
+/// all that the replica held when it was made.
+async fn under_calls_that_come_late(redis: &Redis, script: &str) -> (usize, usize) {
+    let ms = Duration::from_millis;
+    let late = Forwarder::to(redis.port()).await;
+    let toy = Toy::start(&[&late.url(), &redis.url()], script, Rule::HOLD);
+    sleep(toy.lease + ms(700)).await;
+    for _ in 0..2 {
+        late.hold_up();
+        sleep(ms(1_900)).await; // the first is given up after a second, the second is under way
+        late.let_new_through();
+        sleep(ms(1_000)).await; // the third is answered, and what it brought is in use
+        late.release();
+        sleep(ms(1_200)).await;
+    }
+    toy.stop()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_come_late_overrun_without_the_fence_and_not_with_it() {
+    say(&format!("seed {SEED}"));
+    let (Some(redis), Some(other)) = (Redis::start(&[]).await, Redis::start(&[]).await) else { return };
+    let mutant = mutated(&[NO_FENCE]);
+    let (rule, mutant) =
+        tokio::join!(under_calls_that_come_late(&redis, SCRIPT), under_calls_that_come_late(&other, &mutant));
+    judge(rule, mutant);
 }
 
 #[tokio::test(flavor = "multi_thread")]
