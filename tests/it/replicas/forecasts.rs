@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use crate::support::codes;
 use crate::support::fleet::{Fleet, channel, quick, say, window};
 use crate::support::redis::Redis;
+use crate::support::stalls::{ensure, steadily};
 
 /// What waits elsewhere is known after that: a poll there and a heartbeat here, and a little.
 const NEWS: Duration = Duration::from_millis(800);
@@ -49,17 +50,16 @@ async fn tell(fleet: &Fleet, replica: usize, class: &str, query: impl Fn(u32) ->
     let impatient = if codes(&refused).is_empty() {
         Ok(refused["extensions"]["weir"]["queueWaitMs"].as_u64().unwrap())
     } else {
-        let error = &refused["errors"][0];
-        let retry_after = error["extensions"]["retryAfterMs"].as_u64();
-        Err(retry_after.unwrap_or_else(|| panic!("{class} at {replica}, {}: {error}", query(n))))
+        // Let in, and yet without its permit in time: that is a wait without end.
+        refused["errors"][0]["extensions"]["retryAfterMs"].as_u64().map_or(Ok(u64::MAX), Err)
     };
     let expected = expected().await;
     let waited = fleet.ask_with(replica, query(n + 1), controls(json!({})));
     Told { what: format!("{class} at {replica}, {}", query(n)), impatient, expected, waited }
 }
 
-/// All that was told came true within a fifth.
-async fn assert_true(told: Vec<Told>) {
+/// Whether all that was told came true within a fifth.
+async fn judge(told: Vec<Told>) -> Result<(), String> {
     let mut refusals = 0;
     let mut wrong = Vec::new();
     for Told { what, impatient, expected, waited } in told {
@@ -79,8 +79,8 @@ async fn assert_true(told: Vec<Told>) {
             wrong.push(line);
         }
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(refusals >= 3, "only {refusals} were refused");
+    ensure(wrong.is_empty(), || format!("{wrong:#?}"))?;
+    ensure(refusals >= 3, || format!("only {refusals} were refused"))
 }
 
 /// Asks of a class that will wait for a long time.
@@ -90,8 +90,8 @@ fn queue(fleet: &Fleet, replica: usize, class: &str, numbers: std::ops::Range<u3
     }
 }
 
-async fn four_with_unequal_backlogs(redis: Redis) {
-    let mut config = quick(&redis);
+async fn four_with_unequal_backlogs(redis: &Redis) -> Result<(), String> {
+    let mut config = quick(redis);
     config.alibaba_cams[0].quota.get_chatapp_phone_number_metric = 5;
     let fleet = Fleet::start(4, config, 51);
     sleep(fleet.lease() + Duration::from_millis(600)).await;
@@ -109,12 +109,13 @@ async fn four_with_unequal_backlogs(redis: Redis) {
         told.push(tell(&fleet, replica, "INTERACTIVE", channel, n).await);
         sleep(NEWS * 3 / 4).await;
     }
-    assert_true(told).await;
+    let verdict = judge(told).await;
     fleet.assert_bound("unequal backlogs");
+    verdict
 }
 
-async fn two_with_unequal_classes(redis: Redis) {
-    let fleet = Fleet::start(2, quick(&redis), 52);
+async fn two_with_unequal_classes(redis: &Redis) -> Result<(), String> {
+    let fleet = Fleet::start(2, quick(redis), 52);
     sleep(fleet.lease() + Duration::from_millis(600)).await;
     queue(&fleet, 0, "BULK", 0..5, window);
     queue(&fleet, 1, "INTERACTIVE", 10..19, window);
@@ -126,12 +127,17 @@ async fn two_with_unequal_classes(redis: Redis) {
         told.push(tell(&fleet, replica, class, window, n).await);
         sleep(NEWS * 3 / 4).await;
     }
-    assert_true(told).await;
+    let verdict = judge(told).await;
     fleet.assert_bound("unequal classes");
+    verdict
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_wait_that_a_replica_tells_of_is_true_within_a_fifth() {
-    let (Some(redis), Some(other)) = (Redis::start(&[]).await, Redis::start(&[]).await) else { return };
-    tokio::join!(four_with_unequal_backlogs(redis), two_with_unequal_classes(other));
+    steadily(async || {
+        let (Some(redis), Some(other)) = (Redis::start(&[]).await, Redis::start(&[]).await) else { return Ok(()) };
+        let (one, two) = tokio::join!(four_with_unequal_backlogs(&redis), two_with_unequal_classes(&other));
+        one.and(two)
+    })
+    .await;
 }
