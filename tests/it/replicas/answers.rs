@@ -102,9 +102,16 @@ async fn without_redis_asks_are_refused_early_and_truthfully_and_never_let_throu
     let Some(redis) = Redis::start(&[]).await else { return };
     let mut config = quick(&redis);
     config.queue.max_wait = Duration::from_secs(3);
+    // Past its time, an answer is served only because the vendor cannot be asked.
+    config.cache.provisional_ttl = Duration::from_secs(2);
+    config.cache.stale_while_refresh = Duration::ZERO;
     let fleet = Fleet::start(1, config, 22);
     sleep(fleet.lease() + Duration::from_millis(600)).await;
-    assert_eq!(codes(&fleet.query(0, window(4)).await), Vec::<String>::new());
+    let today = "{ operationDistribution(appId: \"app-one\", range: {between: {start: \"2026-11-22T00:00:00Z\", \
+                 end: \"2026-11-22T10:00:00Z\"}}) { source } }";
+    for query in [window(4), today.to_owned()] {
+        assert_eq!(codes(&fleet.query(0, query).await), Vec::<String>::new());
+    }
     redis.signal("STOP");
     sleep(Duration::from_millis(5_500)).await;
     let began = Instant::now();
@@ -113,7 +120,9 @@ async fn without_redis_asks_are_refused_early_and_truthfully_and_never_let_throu
     assert!(began.elapsed() < Duration::from_millis(300), "after {:?}", began.elapsed());
     assert!(refused["errors"][0]["extensions"]["retryAfterMs"].as_u64().unwrap() > 0);
     assert_eq!(fleet.query(0, window(4)).await["errors"], json!(null), "what is held is answered");
-    assert_eq!(fleet.arrivals(DISTRIBUTION).len(), 1);
+    let stale = fleet.query(0, today.to_owned()).await;
+    assert_eq!(stale["data"]["operationDistribution"]["source"], "STALE", "{stale}");
+    assert_eq!(fleet.arrivals(DISTRIBUTION).len(), 2);
     redis.signal("CONT");
     sleep(Duration::from_secs(2).saturating_sub(Rule::HOLD / 2)).await;
     assert_eq!(codes(&fleet.query(0, window(5)).await), Vec::<String>::new());
