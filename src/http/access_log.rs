@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use axum::body::HttpBody;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::response::Response;
 use tokio::time::Instant;
-use tracing::{Instrument, debug, info, info_span};
+use tracing::{Level, Span, debug, enabled, info, info_span};
 
 /// The header that names a request in the log of the caller and in ours.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -29,65 +28,77 @@ pub(super) struct Told {
     pub(super) kept: bool,
 }
 
-/// Gives the request its id and logs how it ended.
-pub(super) async fn record(request: Request, next: Next) -> Response {
-    let id = request_id(request.headers());
-    let entry = Entry::begin(&request, &id);
-    let span = info_span!("request", id = entry.id);
-    let mut response = next.run(request).instrument(span).await;
-    entry.end(&response);
-    if let Ok(id) = HeaderValue::try_from(id) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
-    response
-}
-
 /// The caller's id if it is fit to be passed on, else a new one.
-fn request_id(headers: &HeaderMap) -> String {
-    let fit = |id: &&str| {
-        (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let fit = |id: &&HeaderValue| {
+        (1..=64).contains(&id.len())
+            && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
     };
-    match headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(fit) {
-        Some(id) => id.to_owned(),
+    headers.get(REQUEST_ID).filter(fit).cloned().unwrap_or_else(|| {
         // Letters alone: a run of digits would be taken for a phone number and cut from the log.
-        None => rand::random::<[u8; 24]>().into_iter().map(|byte| char::from(b'a' + byte % 26)).collect(),
-    }
+        let letters = rand::random::<[u8; 24]>().map(|byte| b'a' + byte % 26);
+        HeaderValue::from_bytes(&letters).unwrap_or(HeaderValue::from_static("no-id"))
+    })
 }
 
 /// A request on its way. Dropped before its end, it logs that the caller went away.
-struct Entry {
-    id: String,
+pub(super) struct Entry {
+    id: HeaderValue,
     method: Method,
-    path: String,
+    uri: Uri,
     started: Instant,
     ended: bool,
 }
 
 impl Entry {
-    fn begin(request: &Request, id: &str) -> Self {
+    /// Gives the request its id.
+    pub(super) fn begin(request: &Request) -> Self {
         Self {
-            id: loggable(id),
+            id: request_id(request.headers()),
             method: request.method().clone(),
-            path: loggable(request.uri().path()),
+            uri: request.uri().clone(),
             started: Instant::now(),
             ended: false,
         }
     }
 
-    fn end(mut self, response: &Response) {
+    /// What is logged while the request runs belongs to it.
+    pub(super) fn span(&self) -> Span {
+        info_span!("request", id = self.id())
+    }
+
+    /// Logs how the request ended, and tells the caller its id.
+    pub(super) fn end(mut self, response: &mut Response) {
         self.ended = true;
-        let told: Option<&Told> = response.extensions().get();
-        let operation = told.and_then(|told| told.operation.as_deref()).map(loggable);
-        let kept = told.map(|told| told.kept);
-        let (id, method, path, operation) = (&self.id, &self.method, &self.path, operation.as_deref());
-        let (status, bytes) = (response.status().as_u16(), response.body().size_hint().exact());
-        let duration_ms = self.duration_ms();
         // Probes come every few seconds and say little.
-        if path.starts_with("/health/") {
-            debug!(id, %method, path, status, duration_ms, bytes, operation, kept, "request answered");
-        } else {
+        if self.uri.path().starts_with("/health/") {
+            if enabled!(Level::DEBUG) {
+                let Line { id, method, path, operation, kept, status, bytes, duration_ms } = self.line(response);
+                debug!(id, %method, path, status, duration_ms, bytes, operation, kept, "request answered");
+            }
+        } else if enabled!(Level::INFO) {
+            let Line { id, method, path, operation, kept, status, bytes, duration_ms } = self.line(response);
             info!(id, %method, path, status, duration_ms, bytes, operation, kept, "request answered");
         }
+        response.headers_mut().insert(REQUEST_ID, self.id.clone());
+    }
+
+    fn line(&self, response: &Response) -> Line<'_> {
+        let told: Option<&Told> = response.extensions().get();
+        Line {
+            id: self.id(),
+            method: &self.method,
+            path: loggable(self.uri.path()),
+            operation: told.and_then(|told| told.operation.as_deref()).map(loggable),
+            kept: told.map(|told| told.kept),
+            status: response.status().as_u16(),
+            bytes: response.body().size_hint().exact(),
+            duration_ms: self.duration_ms(),
+        }
+    }
+
+    fn id(&self) -> String {
+        loggable(self.id.to_str().unwrap_or_default())
     }
 
     fn duration_ms(&self) -> u64 {
@@ -95,11 +106,23 @@ impl Entry {
     }
 }
 
+/// What is logged of an answer.
+struct Line<'a> {
+    id: String,
+    method: &'a Method,
+    path: String,
+    operation: Option<String>,
+    kept: Option<bool>,
+    status: u16,
+    bytes: Option<u64>,
+    duration_ms: u64,
+}
+
 impl Drop for Entry {
     fn drop(&mut self) {
         if !self.ended {
-            let (id, method, path, duration_ms) = (&self.id, &self.method, &self.path, self.duration_ms());
-            info!(id, %method, path, duration_ms, "caller went away");
+            let (path, duration_ms) = (loggable(self.uri.path()), self.duration_ms());
+            info!(id = self.id(), method = %self.method, path, duration_ms, "caller went away");
         }
     }
 }
@@ -152,6 +175,7 @@ mod tests {
         }
         let own = request_id(&HeaderMap::new());
         assert_ne!(own, request_id(&HeaderMap::new()));
-        assert_eq!(loggable(&own), own, "the log tells an own id whole");
+        let own = own.to_str().unwrap();
+        assert_eq!(loggable(own), own, "the log tells an own id whole");
     }
 }

@@ -3,6 +3,7 @@
 //! A request that was answered before is answered again from its bytes, as long as they hold. Any other runs in one task, so that its fields gather their keys together; the task ends with the connection of
 //! its caller. Calls to vendors run elsewhere and are not hurt by that.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -200,14 +202,22 @@ fn told(mut response: Response, operation: Option<Arc<str>>, kept: bool) -> Resp
     response
 }
 
-/// Runs `work` in a task that is aborted when this future is dropped; `None` if it panicked.
+/// Runs `work`, in a task of its own unless it is done at once; the task is aborted when this future is dropped. `None`
+/// if it panicked.
 async fn in_one_task<F>(work: F) -> Option<F::Output>
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    let mut task = JoinSet::new();
-    task.spawn(work.instrument(Span::current()));
-    let output = task.join_next().await.and_then(Result::ok);
+    let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
+    // What memory answers never waits, and another task would only hand it to another thread.
+    let output = match (&mut work).now_or_never() {
+        Some(output) => output.ok(),
+        None => {
+            let mut task = JoinSet::new();
+            task.spawn(work.instrument(Span::current()));
+            task.join_next().await.and_then(Result::ok).and_then(Result::ok)
+        }
+    };
     if output.is_none() {
         error!("a request panicked");
     }
@@ -264,5 +274,10 @@ mod tests {
     async fn a_panic_is_an_answer_and_not_the_end() {
         assert_eq!(in_one_task(async { 7 }).await, Some(7));
         assert_eq!(in_one_task(async { assert_eq!(1, 2, "deliberate") }).await, None);
+        let late = async {
+            tokio::task::yield_now().await;
+            assert_eq!(1, 2, "deliberate");
+        };
+        assert_eq!(in_one_task(late).await, None);
     }
 }

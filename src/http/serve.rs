@@ -1,11 +1,15 @@
 //! Serves the routes on a socket: bounds how many callers there are and how long each may keep it waiting, and stops
 //! without dropping anybody.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{Extension, Router};
+use axum::Router;
+use axum::http::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -15,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
+use tower::{Service, ServiceBuilder};
 use tracing::{debug, info, warn};
 
 use super::health::Stopping;
@@ -54,7 +59,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// on a request as a whole: its deadline is the caller's, kept further down.
 pub async fn serve(listener: TcpListener, router: Router, patience: Patience, shutdown: impl Future<Output = ()>) {
     let stopping = Stopping::default();
-    let router = router.layer(Extension(stopping.clone()));
+    // Around the router and not a layer of it: a layer is boxed and cloned for each request.
+    let told = stopping.clone();
+    let tell = move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(told.clone());
+        request
+    };
+    let service = ServiceBuilder::new().map_request(tell).service(router);
     let (stop, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
     let room = Arc::new(Semaphore::new(patience.max_connections));
@@ -70,9 +81,9 @@ pub async fn serve(listener: TcpListener, router: Router, patience: Patience, sh
             () = &mut until => break,
             accepted = accept(&listener, &room) => match accepted {
                 Ok((stream, place)) => {
-                    let (router, stopped) = (router.clone(), stopped.clone());
+                    let (service, stopped) = (service.clone(), stopped.clone());
                     connections.spawn(async move {
-                        connection(stream, router, patience, stopped).await;
+                        connection(stream, service, patience, stopped).await;
                         drop(place);
                     });
                 }
@@ -109,9 +120,10 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(Tc
 }
 
 /// One connection to its end; after `stopped` it takes no further request.
-async fn connection<S>(stream: S, router: Router, patience: Patience, mut stopped: watch::Receiver<()>)
+async fn connection<S, R>(stream: S, service: R, patience: Patience, mut stopped: watch::Receiver<()>)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
+    R: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send,
 {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(patience.stall));
@@ -119,7 +131,7 @@ where
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(patience.head);
     let mut connection =
-        std::pin::pin!(server.serve_connection(stream, TowerToHyperService::new(router)).with_upgrades());
+        std::pin::pin!(server.serve_connection(stream, TowerToHyperService::new(service)).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         _ = stopped.changed() => {

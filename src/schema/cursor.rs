@@ -4,6 +4,8 @@
 //! and a digest over the place and everything else the query says, so that a cursor of another query, or a damaged one,
 //! is refused. It is no secret: whoever forged one could only name a place among rows they may see anyway.
 
+use std::sync::OnceLock;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -15,10 +17,12 @@ use crate::error::WeirError;
 const DIGEST_BYTES: usize = 9;
 
 /// What cursors of one query are bound to.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Seal {
-    query: Sha256,
-    window: String,
+    parts: Vec<String>,
+    window: Window,
+    /// Their digest so far: most answers show no cursor.
+    query: OnceLock<Sha256>,
 }
 
 /// A place behind which a page begins.
@@ -29,14 +33,9 @@ pub(super) struct Position {
 }
 
 impl Seal {
-    /// `parts` are everything that decides which rows there are; the last is the window.
-    pub(super) fn new(parts: &[&str]) -> Self {
-        let mut query = Sha256::new();
-        for part in parts {
-            query.update((part.len() as u64).to_be_bytes());
-            query.update(part);
-        }
-        Self { query, window: parts.last().copied().unwrap_or_default().to_owned() }
+    /// `parts` and the window are everything that decides which rows there are.
+    pub(super) fn new(parts: Vec<String>, window: Window) -> Self {
+        Self { parts, window, query: OnceLock::new() }
     }
 
     pub(super) fn cursor(&self, phone: &PhoneNumber, start: Timestamp) -> String {
@@ -58,7 +57,12 @@ impl Seal {
     }
 
     fn digest(&self, place: &str) -> String {
-        let digest = self.query.clone().chain_update(place).finalize();
+        let query = self.query.get_or_init(|| {
+            self.parts.iter().chain([&self.window.to_string()]).fold(Sha256::new(), |query, part| {
+                query.chain_update((part.len() as u64).to_be_bytes()).chain_update(part)
+            })
+        });
+        let digest = query.clone().chain_update(place).finalize();
         URL_SAFE_NO_PAD.encode(&digest[..DIGEST_BYTES])
     }
 }
@@ -88,29 +92,34 @@ fn refusal() -> WeirError {
 mod tests {
     use super::*;
 
-    const WINDOW: &str = "[2026-09-01T00:00:00Z, 2026-09-08T00:00:00Z)";
+    fn seal(parts: &[&str]) -> Seal {
+        let window = Window::new(Timestamp::from_ms(0), Timestamp::from_ms(86_400_000)).unwrap();
+        Seal::new(parts.iter().map(|part| (*part).to_owned()).collect(), window)
+    }
 
     #[test]
     fn a_cursor_opens_only_under_its_own_query() {
         let phone = PhoneNumber::parse("861380000").unwrap();
         let start = Timestamp::from_ms(1_756_742_399_000);
-        let seal = Seal::new(&["anonymous", "retail", "cams-alpha", WINDOW]);
-        let cursor = seal.cursor(&phone, start);
-        assert_eq!(seal.open(&cursor).unwrap(), Position { phone, start });
-        assert_eq!(window_of(&cursor).unwrap().to_string(), WINDOW);
-        assert!(Seal::new(&["anonymous", "retail", "cams-beta", WINDOW]).open(&cursor).is_err());
-        assert!(Seal::new(&["anonymous", "retailcams-alpha", "", WINDOW]).open(&cursor).is_err());
+        let own = seal(&["anonymous", "retail", "cams-alpha"]);
+        let cursor = own.cursor(&phone, start);
+        assert_eq!(own.open(&cursor).unwrap(), Position { phone, start });
+        assert_eq!(window_of(&cursor).unwrap(), own.window);
+        assert!(seal(&["anonymous", "retail", "cams-beta"]).open(&cursor).is_err());
+        assert!(seal(&["anonymous", "retailcams-alpha", ""]).open(&cursor).is_err());
+        let other = Window::new(Timestamp::from_ms(0), Timestamp::from_ms(86_400_001)).unwrap();
+        assert!(Seal { window: other, ..seal(&["anonymous", "retail", "cams-alpha"]) }.open(&cursor).is_err());
     }
 
     #[test]
     fn every_changed_character_is_noticed() {
-        let seal = Seal::new(&["anonymous", WINDOW]);
-        let cursor = seal.cursor(&PhoneNumber::parse("861380000").unwrap(), Timestamp::from_ms(5));
+        let own = seal(&["anonymous"]);
+        let cursor = own.cursor(&PhoneNumber::parse("861380000").unwrap(), Timestamp::from_ms(5));
         for at in 0..cursor.len() {
             let mut forged = cursor.clone().into_bytes();
             forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
-            assert!(seal.open(std::str::from_utf8(&forged).unwrap()).is_err(), "character {at}");
+            assert!(own.open(std::str::from_utf8(&forged).unwrap()).is_err(), "character {at}");
         }
-        assert!(seal.open("").is_err() && seal.open("%%%").is_err() && window_of("bm9uZQ").is_err());
+        assert!(own.open("").is_err() && own.open("%%%").is_err() && window_of("bm9uZQ").is_err());
     }
 }

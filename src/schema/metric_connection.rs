@@ -158,16 +158,13 @@ impl PhoneNumberMetricConnection {
 /// their windows are the same: only the first may be older than the range it names.
 pub(super) fn seal(query: &MetricQuery, range: TimeRange, caller: &Caller) -> cursor::Seal {
     let phones = query.phones.as_ref().map(|phones| phones.iter().map(PhoneNumber::expose).collect::<Vec<_>>());
-    cursor::Seal::new(&[
-        caller.scope(),
-        match range {
-            TimeRange::Between(_) => "between",
-            TimeRange::Last(_) => "last",
-        },
-        query.subject.account.name(),
-        query.subject.channel.as_ref().map_or("", |channel| channel.as_str()),
-        alibaba_cams::Granularity::as_str(query.subject.granularity),
-        &phones.map_or_else(|| "*".to_owned(), |phones| phones.join(",")),
-        &query.window.to_string(),
-    ])
+    let range = match range {
+        TimeRange::Between(_) => "between",
+        TimeRange::Last(_) => "last",
+    };
+    let channel = query.subject.channel.as_ref().map_or("", |channel| channel.as_str());
+    let step = alibaba_cams::Granularity::as_str(query.subject.granularity);
+    let parts = [caller.scope(), range, query.subject.account.name(), channel, step].map(str::to_owned);
+    let phones = phones.map_or_else(|| "*".to_owned(), |phones| phones.join(","));
+    cursor::Seal::new(parts.into_iter().chain([phones]).collect(), query.window)
 }

@@ -140,7 +140,7 @@ impl RawItem for PhoneNumberMetric<'_> {
                 Some(channel) => out.string(channel.as_str()),
                 None => out.null(),
             },
-            MetricField::PhoneNumber => out.string(self.point.phone.expose()),
+            MetricField::PhoneNumber => out.plain(self.point.phone.expose()),
             MetricField::Granularity => out.choice(Granularity::from(self.subject.granularity)),
             MetricField::Start => out.instant(self.point.start),
             MetricField::End => out.instant(self.point.end),

@@ -129,12 +129,14 @@ pub(super) struct Json {
     text: Vec<u8>,
     /// The last day written, since neighbours share it: days since the epoch, and its text.
     day: Option<(i64, String)>,
+    /// The last instant written that is no whole second: rows of one slice share when it was fetched.
+    instant: Option<(Timestamp, String)>,
 }
 
 impl Json {
     fn list<T: RawItem>(items: &[T], plan: &Plan<T>) -> Vec<u8> {
         let keys: usize = plan.fields.iter().map(|(key, _)| key.len() + 24).sum();
-        let mut json = Self { text: Vec::with_capacity(items.len() * (keys + 2) + 2), day: None };
+        let mut json = Self { text: Vec::with_capacity(items.len() * (keys + 2) + 2), day: None, instant: None };
         json.text.push(b'[');
         for (at, item) in items.iter().enumerate() {
             if at > 0 {
@@ -152,7 +154,7 @@ impl Json {
             self.text.extend_from_slice(key.as_bytes());
             match field {
                 Some(field) => item.write(field, self),
-                None => self.string(&plan.type_name),
+                None => self.plain(&plan.type_name),
             }
         }
         self.text.push(b'}');
@@ -166,6 +168,13 @@ impl Json {
         self.serialize(&text);
     }
 
+    /// Text without anything to escape: digits, and names of the schema.
+    pub(super) fn plain(&mut self, text: &str) {
+        self.text.push(b'"');
+        self.text.extend_from_slice(text.as_bytes());
+        self.text.push(b'"');
+    }
+
     pub(super) fn integer(&mut self, number: i64) {
         self.serialize(&number);
     }
@@ -177,7 +186,7 @@ impl Json {
     /// A value of an enum.
     pub(super) fn choice<E: EnumType>(&mut self, value: E) {
         match E::items().iter().find(|item| item.value == value) {
-            Some(item) => self.string(item.name),
+            Some(item) => self.plain(item.name),
             None => self.null(),
         }
     }
@@ -191,7 +200,11 @@ impl Json {
         const DAY_MS: i64 = 86_400_000;
         let (day, ms) = (at.as_ms().div_euclid(DAY_MS), at.as_ms().rem_euclid(DAY_MS));
         if ms % 1_000 != 0 {
-            return self.string(&at.to_string());
+            let known = self.instant.take().filter(|(known, _)| *known == at);
+            let (_, text) = known.unwrap_or_else(|| (at, at.to_string()));
+            self.plain(&text);
+            self.instant = Some((at, text));
+            return;
         }
         if self.day.as_ref().is_none_or(|(known, _)| *known != day) {
             let midnight = Timestamp::from_ms(day * DAY_MS).to_string();
@@ -213,7 +226,7 @@ mod tests {
 
     #[test]
     fn instants_are_written_as_they_are_printed() {
-        let mut json = Json { text: Vec::new(), day: None };
+        let mut json = Json { text: Vec::new(), day: None, instant: None };
         let instants = [
             "2026-11-22T10:20:30Z",
             "2026-11-22T23:59:59Z",
