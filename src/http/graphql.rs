@@ -210,13 +210,12 @@ where
 {
     let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
     // What memory answers never waits, and another task would only hand it to another thread.
-    let output = match (&mut work).now_or_never() {
-        Some(output) => output.ok(),
-        None => {
-            let mut task = JoinSet::new();
-            task.spawn(work.instrument(Span::current()));
-            task.join_next().await.and_then(Result::ok).and_then(Result::ok)
-        }
+    let output = if let Some(output) = (&mut work).now_or_never() {
+        output.ok()
+    } else {
+        let mut task = JoinSet::new();
+        task.spawn(work.instrument(Span::current()));
+        task.join_next().await.and_then(Result::ok).and_then(Result::ok)
     };
     if output.is_none() {
         error!("a request panicked");
