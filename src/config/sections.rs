@@ -42,6 +42,8 @@ pub struct Cache {
     pub settle: Settle,
 }
 
+/// How `max_bytes` is divided. Three sixteenths are left for what caches need beside their entries, and for answers on
+/// their way.
 impl Cache {
     /// What message counts may take: half.
     #[must_use]
@@ -55,16 +57,16 @@ impl Cache {
         self.max_bytes / 8
     }
 
-    /// What whole answers may take: a quarter.
+    /// What whole answers may take: an eighth.
     #[must_use]
     pub const fn answer_bytes(&self) -> u64 {
-        self.max_bytes / 4
+        self.max_bytes / 8
     }
 
-    /// What parsed queries may take: an eighth.
+    /// What parsed queries may take: a sixteenth.
     #[must_use]
     pub const fn document_bytes(&self) -> u64 {
-        self.max_bytes / 8
+        self.max_bytes / 16
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::HttpBody;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use tokio::time::Instant;
 use tracing::{Level, Span, debug, enabled, info, info_span};
@@ -44,61 +44,58 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 /// A request on its way. Dropped before its end, it logs that the caller went away.
 pub(super) struct Entry {
     id: HeaderValue,
+    /// `None` where nobody reads the log, and once the end is told.
+    begun: Option<Begun>,
+}
+
+struct Begun {
+    id: String,
     method: Method,
-    uri: Uri,
+    path: String,
     started: Instant,
-    ended: bool,
 }
 
 impl Entry {
     /// Gives the request its id.
     pub(super) fn begin(request: &Request) -> Self {
-        Self {
-            id: request_id(request.headers()),
+        let id = request_id(request.headers());
+        let begun = enabled!(Level::INFO).then(|| Begun {
+            id: loggable(id.to_str().unwrap_or_default()),
             method: request.method().clone(),
-            uri: request.uri().clone(),
+            path: loggable(request.uri().path()),
             started: Instant::now(),
-            ended: false,
-        }
+        });
+        Self { id, begun }
     }
 
     /// What is logged while the request runs belongs to it.
     pub(super) fn span(&self) -> Span {
-        info_span!("request", id = self.id())
+        self.begun.as_ref().map_or_else(Span::none, |begun| info_span!("request", id = begun.id))
     }
 
     /// Logs how the request ended, and tells the caller its id.
     pub(super) fn end(mut self, response: &mut Response) {
-        self.ended = true;
-        // Probes come every few seconds and say little.
-        if self.uri.path().starts_with("/health/") {
-            if enabled!(Level::DEBUG) {
-                let Line { id, method, path, operation, kept, status, bytes, duration_ms } = self.line(response);
-                debug!(id, %method, path, status, duration_ms, bytes, operation, kept, "request answered");
-            }
-        } else if enabled!(Level::INFO) {
-            let Line { id, method, path, operation, kept, status, bytes, duration_ms } = self.line(response);
-            info!(id, %method, path, status, duration_ms, bytes, operation, kept, "request answered");
+        if let Some(begun) = self.begun.take() {
+            begun.end(response);
         }
         response.headers_mut().insert(REQUEST_ID, self.id.clone());
     }
+}
 
-    fn line(&self, response: &Response) -> Line<'_> {
+impl Begun {
+    fn end(self, response: &Response) {
+        let duration_ms = self.duration_ms();
+        let Self { id, method, path, .. } = self;
         let told: Option<&Told> = response.extensions().get();
-        Line {
-            id: self.id(),
-            method: &self.method,
-            path: loggable(self.uri.path()),
-            operation: told.and_then(|told| told.operation.as_deref()).map(loggable),
-            kept: told.map(|told| told.kept),
-            status: response.status().as_u16(),
-            bytes: response.body().size_hint().exact(),
-            duration_ms: self.duration_ms(),
+        let operation = told.and_then(|told| told.operation.as_deref()).map(loggable);
+        let kept = told.map(|told| told.kept);
+        let (status, bytes) = (response.status().as_u16(), response.body().size_hint().exact());
+        // Probes come every few seconds and say little.
+        if path.starts_with("/health/") {
+            debug!(id, %method, path, status, duration_ms, bytes, operation, kept, "request answered");
+        } else {
+            info!(id, %method, path, status, duration_ms, bytes, operation, kept, "request answered");
         }
-    }
-
-    fn id(&self) -> String {
-        loggable(self.id.to_str().unwrap_or_default())
     }
 
     fn duration_ms(&self) -> u64 {
@@ -106,23 +103,12 @@ impl Entry {
     }
 }
 
-/// What is logged of an answer.
-struct Line<'a> {
-    id: String,
-    method: &'a Method,
-    path: String,
-    operation: Option<String>,
-    kept: Option<bool>,
-    status: u16,
-    bytes: Option<u64>,
-    duration_ms: u64,
-}
-
 impl Drop for Entry {
     fn drop(&mut self) {
-        if !self.ended {
-            let (path, duration_ms) = (loggable(self.uri.path()), self.duration_ms());
-            info!(id = self.id(), method = %self.method, path, duration_ms, "caller went away");
+        if let Some(begun) = self.begun.take() {
+            let duration_ms = begun.duration_ms();
+            let Begun { id, method, path, .. } = begun;
+            info!(id, %method, path, duration_ms, "caller went away");
         }
     }
 }

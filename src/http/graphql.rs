@@ -150,6 +150,12 @@ impl Endpoint {
         if let Some(kept) = self.answers.get(&as_sent, &self.gateway) {
             return again(media, &kept);
         }
+        // In a box of its own: a request that is answered from its bytes does not carry the room for all the rest.
+        Box::pin(self.work_out(media, caller, sent, as_sent)).await
+    }
+
+    /// Answers what has not been answered before, or not in these words.
+    async fn work_out(&self, media: MediaType, caller: Caller, sent: Sent, as_sent: Key) -> Response {
         let prepared = match sent.params().and_then(|params| self.prepare(params, &sent)) {
             Ok(prepared) => prepared,
             Err(refusal) => return refuse(media, &refusal),
