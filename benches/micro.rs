@@ -19,6 +19,7 @@ use weir::domain::time::DAY;
 use weir::domain::{
     Account, Ask, Caller, ChannelId, Class, Cut, Freshness, Keep, PhoneNumber, Slice, Tally, Timestamp, Vendor, Window,
 };
+use weir::http::parse_plain;
 use weir::planner::Shelf;
 use weir::planner::plan::plan;
 use weir::quota::{Limiter, Rule};
@@ -42,11 +43,11 @@ fn warm() -> &'static Warm {
     WARM.with(|warm| *warm)
 }
 
-/// The parser alone.
+/// The parser of plain documents alone.
 #[divan::bench]
 fn parse(bencher: Bencher) {
     let query = format!("{{ {} }}", warm().query(Size::Small));
-    bencher.bench(|| parse_query(black_box(&query)));
+    bencher.bench(|| parse_plain(black_box(&query)));
 }
 
 /// From the request's body to the refusal of an operation that is not there: reading, parsing and limits.

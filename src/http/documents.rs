@@ -1,4 +1,4 @@
-//! Documents parsed once: the parser takes two thirds of the time of a small request.
+//! Documents parsed once, plain ones fast: the engine's parser would take half of the time of a small new query.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use moka::sync::Cache;
 use super::answer::Refusal;
 use super::door::Door;
 use super::limits::Limits;
+use super::parser::parse_plain;
 use crate::error::Code;
 use crate::schema::Document;
 
@@ -53,7 +54,10 @@ impl Documents {
             Refusal::of_query(Code::TooExpensive, ServerError::new(verdict.to_string(), None))
         };
         self.limits.check_text(text).map_err(too_much)?;
-        let document = parse_query(text).map_err(|error| Refusal::of_query(Code::BadUserInput, error))?;
+        let document = match parse_plain(text) {
+            Some(document) => document,
+            None => parse_query(text).map_err(|error| Refusal::of_query(Code::BadUserInput, error))?,
+        };
         self.limits.check(&document).map_err(too_much)?;
         let known = Arc::new(Known { document: Document::new(document), canonical: without_ignored(text).into() });
         if self.door.lets_in(text) {

@@ -18,6 +18,7 @@ mod health;
 mod limits;
 mod negotiate;
 mod params;
+mod parser;
 mod serve;
 
 use std::panic::AssertUnwindSafe;
@@ -38,6 +39,7 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use tracing::Instrument;
 
 pub use limits::Limits;
+pub use parser::parse_plain;
 pub use serve::{Patience, serve};
 
 use crate::config::Graphiql;

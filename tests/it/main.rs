@@ -28,6 +28,7 @@ mod graphiql;
 mod http;
 mod layering;
 mod pages;
+mod parser;
 mod priorities;
 mod privacy;
 mod processes;
