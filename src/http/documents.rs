@@ -68,21 +68,22 @@ impl Documents {
 }
 
 /// A document without what the grammar ignores (blanks, line ends, commas, comments): where they part two words, one
-/// blank is left. It reads as the document does, so that equal results mean equal documents.
+/// blank is left. It reads as the document does, so that equal results mean equal documents. Byte order marks, ignored as
+/// well, are left where they are.
 fn without_ignored(text: &str) -> String {
     let mut short = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
         let token = match rest.as_bytes().first() {
             Some(b'"') => string_length(rest),
-            _ => rest.find(|next| is_ignored(next) || next == '"').unwrap_or(rest.len()),
+            _ => length(rest, |next| !is_blank(next) && !b"#\"".contains(&next)),
         };
         let (token, after) = rest.split_at(token);
         short.push_str(token);
-        rest = after.trim_start_matches(is_blank);
+        rest = &after[length(after, is_blank)..];
         while rest.starts_with('#') {
-            rest = rest.find(['\r', '\n']).and_then(|end| rest.get(end..)).unwrap_or_default();
-            rest = rest.trim_start_matches(is_blank);
+            rest = &rest[length(rest, |next| !b"\r\n".contains(&next))..];
+            rest = &rest[length(rest, is_blank)..];
         }
         let parts = |side: Option<u8>| side.is_some_and(|side| !b"!$&()[]{}:=@|".contains(&side));
         let is_apart = rest.len() < after.len();
@@ -93,12 +94,13 @@ fn without_ignored(text: &str) -> String {
     short
 }
 
-fn is_blank(next: char) -> bool {
-    matches!(next, ' ' | '\t' | '\r' | '\n' | ',' | '\u{feff}')
+/// How many bytes belong together at the beginning of `text`.
+fn length(text: &str, belongs: impl Fn(u8) -> bool) -> usize {
+    text.bytes().position(|next| !belongs(next)).unwrap_or(text.len())
 }
 
-fn is_ignored(next: char) -> bool {
-    is_blank(next) || next == '#'
+fn is_blank(next: u8) -> bool {
+    matches!(next, b' ' | b'\t' | b'\r' | b'\n' | b',')
 }
 
 /// The length of the string or block string that `text` begins with.
@@ -106,12 +108,13 @@ fn string_length(text: &str) -> usize {
     let (quote, escapes): (&str, &[&str]) =
         if text.starts_with("\"\"\"") { ("\"\"\"", &["\\\"\"\""]) } else { ("\"", &["\\\\", "\\\""]) };
     let mut at = quote.len();
-    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+    while at < text.len() {
+        at += length(&text[at..], |next| !matches!(next, b'"' | b'\\'));
+        let rest = &text[at..];
         if rest.starts_with(quote) {
             return at + quote.len();
         }
-        let escape = escapes.iter().find(|escape| rest.starts_with(**escape)).map(|escape| escape.len());
-        at += escape.unwrap_or_else(|| rest.chars().next().map_or(1, char::len_utf8));
+        at += escapes.iter().find(|escape| rest.starts_with(**escape)).map_or(1, |escape| escape.len());
     }
     text.len()
 }
@@ -191,7 +194,7 @@ mod tests {
             ("{ a(s: \"\\\"  \\\\\"  t: 1) }", "{a(s:\"\\\"  \\\\\" t:1)}"),
             ("{ a(s: \"\"\" x \\\"\"\"  y\n\"\"\"  t:  \"z\") }", "{a(s:\"\"\" x \\\"\"\"  y\n\"\"\" t:\"z\")}"),
             ("{ a(l: [\"\" \"x\", 1 -2 2.5e3]) }", "{a(l:[\"\" \"x\" 1 -2 2.5e3])}"),
-            ("\u{feff}{ 名 }", "{名}"),
+            ("\u{feff}{ a , 名\u{feff} , b }", "\u{feff}{a 名\u{feff} b}"),
         ] {
             assert_eq!(without_ignored(text), short);
             assert_eq!(without_ignored(short), short);
