@@ -160,9 +160,8 @@ impl WeirError {
             CallErrorKind::UnknownApplication => Code::UnknownApplication,
             CallErrorKind::OutOfRetention => Code::OutOfRetention,
             CallErrorKind::BadInput => Code::BadUserInput,
-            CallErrorKind::Adjusted | CallErrorKind::PermitExpired | CallErrorKind::Unavailable => {
-                Code::VendorUnavailable
-            }
+            CallErrorKind::Adjusted | CallErrorKind::Unavailable => Code::VendorUnavailable,
+            CallErrorKind::PermitExpired => Code::QuotaWaitTooLong,
             CallErrorKind::TimedOut => Code::VendorTimeout,
             CallErrorKind::BadReply => Code::VendorBadReply,
             CallErrorKind::Internal => Code::Internal,

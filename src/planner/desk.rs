@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::flight::Flight;
 use super::plan::{group_of, plan, serves};
-use super::waiter::{Cohort, Promise, Waiter};
+use super::waiter::{Cohort, News, Promise, Waiter};
 use super::{Draft, Errand, Peers, Shelf, errand};
 use crate::domain::{Account, Class, Held, Operation, Sent, Slice, Subject, Window};
 use crate::error::WeirError;
@@ -311,6 +311,7 @@ where
             if let Some(gap) = gaps.get_mut(slice) {
                 gap.is_out = true;
                 gap.on_time = gap.cohorts.len();
+                gap.cohorts.iter().for_each(|cohort| cohort.note(News::UnderWay));
             }
         }
         let owner = slices.iter().find_map(|slice| gaps.get(slice)?.waiters().find(|w| w.is_present(now))).cloned();
@@ -358,7 +359,7 @@ impl<D> Gap<D> {
 
     fn join(&mut self, waiter: &Arc<Waiter>) -> Promise<D> {
         if self.cohorts.len() == self.on_time {
-            self.cohorts.push(Cohort::new());
+            self.cohorts.push(Cohort::new(if self.is_out { News::UnderWay } else { News::Queued }));
         }
         let last = self.cohorts.len() - 1;
         self.cohorts[last].join(waiter)

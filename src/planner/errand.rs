@@ -165,8 +165,7 @@ impl<C: Call> Command<C> {
         self.admit(ask)?;
         let limiter = self.limiter();
         let since = Instant::now();
-        let too_late =
-            || WeirError::new(Code::QuotaWaitTooLong, "no permit came before the deadline").of(&self.account);
+        let too_late = || no_permit(limiter.expected_wait(ask.class, 1), ask).of(&self.account);
         // Those before it in the request may have taken all its time.
         if since >= ask.deadline {
             return Err(too_late());
@@ -233,15 +232,29 @@ pub(crate) fn admit(wait: Duration, least_wait: Duration, calls: usize, ask: &As
             ),
         ));
     }
-    // The forecast may be a little short when calls take longer than those before them.
-    let excess = wait.saturating_sub(ask.max_wait);
-    let retry_after = excess + (wait / 50).min(excess / 10);
     Err(WeirError {
         retryable: true,
-        retry_after: Some(retry_after),
+        retry_after: Some(retry_after(wait, ask)),
         ..WeirError::new(
             Code::QuotaWaitTooLong,
             format!("the permits would come in {seconds:.1} s, and at most {most:.1} s are waited for"),
         )
     })
+}
+
+/// What was let in got no permit before its deadline; `wait` is how long it would wait now.
+pub(crate) fn no_permit(wait: Duration, ask: &Ask) -> WeirError {
+    let message = "no permit came in time: calls took longer than expected, or the account was paused";
+    WeirError {
+        retryable: true,
+        retry_after: Some(retry_after(wait, ask)),
+        ..WeirError::new(Code::QuotaWaitTooLong, message)
+    }
+}
+
+/// From when on an ask is let in that would wait for `wait` now.
+fn retry_after(wait: Duration, ask: &Ask) -> Duration {
+    // The forecast may be a little short when calls take longer than those before them.
+    let excess = wait.saturating_sub(ask.max_wait);
+    excess + (wait / 50).min(excess / 10)
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::time::Instant;
 
 use super::desk::{Gap, GroupKey, Inner, State};
-use super::waiter::Waiter;
+use super::waiter::{News, Waiter};
 use super::{Claim, Outcome, errand};
 use crate::domain::{CallError, Class, Operation, Sent, Slice, Vendor, Window};
 use crate::error::{Code, WeirError};
@@ -110,6 +110,9 @@ where
             let Some(mut gap) = gaps.remove(slice) else { continue };
             let late = if spare_late { gap.cohorts.split_off(gap.on_time) } else { Vec::new() };
             if !late.is_empty() {
+                for cohort in &late {
+                    cohort.note(News::Queued);
+                }
                 gaps.insert(slice.clone(), Gap { cohorts: late, on_time: 0, is_out: false, place: None });
                 groups.entry(self.group.clone()).or_default().waiting.push(slice.clone());
             }

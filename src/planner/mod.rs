@@ -15,9 +15,9 @@ pub use desk::GroupKey;
 pub use desk::{Desk, Found};
 pub use draft::{Draft, Step};
 pub use errand::{Command, Errand};
-pub(crate) use errand::{admit, spawn};
+pub(crate) use errand::{admit, no_permit, spawn};
 pub use peers::{Claim, Peers};
-pub use waiter::{Outcome, Promise, Waiter};
+pub use waiter::{News, Outcome, Promise, Waiter};
 
 use crate::domain::{Ask, Cut, Held, Operation, Slice, Timestamp, Window};
 use crate::error::WeirError;

@@ -66,7 +66,7 @@ where
     let mut alone = false;
     loop {
         let Some(paid) = next_permit(&flight, permit.take()).await else {
-            let late = CallError::new(flight.vendor(), CallErrorKind::TimedOut, "no permit came in time");
+            let late = CallError::new(flight.vendor(), CallErrorKind::PermitExpired, "no other permit came in time");
             return flight.land(Err(late));
         };
         // Redis keeps their order, so that the look is later than the claim: whoever landed before it is seen.

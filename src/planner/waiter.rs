@@ -12,8 +12,30 @@ use crate::error::WeirError;
 /// What becomes of a slice that was waited for.
 pub type Outcome<D> = Result<Arc<Held<D>>, Arc<WeirError>>;
 
-/// Where an outcome will be found; `None` until it is there.
-pub type Promise<D> = watch::Receiver<Option<Outcome<D>>>;
+/// What is known of a slice that is waited for.
+#[derive(Debug)]
+pub enum News<D> {
+    /// Its call waits for a permit.
+    Queued,
+    /// Its call has its permit.
+    UnderWay,
+    /// What became of it.
+    Told(Outcome<D>),
+}
+
+/// Where news of a slice are found.
+pub type Promise<D> = watch::Receiver<News<D>>;
+
+impl<D> News<D> {
+    /// What became of it, once that is known.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&Outcome<D>> {
+        match self {
+            Self::Queued | Self::UnderWay => None,
+            Self::Told(outcome) => Some(outcome),
+        }
+    }
+}
 
 /// One field that waits for slices. It leaves when its ticket is dropped, or at its own deadline.
 #[derive(Debug)]
@@ -47,13 +69,13 @@ impl Waiter {
 /// Waiters who are told the same.
 #[derive(Debug)]
 pub(super) struct Cohort<D> {
-    sender: watch::Sender<Option<Outcome<D>>>,
+    sender: watch::Sender<News<D>>,
     pub(super) waiters: Vec<Arc<Waiter>>,
 }
 
 impl<D> Cohort<D> {
-    pub(super) fn new() -> Self {
-        Self { sender: watch::Sender::new(None), waiters: Vec::new() }
+    pub(super) fn new(news: News<D>) -> Self {
+        Self { sender: watch::Sender::new(news), waiters: Vec::new() }
     }
 
     pub(super) fn join(&mut self, waiter: &Arc<Waiter>) -> Promise<D> {
@@ -61,7 +83,11 @@ impl<D> Cohort<D> {
         self.sender.subscribe()
     }
 
+    pub(super) fn note(&self, news: News<D>) {
+        self.sender.send_replace(news);
+    }
+
     pub(super) fn tell(&self, outcome: &Outcome<D>) {
-        self.sender.send_replace(Some(outcome.clone()));
+        self.note(News::Told(outcome.clone()));
     }
 }

@@ -29,6 +29,7 @@ use crate::planner::{Desk, Errand, Found, Waiter};
 use crate::quota::{Call, Limiter};
 use lifetime::Use;
 use prepared::{Gap, Step};
+use ticket::Queue;
 
 /// In hand beyond the expected wait when a window is judged against the vendor's lookback.
 const RETENTION_MARGIN: Duration = Duration::from_mins(1);
@@ -198,15 +199,8 @@ where
             Some(Found::Promised(promise)) => Ok(Err(promise.clone())),
             None => Err(Arc::new(prepared::unserved(slice))),
         });
-        let store = Arc::clone(self);
-        let leave = Box::new(move || {
-            for (account, own) in by_account(&gaps, |slice| *slice) {
-                if let Some(desk) = store.desks.get(account) {
-                    desk.leave(&own);
-                }
-            }
-        });
-        Ticket::new(parts, waiter, leave)
+        let queue = Queued { store: Arc::clone(self), gaps, class: waiter.ask.class };
+        Ticket::new(parts, waiter, Box::new(queue))
     }
 
     /// The cells of the grid that wanted windows touch, or the windows as they are; without those in which nothing can
@@ -237,6 +231,31 @@ where
             after(wait.min(ask.max_wait))
         });
         checked.map_err(|error| Arc::new(WeirError::from_call(&error, account)))
+    }
+}
+
+/// What a ticket waits for.
+struct Queued<O: Operation, C> {
+    store: Arc<Store<O, C>>,
+    gaps: Vec<Slice<O::Subject>>,
+    class: Class,
+}
+
+impl<O, C> Queue for Queued<O, C>
+where
+    O: Operation,
+    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
+{
+    fn expected_wait(&self, account: &Account) -> Duration {
+        self.store.limiter(account).map_or(Duration::ZERO, |limiter| limiter.expected_wait(self.class, 1))
+    }
+
+    fn leave(&self) {
+        for (account, own) in by_account(&self.gaps, |slice| *slice) {
+            if let Some(desk) = self.store.desks.get(account) {
+                desk.leave(&own);
+            }
+        }
     }
 }
 

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::domain::{Account, Held, Source};
 use crate::error::{Code, WeirError};
-use crate::planner::{Promise, Waiter};
+use crate::planner::{self, News, Promise, Waiter};
 
 /// One slice as it is served.
 #[derive(Debug)]
@@ -45,12 +46,20 @@ struct Shared<D> {
     parts: Vec<(usize, Part<D>)>,
     waiter: Arc<Waiter>,
     is_done: AtomicBool,
-    leave: Box<dyn Fn() + Send + Sync>,
+    queue: Box<dyn Queue>,
+}
+
+/// Where the calls of a ticket wait for their permits.
+pub(super) trait Queue: Send + Sync {
+    /// How long a new ask like the ticket's would wait for its permit.
+    fn expected_wait(&self, account: &Account) -> Duration;
+    /// The ticket waits no more.
+    fn leave(&self);
 }
 
 impl<D> Ticket<D> {
-    pub(super) fn new(parts: Vec<(usize, Part<D>)>, waiter: Arc<Waiter>, leave: Box<dyn Fn() + Send + Sync>) -> Self {
-        Self(Arc::new(Shared { parts, waiter, is_done: AtomicBool::new(false), leave }))
+    pub(super) fn new(parts: Vec<(usize, Part<D>)>, waiter: Arc<Waiter>, queue: Box<dyn Queue>) -> Self {
+        Self(Arc::new(Shared { parts, waiter, is_done: AtomicBool::new(false), queue }))
     }
 
     /// Waits for every slice, at most until the ask's deadline. Where the vendor fails, a stale answer is served if
@@ -102,16 +111,19 @@ fn leaves_standing(error: &WeirError) -> bool {
 
 impl<D> Shared<D> {
     async fn outcome(&self, account: &Account, mut promise: Promise<D>) -> Result<Served<D>, Arc<WeirError>> {
-        let told = tokio::time::timeout_at(self.waiter.ask.deadline, promise.wait_for(Option::is_some)).await;
+        let deadline = self.waiter.ask.deadline;
+        let is_told = promise.wait_for(|news| news.outcome().is_some());
+        let told = tokio::time::timeout_at(deadline, is_told).await;
+        let told = told.map(|told| told.ok().and_then(|news| news.outcome().cloned()));
         match told {
-            Ok(Ok(outcome)) => match &*outcome {
-                Some(Ok(held)) => Ok(Served { held: Arc::clone(held), source: Source::Upstream }),
-                Some(Err(error)) => Err(Arc::clone(error)),
-                None => Err(Arc::new(abandoned(account))),
-            },
+            Ok(Some(outcome)) => outcome.map(|held| Served { held, source: Source::Upstream }),
             // What waited for its call until the deadline is forgotten with the first who leaves.
-            Ok(Err(_)) if Instant::now() < self.waiter.ask.deadline => Err(Arc::new(abandoned(account))),
-            Ok(Err(_)) | Err(_) => Err(Arc::new(self.late(account))),
+            Ok(None) if Instant::now() < deadline => Err(Arc::new(abandoned(account))),
+            Ok(None) | Err(_) if matches!(*promise.borrow(), News::Queued) => {
+                let wait = self.queue.expected_wait(account);
+                Err(Arc::new(planner::no_permit(wait, &self.waiter.ask).of(account)))
+            }
+            Ok(None) | Err(_) => Err(Arc::new(self.late(account))),
         }
     }
 
@@ -136,7 +148,7 @@ impl<D> Drop for Shared<D> {
     fn drop(&mut self) {
         if !self.is_done.load(Ordering::Relaxed) {
             self.waiter.leave();
-            (self.leave)();
+            self.queue.leave();
         }
     }
 }

@@ -129,7 +129,13 @@ async fn who_waited_in_vain_is_told_so_and_not_of_a_mistake() {
     let both = gateway.ask(&format!("{{ {} {} }}", field("a", "beta", 1), field("b", "beta", 2)), json!({}));
     ahead.await;
     let both = both.await;
-    assert_eq!(codes(&both), ["VENDOR_TIMEOUT", "VENDOR_TIMEOUT"], "{both}");
+    assert_eq!(codes(&both), ["QUOTA_WAIT_TOO_LONG", "QUOTA_WAIT_TOO_LONG"], "{both}");
+    for error in both["errors"].as_array().unwrap() {
+        assert_eq!(error["extensions"]["retryable"], json!(true), "{error}");
+        // The throttle lasts for two minutes, 40 s of them were waited for, and 30 s are waited for once more.
+        let retry_after = error["extensions"]["retryAfterMs"].as_f64().unwrap();
+        assert!((50_000.0..55_000.0).contains(&retry_after), "{error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

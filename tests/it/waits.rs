@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::sleep;
-use weir::sim::DEMO_KEY;
+use weir::sim::{DEMO_KEY, Fault, Scope, Times};
 
-use crate::support::{METRIC, TestGateway, codes};
+use crate::support::{DISTRIBUTION, METRIC, TestGateway, codes};
 
 /// How much longer than usual a call and the one after it may take in these tests.
 const JITTER_MS: f64 = 40.0;
@@ -77,4 +77,32 @@ async fn every_refusal_and_every_plan_comes_true_within_a_fifth() {
         }
     }
     assert!(refusals >= 60, "only {refusals} were refused");
+}
+
+fn window(app: &str, day: u32) -> String {
+    format!(
+        "{{ operationDistribution(appId: \"{app}\", range: {{between: {{start: \"2026-11-{day:02}T00:00:00Z\", end: \"2026-11-{day:02}T10:00:00Z\"}}}}) {{ source }} }}"
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_got_no_permit_in_time_is_told_of_the_quota_and_not_of_the_vendor() {
+    let gateway = TestGateway::builder().max_wait(5).build();
+    assert_eq!(codes(&gateway.query(&window("app-one", 22)).await), Vec::<String>::new());
+    sleep(Duration::from_mins(20)).await;
+    // Both permits are out for 16 s, longer than anybody waits.
+    gateway.sim().faults().push(Fault::Hang, Scope::operation(DISTRIBUTION), Times::ForEver);
+    let ask = |app: &str, day: u32| gateway.ask(&window(app, day), json!({}));
+    let sent = [ask("app-two", 1), ask("app-two", 2)].map(tokio::spawn);
+    sleep(Duration::from_millis(10)).await;
+    let (joined, unsent, known) = tokio::join!(ask("app-two", 1), ask("app-two", 3), ask("app-one", 22));
+    assert_eq!(gateway.calls(DISTRIBUTION), 3, "one before, and the two that hang");
+    assert_eq!(codes(&unsent), ["QUOTA_WAIT_TOO_LONG"], "{unsent}");
+    let extensions = &unsent["errors"][0]["extensions"];
+    assert_eq!((&extensions["retryable"], &extensions["retryAfterMs"]), (&json!(true), &json!(0)), "{unsent}");
+    assert_eq!(codes(&joined), ["VENDOR_TIMEOUT"], "it waited for a call that was sent");
+    assert_eq!(known["data"]["operationDistribution"]["source"], json!("STALE"), "{known}");
+    for answer in sent {
+        assert_eq!(codes(&answer.await.unwrap()), ["VENDOR_TIMEOUT"]);
+    }
 }
