@@ -40,6 +40,8 @@ done
 venv || leave_out "the vendors' Python SDKs: they cannot be installed (python3 with venv, and once the network)"
 command -v redis-server >/dev/null || install redis-server ||
     leave_out "everything with Redis: redis-server is not installed (apt-get install redis-server)"
+command -v faketime >/dev/null || install faketime ||
+    leave_out "replicas with wrong clocks: faketime is not installed (apt-get install faketime)"
 command -v curl >/dev/null || install curl ||
     leave_out "the command that weir demo prints: curl is not installed (apt-get install curl)"
 command -v chromium >/dev/null || install chromium ||

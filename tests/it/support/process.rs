@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
+use super::require;
+
 /// How long a process may take for anything before a test gives it up: only a broken one takes that long.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -59,11 +61,22 @@ impl Process {
 
     /// `weir serve`.
     pub(crate) async fn serve(config: &Path) -> Self {
-        Self::start(&["serve", "--listen", ANY, "--config", config.to_str().unwrap()], "listening address=").await
+        Self::serve_in(config, &[]).await
+    }
+
+    /// `weir serve` with variables in its environment.
+    pub(crate) async fn serve_in(config: &Path, env: &[(&str, String)]) -> Self {
+        let mut command = weir(&["serve", "--listen", ANY, "--config", config.to_str().unwrap()]);
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        Self::spawn(command, "listening address=").await
     }
 
     async fn start(args: &[&str], before_address: &str) -> Self {
-        let mut child = weir(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(weir(args), before_address).await
+    }
+
+    async fn spawn(mut command: Command, before_address: &str) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, printed) = watch::channel(String::new());
         tokio::spawn(collect(child.stdout.take().unwrap(), sender.clone()));
         tokio::spawn(collect(child.stderr.take().unwrap(), sender));
@@ -123,6 +136,18 @@ impl Process {
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         in_time(self.child.wait()).await.unwrap()
     }
+}
+
+/// The environment of a process whose wall clock is wrong by `offset`, like `-5s`, and whose other clocks are right;
+/// `None` where there is no faketime, after saying so.
+pub(crate) async fn wrong_clock(offset: &str) -> Option<Vec<(&'static str, String)>> {
+    let faketime = require::program("faketime", "install it (Debian: apt-get install faketime)")?;
+    // The library is asked for and loaded by ourselves: behind faketime our process would be its child, and outlive it.
+    let output = in_time(Command::new(faketime).args(["-f", offset, "printenv", "LD_PRELOAD"]).output()).await.unwrap();
+    let library = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    assert!(library.contains("libfaketime"), "faketime preloads {library:?}");
+    let alone = "DONT_FAKE_MONOTONIC";
+    Some(vec![("LD_PRELOAD", library), ("FAKETIME", offset.to_owned()), (alone, "1".to_owned())])
 }
 
 /// A config file with one account of each vendor before the simulator at `address`, and its state beside it.
