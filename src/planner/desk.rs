@@ -16,7 +16,7 @@ use super::flight::Flight;
 use super::plan::{group_of, plan, serves};
 use super::waiter::{Cohort, News, Promise, Waiter};
 use super::{Draft, Errand, Peers, Shelf, errand};
-use crate::domain::{Account, Class, Held, Operation, Sent, Slice, Subject, Window};
+use crate::domain::{Account, Caller, Class, Held, Operation, Sent, Slice, Subject, Window};
 use crate::error::WeirError;
 use crate::quota::{Call, Limiter, Metered};
 
@@ -101,6 +101,12 @@ where
     #[must_use]
     pub fn refusal(&self) -> Option<WeirError> {
         self.0.metered.refusal().map(|refusal| WeirError::from_call(&refusal, &self.0.account))
+    }
+
+    /// Whether the last that is known of the vendor is that it fails: the next call finds out.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.0.metered.is_failing()
     }
 
     /// Begins to work out what submitting slices would mean.
@@ -384,7 +390,7 @@ impl<S: Subject> Group<S> {
         waiters.filter(|waiter| waiter.is_present(now)).map(|waiter| waiter.ask.class).min().unwrap_or_default()
     }
 
-    fn caller<D>(&self, gaps: &HashMap<Slice<S>, Gap<D>>, now: Instant) -> crate::domain::Caller {
+    fn caller<D>(&self, gaps: &HashMap<Slice<S>, Gap<D>>, now: Instant) -> Caller {
         let mut waiters = self.waiting.iter().filter_map(|slice| gaps.get(slice)).flat_map(Gap::waiters);
         waiters.find(|waiter| waiter.is_present(now)).map(|waiter| waiter.ask.caller.clone()).unwrap_or_default()
     }

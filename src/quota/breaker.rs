@@ -77,6 +77,12 @@ impl Breaker {
         }
     }
 
+    /// Whether the last that is known of the vendor is that it fails, also when the next attempt is due.
+    #[must_use]
+    pub fn is_tripped(&self) -> bool {
+        self.lock().phase != Phase::Closed
+    }
+
     /// Waits while a probe is out.
     ///
     /// # Errors

@@ -113,6 +113,11 @@ impl<C> Metered<C> {
         self.breaker.open_for().map(|left| self.kept_out(left))
     }
 
+    /// Whether the last that is known of the vendor is that it fails: the next call finds out.
+    pub fn is_failing(&self) -> bool {
+        self.breaker.is_tripped()
+    }
+
     fn kept_out(&self, left: Duration) -> CallError {
         let message = format!("the vendor keeps failing; it is asked again in {:.1} s", left.as_secs_f64());
         CallError { retry_after: Some(left), ..CallError::new(self.vendor, CallErrorKind::Unavailable, message) }

@@ -128,20 +128,32 @@ where
                     prepared.refresh.push(slice);
                     Step::Ready(Ok(Served::stale(held)))
                 }
-                held => self.fetch(slice, held.map(|(held, _)| held), ask),
+                held => self.fetch(slice, held.map(|(held, _)| held), ask, &mut prepared.refresh),
             };
             prepared.steps.push((want, step));
         }
         prepared
     }
 
-    /// What becomes of a slice that has to be fetched.
-    fn fetch(&self, slice: Slice<O::Subject>, fallback: Option<Arc<Held<O::Data>>>, ask: &Ask) -> Step<O> {
+    /// What becomes of a slice that has to be fetched; in `refresh` goes what nobody waits for.
+    fn fetch(
+        &self,
+        slice: Slice<O::Subject>,
+        fallback: Option<Arc<Held<O::Data>>>,
+        ask: &Ask,
+        refresh: &mut Vec<Slice<O::Subject>>,
+    ) -> Step<O> {
         if let Some(refusal) = self.memory.refusal(&slice.subject) {
             return Step::Ready(Err(refusal));
         }
-        let asked = self.check(&slice, ask).and_then(|()| self.pause(slice.subject.account()).map_or(Ok(()), Err));
+        let account = slice.subject.account();
+        let asked = self.check(&slice, ask).and_then(|()| self.pause(account).map_or(Ok(()), Err));
         match (asked, fallback) {
+            // The next call finds out whether the vendor is back; a known answer does not wait for that.
+            (Ok(()), Some(held)) if self.desks.get(account).is_some_and(Desk::is_failing) => {
+                refresh.push(slice);
+                Step::Ready(Ok(Served::stale(held)))
+            }
             (Ok(()), fallback) => Step::Gap(Gap { slice, fallback }),
             // No call could bring anything better.
             (Err(_), Some(held)) => Step::Ready(Ok(Served::stale(held))),

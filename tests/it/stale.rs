@@ -117,12 +117,14 @@ async fn an_hour_without_the_vendor_costs_known_ranges_nothing_and_unknown_ones_
     // Until the breaker opens somebody has to find out.
     let opening: Vec<_> = (0..6).map(|n| gateway.ask(&unknown(n), json!({}))).collect();
     futures_util::future::join_all(opening).await;
+    sleep(Duration::from_secs(3)).await; // the fifth failure: its caller has left
     let (before, began) = (gateway.calls(DISTRIBUTION), Instant::now());
     let (mut quick, mut asks) = (0, 0);
     while began.elapsed() < Duration::from_hours(1) {
         let at = Instant::now();
         let known = gateway.query(TODAY).await;
         assert_eq!(source(&known), "STALE");
+        assert!(at.elapsed() < Duration::from_millis(5), "a known range waited for {:?}", at.elapsed());
         let failed = gateway.query(&unknown(asks)).await;
         assert_eq!(failed["data"]["operationDistribution"], Value::Null);
         assert!(["VENDOR_UNAVAILABLE", "VENDOR_TIMEOUT"].contains(&codes(&failed)[0].as_str()), "{failed}");
@@ -133,14 +135,19 @@ async fn an_hour_without_the_vendor_costs_known_ranges_nothing_and_unknown_ones_
     let probes = gateway.calls(DISTRIBUTION) - before;
     assert!(probes <= 65, "one probe a minute at most, after the first: {probes}");
     assert!(quick * 10 >= asks * 8, "{quick} of {asks} were answered in milliseconds");
-    // It is back: one call finds out, and no herd follows it.
+    // It is back: one call finds out, whoever asks for whatever, and no herd follows it.
     gateway.sim().faults().clear();
+    gateway.sim().faults().push(Fault::Latency(Duration::from_secs(1)), Scope::Everything, Times::ForEver);
     sleep(MINUTE).await;
     let before = gateway.calls(DISTRIBUTION);
     let herd: Vec<_> = (0..40).map(|_| gateway.ask(TODAY, json!({}))).collect();
-    let answers = futures_util::future::join_all(herd).await;
+    let others: Vec<_> = (0..8).map(|n| gateway.ask(&unknown(n), json!({}))).collect();
+    sleep(Duration::from_millis(900)).await;
+    assert_eq!(gateway.calls(DISTRIBUTION) - before, 1, "the probe alone");
+    let answers = futures_util::future::join_all(herd.into_iter().chain(others)).await;
     assert!(answers.iter().all(|answer| codes(answer).is_empty()));
-    assert_eq!(gateway.calls(DISTRIBUTION) - before, 1);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(gateway.calls(DISTRIBUTION) - before, 1 + 8);
     assert_eq!(source(&gateway.query(TODAY).await), "CACHE");
 }
 
