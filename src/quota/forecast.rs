@@ -34,7 +34,7 @@ impl Forecast {
     }
 }
 
-/// How much waits at each of the others for the same permits, by class, in the order of turns., by class, in the order of turns.
+/// How much waits at each of the others for the same permits, by class, in the order of turns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Elsewhere {
     /// At those whose turn comes before ours.

@@ -50,7 +50,7 @@ struct State {
     unproven_until: Option<Instant>,
     paused_until: Option<Instant>,
     budget: Budget,
-    queue: Queue<oneshot::Sender<Permit>>,
+    queue: Queue<Caller, oneshot::Sender<Permit>>,
     /// From permit to response head, smoothed, once a call was made.
     round_trip: Option<Duration>,
     throttled_total: u64,
@@ -92,9 +92,8 @@ impl Limiter {
     #[must_use]
     pub fn new(rule: Rule, start_hold: Option<Duration>) -> Self {
         let now = Instant::now();
-        let held = start_hold.map(|hold| now + hold);
         let slots = vec![None; rule.permits as usize];
-        let (free, held) = match held {
+        let (free, held) = match start_hold.map(|hold| now + hold) {
             None => (slots, BinaryHeap::new()),
             Some(until) => (Vec::new(), slots.into_iter().map(|slot| Reverse(Hold { until, slot })).collect()),
         };
@@ -268,10 +267,7 @@ impl Shared {
             let now = Instant::now();
             let mut state = shared.lock();
             state.take_back(now);
-            if state.grantable() == 0 || state.is_paused(now) {
-                return None;
-            }
-            if state.queue.len() == 0 {
+            if !state.can_grant(now) {
                 return None;
             }
             let slot = state.free.pop()?;
@@ -413,6 +409,11 @@ impl State {
         if self.pool.is_some() { self.free.len() } else { self.free.len().min(allowance) }
     }
 
+    /// Whether somebody's turn has come.
+    fn can_grant(&self, now: Instant) -> bool {
+        self.grantable() > 0 && self.queue.len() > 0 && !self.is_paused(now)
+    }
+
     fn is_paused(&self, now: Instant) -> bool {
         self.paused_until.is_some_and(|until| now < until)
     }
@@ -466,7 +467,7 @@ async fn give_back(shared: std::sync::Weak<Shared>, wake: Arc<Notify>) {
             let now = Instant::now();
             let mut state = shared.lock();
             state.take_back(now);
-            let ready = state.grantable() > 0 && state.queue.len() > 0 && !state.is_paused(now);
+            let ready = state.can_grant(now);
             let due = state.next_event(now);
             state.give_back_unused(&shared.changed);
             drop(state);

@@ -5,26 +5,26 @@ use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use super::forecast::Elsewhere;
-use crate::domain::{Caller, Class};
+use crate::domain::Class;
 
 /// While bulk asks wait, one permit of so many is theirs.
 pub(super) const BULK_TURN: usize = 5;
 
 /// Entries by class, round robin between the callers of a class, first come first served within one.
 #[derive(Debug)]
-pub(super) struct Queue<T> {
-    lanes: [Lane<T>; 3],
+pub(super) struct Queue<C, T> {
+    lanes: [Lane<C, T>; 3],
     /// Permits given to interactive asks since bulk last had its turn, or began to wait.
     since_bulk: usize,
 }
 
 #[derive(Debug)]
-struct Lane<T> {
-    callers: VecDeque<(Caller, VecDeque<(u64, T)>)>,
+struct Lane<C, T> {
+    callers: VecDeque<(C, VecDeque<(u64, T)>)>,
     length: usize,
 }
 
-impl<T> Queue<T> {
+impl<C: Clone + PartialEq, T> Queue<C, T> {
     pub(super) fn new() -> Self {
         let lane = || Lane { callers: VecDeque::new(), length: 0 };
         Self { lanes: [lane(), lane(), lane()], since_bulk: 0 }
@@ -39,7 +39,7 @@ impl<T> Queue<T> {
         self.lanes.each_ref().map(|lane| lane.length)
     }
 
-    pub(super) fn push(&mut self, class: Class, caller: Caller, id: u64, entry: T) {
+    pub(super) fn push(&mut self, class: Class, caller: C, id: u64, entry: T) {
         if class == Class::Bulk && self.lanes[Class::Bulk as usize].length == 0 {
             self.since_bulk = 0;
         }
@@ -47,7 +47,7 @@ impl<T> Queue<T> {
     }
 
     /// Takes an entry out of turn: it left, or it moves to another class.
-    pub(super) fn remove(&mut self, id: u64) -> Option<(Caller, T)> {
+    pub(super) fn remove(&mut self, id: u64) -> Option<(C, T)> {
         self.lanes.iter_mut().find_map(|lane| lane.remove(id))
     }
 
@@ -98,8 +98,8 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T> Lane<T> {
-    fn push(&mut self, caller: Caller, id: u64, entry: T) {
+impl<C: Clone + PartialEq, T> Lane<C, T> {
+    fn push(&mut self, caller: C, id: u64, entry: T) {
         self.length += 1;
         if let Some((_, entries)) = self.callers.iter_mut().find(|(known, _)| *known == caller) {
             entries.push_back((id, entry));
@@ -131,7 +131,7 @@ impl<T> Lane<T> {
         Some(self.callers.iter().enumerate().map(|(other, (_, entries))| turns(other, entries.len())).sum())
     }
 
-    fn remove(&mut self, id: u64) -> Option<(Caller, T)> {
+    fn remove(&mut self, id: u64) -> Option<(C, T)> {
         let (at, inner) = self.callers.iter().enumerate().find_map(|(at, (_, entries))| {
             entries.iter().position(|(known, _)| *known == id).map(|inner| (at, inner))
         })?;
@@ -149,7 +149,7 @@ impl<T> Lane<T> {
 mod tests {
     use super::*;
 
-    fn queue(interactive: usize, bulk: usize, background: usize) -> Queue<&'static str> {
+    fn queue(interactive: usize, bulk: usize, background: usize) -> Queue<(), &'static str> {
         let mut queue = Queue::new();
         let mut id = 0;
         for (class, n, name) in
@@ -157,13 +157,13 @@ mod tests {
         {
             for _ in 0..n {
                 id += 1;
-                queue.push(class, Caller::Anonymous, id, name);
+                queue.push(class, (), id, name);
             }
         }
         queue
     }
 
-    fn order(mut queue: Queue<&'static str>) -> String {
+    fn order<C: Clone + PartialEq>(mut queue: Queue<C, &'static str>) -> String {
         std::iter::from_fn(|| queue.pop()).collect()
     }
 
@@ -172,6 +172,17 @@ mod tests {
         assert_eq!(order(queue(9, 3, 2)), "iiiibiiiibibxx");
         assert_eq!(order(queue(0, 3, 1)), "bbbx");
         assert_eq!(order(queue(3, 0, 1)), "iiix");
+    }
+
+    #[test]
+    fn callers_of_one_class_have_turns_and_their_own_order() {
+        let mut queue = Queue::new();
+        for (id, (caller, name)) in (0..).zip([(1, "a"), (1, "b"), (1, "c"), (2, "X"), (3, "y"), (2, "Z")]) {
+            queue.push(Class::Interactive, caller, id, name);
+        }
+        let ahead: Vec<_> = (0..6).map(|id| queue.ahead_of(id, None)).collect();
+        assert_eq!(ahead, [0, 3, 5, 1, 2, 4].map(Some));
+        assert_eq!(order(queue), "aXybZc");
     }
 
     #[test]
@@ -184,7 +195,7 @@ mod tests {
                         queue.pop();
                     }
                     let ahead = queue.ahead(class, 0, None);
-                    queue.push(class, Caller::Anonymous, 999, "me");
+                    queue.push(class, (), 999, "me");
                     assert_eq!(queue.ahead_of(999, None), Some(ahead), "{class:?} behind {i} {b} {x}, {taken} taken");
                     let served = std::iter::from_fn(|| queue.pop()).position(|name| name == "me").unwrap();
                     assert_eq!(ahead, served, "{class:?} behind {i} {b} {x}, {taken} taken");
