@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::desk::{GroupKey, Inner};
 use super::flight::Flight;
 use super::waiter::Waiter;
-use crate::domain::{Account, Ask, CallError, Caller, Class, Operation, Sent, Slice};
+use crate::domain::{Account, Ask, CallError, Caller, Class, Operation, Sent, Slice, Vendor};
 use crate::error::{Code, WeirError};
 use crate::quota::{Audience, Call, Limiter, Metered, Place};
 
@@ -124,7 +124,11 @@ pub struct Command<C> {
     account: Account,
 }
 
-struct Lone(Arc<Waiter>);
+/// Whoever waits for a command: its one caller.
+struct Lone {
+    waiter: Arc<Waiter>,
+    vendor: Vendor,
+}
 
 impl<C: Call> Command<C> {
     /// The command of `account`.
@@ -173,13 +177,13 @@ impl<C: Call> Command<C> {
         let place = limiter.enqueue(ask.class, ask.caller.clone());
         let permit = tokio::time::timeout_at(ask.deadline, place.permit()).await.ok().flatten().ok_or_else(too_late)?;
         let (sender, answer) = oneshot::channel();
-        let (metered, lone) = (Arc::clone(&self.metered), Lone(Waiter::new(ask.clone())));
-        let (account, landed) = (self.account.clone(), Mutex::new(Some(landed)));
+        let lone = Lone { waiter: Waiter::new(ask.clone()), vendor: self.account.vendor() };
+        let metered = Arc::clone(&self.metered);
         tokio::spawn(async move {
-            lone.0.ask.tally.note_queue_wait(since.elapsed());
-            let counted = (lone, account.clone());
-            let result = metered.run(&request, permit, since.elapsed(), &counted).await;
-            if let (Ok(_), Some(landed)) = (&result, landed.lock().unwrap_or_else(PoisonError::into_inner).take()) {
+            let queue_wait = since.elapsed();
+            lone.waiter.ask.tally.note_queue_wait(queue_wait);
+            let result = metered.run(&request, permit, queue_wait, &lone).await;
+            if result.is_ok() {
                 landed();
             }
             drop(sender.send(result));
@@ -192,25 +196,25 @@ impl<C: Call> Command<C> {
     }
 }
 
-impl Audience for (Lone, Account) {
+impl Audience for Lone {
     fn is_there(&self) -> bool {
-        self.0.0.is_present(Instant::now())
+        self.waiter.is_present(Instant::now())
     }
 
     fn deadline(&self) -> Instant {
-        self.0.0.ask.deadline
+        self.waiter.ask.deadline
     }
 
     fn class(&self) -> Class {
-        self.0.0.ask.class
+        self.waiter.ask.class
     }
 
     fn caller(&self) -> Caller {
-        self.0.0.ask.caller.clone()
+        self.waiter.ask.caller.clone()
     }
 
     fn attempt_starts(&self, _: u32, _: Duration) {
-        self.0.0.ask.tally.count_call(self.1.vendor());
+        self.waiter.ask.tally.count_call(self.vendor);
     }
 
     fn queued_again(&self, _: u64, _: Class) {}

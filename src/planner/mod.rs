@@ -11,8 +11,7 @@ mod waiter;
 
 use std::sync::Arc;
 
-pub use desk::GroupKey;
-pub use desk::{Desk, Found};
+pub use desk::{Desk, Found, GroupKey};
 pub use draft::{Draft, Step};
 pub use errand::{Command, Errand};
 pub(crate) use errand::{admit, no_permit, spawn};

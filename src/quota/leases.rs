@@ -122,6 +122,11 @@ impl Lease {
     pub(super) fn is_expired(&self) -> bool {
         self.asked.age() >= self.usable
     }
+
+    /// Whether it was granted in that epoch.
+    pub(super) fn is_of(&self, epoch: u64) -> bool {
+        self.epoch == epoch
+    }
 }
 
 impl PartialEq for Lease {
@@ -241,6 +246,15 @@ impl Pool {
         self.told.opens_at.max(back)
     }
 
+    /// Takes over what was told, and hands out what was granted.
+    pub(super) fn take(&mut self, answer: Answer) -> Vec<Lease> {
+        self.lost_since = None;
+        self.owes = !answer.granted.is_empty() || (self.owes && !self.gives_all_back);
+        self.told = answer.told;
+        answer.granted
+    }
+
+    /// Redis has not answered, and was not told of `pause`.
     pub(super) fn note_lost(&mut self, now: Instant, pause: Option<Duration>) {
         self.pause = self.pause.max(pause);
         self.lost_since.get_or_insert(now);
@@ -253,16 +267,6 @@ pub(super) struct Answer {
     granted: Vec<Lease>,
     pub(super) paused: Duration,
     told: Told,
-}
-
-impl Pool {
-    /// Takes over what was told, and hands out what was granted.
-    pub(super) fn take(&mut self, answer: Answer) -> Vec<Lease> {
-        self.lost_since = None;
-        self.owes = !answer.granted.is_empty() || (self.owes && !self.gives_all_back);
-        self.told = answer.told;
-        answer.granted
-    }
 }
 
 /// Speaks with Redis for one limiter, one call at a time, for as long as the limiter lives.
@@ -437,12 +441,6 @@ impl Agent {
     /// A lease by anybody's clock, waited out on ours.
     fn wait(&self) -> Duration {
         self.known + self.known / DRIFT_PART
-    }
-}
-
-impl Lease {
-    pub(super) fn is_of(&self, epoch: u64) -> bool {
-        self.epoch == epoch
     }
 }
 
