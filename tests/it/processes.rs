@@ -1,11 +1,18 @@
 //! weir as real processes: what an operator types, what a signal does, what a restart remembers.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::process::Command;
+use tokio::time::sleep;
+use weir::domain::time::HOUR;
+use weir::domain::{Clock, SystemClock};
 
 use crate::support::process::{Finished, Process, config, in_time, run};
+use crate::support::redis::send_signal;
 use crate::support::{DISTRIBUTION, METRIC, codes, require};
 
 /// Both vendors in one query.
@@ -129,6 +136,43 @@ async fn a_short_run_after_a_kill_does_not_make_the_next_start_forget_it() {
     })
     .await;
     assert!(pause >= 3_010.0, "guard and hold are 3.01 s, not {pause} ms");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_stood_still_for_five_seconds_keeps_the_quota() {
+    let simulator = Process::simulate(&[]).await;
+    // Calls are under way most of the time, and given up while nothing moves.
+    let fault = json!({ "fault": { "latency": 700 }, "operation": DISTRIBUTION, "times": 1_000 });
+    simulator.post("/_sim/faults", &fault).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = config(dir.path(), &simulator.address, "upstream = { timeout = \"2s\", guard = \"1s\" }");
+    let (weir, next) = (Arc::new(Process::serve(&file).await), Arc::new(AtomicU32::new(0)));
+    let askers: Vec<_> = (0..6)
+        .map(|_| {
+            let (weir, next) = (Arc::clone(&weir), Arc::clone(&next));
+            tokio::spawn(async move {
+                loop {
+                    let end = SystemClock.now().floor(HOUR) - HOUR * 10;
+                    let start = end - HOUR * (next.fetch_add(1, Ordering::Relaxed) + 1);
+                    let range = format!("range: {{between: {{start: \"{start}\", end: \"{end}\"}}}}");
+                    weir.query(&format!("{{ operationDistribution(appId: \"app-one\", {range}) {{ start }} }}")).await;
+                }
+            })
+        })
+        .collect();
+    sleep(Duration::from_millis(4_500)).await;
+    let before = simulator.arrivals().await.len();
+    send_signal("STOP", weir.pid());
+    sleep(Duration::from_secs(5)).await;
+    let between = simulator.arrivals().await.len() - before;
+    send_signal("CONT", weir.pid());
+    sleep(Duration::from_secs(6)).await;
+    askers.iter().for_each(tokio::task::JoinHandle::abort);
+    let after = simulator.arrivals().await.len() - before - between;
+    assert!(before >= 3 && between <= 2 && after >= 4, "{before} calls before, {between} meanwhile, {after} after");
+    let stats = simulator.get("/_sim/stats").await;
+    let own = stats.as_array().unwrap().iter().find(|entry| entry["operation"] == DISTRIBUTION).unwrap();
+    assert!(own["widestSecond"].as_u64().unwrap() <= 2 && own["throttled"] == 0, "{own}");
 }
 
 #[tokio::test]
