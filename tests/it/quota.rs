@@ -11,11 +11,11 @@ use weir::quota::Rule;
 use weir::sim::{DEMO_KEY, Fault, Scope, Times};
 
 use crate::support::disciplines::{Discipline, drive};
-use crate::support::{DISTRIBUTION, METRIC, TestGateway, codes};
+use crate::support::{DISTRIBUTION, METRIC, REST, TestGateway, codes};
 
 /// What `count` calls take at best: `limit` permits, each back 1.01 s after its round trip.
 fn ideal(count: u32, limit: u32, round_trip: Duration) -> Duration {
-    (Rule::HOLD + round_trip) * (count / limit).saturating_sub(1) + round_trip
+    (REST + round_trip) * (count / limit).saturating_sub(1) + round_trip
 }
 
 /// One window that no other number shares.
@@ -82,7 +82,7 @@ async fn five_hundred_cold_channels_at_once_keep_fifty_a_second() {
 
 /// The calls of ten cycles after the first one, against `limit` a cycle of 1.01 s and 100 ms of round trip on average.
 fn share_of_what_the_rule_allows(arrivals: &[Duration], limit: usize) -> f64 {
-    let cycle = Rule::HOLD + Duration::from_millis(100);
+    let cycle = REST + Duration::from_millis(100);
     let measured = arrivals.iter().filter(|at| (cycle..cycle * 11).contains(at)).count();
     measured as f64 / (limit * 10) as f64
 }

@@ -9,7 +9,7 @@ use weir::sim::DEMO_KEY;
 use crate::support::fleet::{Fleet, Load, ROUND_TRIP, quick, say};
 use crate::support::redis::Redis;
 use crate::support::stalls::{ensure, steadily};
-use crate::support::{DISTRIBUTION, METRIC};
+use crate::support::{DISTRIBUTION, METRIC, REST};
 
 /// How soon upstream work goes on after Redis is back, beside the lease where its state may be lost.
 const SOON: Duration = Duration::from_secs(2);
@@ -81,7 +81,7 @@ async fn all_of_the_quota() -> Result<(), String> {
         let (first, last) = (at[0], at[at.len() - 1]);
         // The first round comes at once, so that it belongs to no span.
         let rate = (f64::from(u32::try_from(at.len()).unwrap()) - limit) / (last - first).as_secs_f64();
-        let best = limit / (weir::quota::Rule::HOLD + ROUND_TRIP).as_secs_f64();
+        let best = limit / (REST + ROUND_TRIP).as_secs_f64();
         say(&format!("{operation}: {rate:.2} a second of {best:.2}"));
         ensure(rate >= 0.95 * best, || format!("{operation}: {rate} of {best} a second"))?;
     }

@@ -11,7 +11,7 @@ use weir::sim::{Fault, Outcome, Scope, Times};
 use crate::support::fleet::{Fleet, ROUND_TRIP, channel, quick, say, window};
 use crate::support::redis::Redis;
 use crate::support::stalls::{ensure, steadily};
-use crate::support::{DISTRIBUTION, METRIC};
+use crate::support::{DISTRIBUTION, METRIC, REST};
 
 async fn opened(redis: &Redis, replicas: usize, seed: u64) -> Fleet {
     say(&format!("seed {seed}"));
@@ -97,7 +97,7 @@ async fn one_alone() -> Result<(), String> {
     let at = &fleet.arrivals(DISTRIBUTION)[1..];
     let rounds = answered / 2;
     let span = at[2 * rounds as usize - 1] - at[0];
-    let best = (Rule::HOLD + ROUND_TRIP) * (rounds - 1);
+    let best = (REST + ROUND_TRIP) * (rounds - 1);
     ensure(best.as_secs_f64() >= 0.95 * span.as_secs_f64(), || {
         format!("{rounds} rounds in {span:?}, at best in {best:?}")
     })?;

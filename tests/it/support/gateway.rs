@@ -18,6 +18,10 @@ use weir::vendor::transport::{Reply, Request as HttpRequest, Transport, Transpor
 /// The instant at which every test begins unless it says otherwise: a Sunday.
 pub(crate) const NOW: &str = "2026-11-22T10:20:30Z";
 
+/// How long a permit rests after its round trip, as docs/quota.md has it: what weir makes of the quota is judged by this
+/// number, not by the product's own.
+pub(crate) const REST: Duration = Duration::from_millis(1_010);
+
 /// CAMS' operation of message counts.
 pub(crate) const METRIC: &str = "GetChatappPhoneNumberMetric";
 /// CAMS' operation that turns statistics on.

@@ -13,5 +13,5 @@ pub(crate) mod rooms;
 pub(crate) mod server;
 pub(crate) mod stalls;
 
-pub(crate) use gateway::{Builder, DISTRIBUTION, ENABLE, METRIC, NOW, TestGateway, codes};
+pub(crate) use gateway::{Builder, DISTRIBUTION, ENABLE, METRIC, NOW, REST, TestGateway, codes};
 pub(crate) use rooms::{ROOMS, Room, Want};
