@@ -16,6 +16,7 @@ mod graphiql;
 mod graphql;
 mod health;
 mod limits;
+mod metrics;
 mod negotiate;
 mod params;
 mod parser;
@@ -95,6 +96,7 @@ pub fn router(config: HttpConfig, gateway: Arc<Gateway>) -> Router {
     let mode = config.graphiql;
     let sdl = gateway.sdl();
     let routes = Router::new()
+        .merge(metrics::routes(Arc::clone(&gateway)))
         .merge(graphql::routes(&config, gateway))
         .merge(graphiql::routes(mode))
         .merge(health::routes())

@@ -39,6 +39,20 @@ pub struct Stores {
     pub enable: HashMap<Account, Command<alibaba_cams::EnableClient>>,
 }
 
+impl Stores {
+    /// The permits of every (account, operation), in the order of the accounts.
+    #[must_use]
+    pub fn standings(&self, account: &Account) -> Vec<(&'static str, u32, Standing)> {
+        let metrics = self.metrics.limiter(account).map(|limiter| (alibaba_cams::FACTS.operation, limiter));
+        let enable = self.enable.get(account);
+        let enable = enable.map(|command| (alibaba_cams::ENABLE_FACTS.operation, command.limiter()));
+        let calls = self.distributions.limiter(account);
+        let calls = calls.map(|limiter| (volcengine_rtc::FACTS.operation, limiter));
+        let limiters = [metrics, enable, calls].into_iter().flatten();
+        limiters.map(|(operation, limiter)| (operation, limiter.permits(), limiter.standing())).collect()
+    }
+}
+
 /// The loader of one request: made with it, dropped with it.
 pub struct Loader {
     stores: Arc<Stores>,
@@ -167,18 +181,6 @@ impl Loader {
             metrics.memory().forget_empty(|subject| subject.account == account && subject.channel == channel);
         };
         command.run(request, &self.ask, landed).await.map(Some)
-    }
-
-    /// The permits of every (account, operation), in the order of the accounts.
-    #[must_use]
-    pub fn standings(&self, account: &Account) -> Vec<(&'static str, u32, Standing)> {
-        let metrics = self.stores.metrics.limiter(account).map(|limiter| (alibaba_cams::FACTS.operation, limiter));
-        let enable = self.stores.enable.get(account);
-        let enable = enable.map(|command| (alibaba_cams::ENABLE_FACTS.operation, command.limiter()));
-        let calls = self.stores.distributions.limiter(account);
-        let calls = calls.map(|limiter| (volcengine_rtc::FACTS.operation, limiter));
-        let limiters = [metrics, enable, calls].into_iter().flatten();
-        limiters.map(|(operation, limiter)| (operation, limiter.permits(), limiter.standing())).collect()
     }
 
     async fn gather(&self, key: impl FnOnce(u64) -> Key) -> Result<Gathered, Arc<WeirError>> {

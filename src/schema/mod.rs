@@ -34,9 +34,10 @@ pub use catalog::{Catalog, CatalogApp, CatalogChannel};
 pub use document::Document;
 pub use reuse::Lasting;
 
-use crate::domain::{Ask, Caller, Clock, Tally};
+use crate::domain::{Account, Ask, Caller, Clock, Tally};
 use crate::error::Code;
 use crate::loader::{Loader, Stores};
+use crate::quota::Standing;
 use context::RequestContext;
 use controls::Controls;
 use mutation::Mutation;
@@ -115,6 +116,14 @@ impl Gateway {
     #[must_use]
     pub fn still_holds(&self, lasting: &Lasting) -> bool {
         lasting.holds(self.epoch(), Instant::now(), self.clock.now())
+    }
+
+    /// The permits of every operation of every configured account, as they are now: account, operation, permits.
+    pub fn standings(&self) -> impl Iterator<Item = (&Account, &'static str, u32, Standing)> {
+        self.catalog.accounts.iter().flat_map(|account| {
+            let of_account = self.stores.standings(account).into_iter();
+            of_account.map(move |(operation, permits, standing)| (account, operation, permits, standing))
+        })
     }
 
     fn epoch(&self) -> Epoch {

@@ -185,7 +185,7 @@ impl Query {
     async fn quotas(&self, context: &Context<'_>) -> Result<Vec<Quota>> {
         let context = request(context)?;
         let quotas = context.catalog.accounts.iter().flat_map(|account| {
-            let standings = context.live().standings(account);
+            let standings = context.live().stores().standings(account);
             standings
                 .into_iter()
                 .map(|(operation, permits, standing)| Quota::new(account, operation, permits, &standing))

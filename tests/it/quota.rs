@@ -3,10 +3,14 @@
 
 use std::time::Duration;
 
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tower::ServiceExt;
 use weir::app::Start;
+use weir::http::{HttpConfig, router};
 use weir::quota::Rule;
 use weir::sim::{DEMO_KEY, Fault, Scope, Times};
 
@@ -242,6 +246,23 @@ async fn strangers_on_the_account_make_the_gateway_step_back() {
     let rtc =
         quotas["quotas"].as_array().unwrap().iter().find(|quota| quota["operation"] == json!(DISTRIBUTION)).unwrap();
     assert_eq!(rtc["throttledTotal"], json!(1));
+    let metrics = metrics(&gateway).await;
+    let of_rtc = |name: &str| {
+        let of_operation = metrics.lines().filter(|line| line.contains(&format!("operation=\"{DISTRIBUTION}\"")));
+        let mut named = of_operation.filter(|line| line.starts_with(&format!("{name}{{")));
+        named.next().unwrap_or_else(|| panic!("{name}: {metrics}")).rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert!(metrics.contains("account=\"calls\"") && metrics.contains("vendor=\"VOLCENGINE_RTC\""), "{metrics}");
+    assert!((of_rtc("weir_quota_limit") - 2.0).abs() < f64::EPSILON, "{metrics}");
+    assert!((of_rtc("weir_quota_budget") - 1.0).abs() < f64::EPSILON, "{metrics}");
+    assert!((of_rtc("weir_quota_throttled_total") - 1.0).abs() < f64::EPSILON, "{metrics}");
+}
+
+async fn metrics(gateway: &TestGateway) -> String {
+    let request = Request::get("/metrics").body(Body::empty()).unwrap();
+    let response = router(HttpConfig::default(), gateway.gateway()).oneshot(request).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
