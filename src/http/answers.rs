@@ -17,7 +17,7 @@ use crate::domain::Caller;
 use crate::schema::{Answer, Gateway, Lasting};
 
 /// What an entry weighs beside its texts: handles and the cache's own book-keeping, roughly.
-const ENTRY_BYTES: usize = 300;
+const ENTRY_BYTES: usize = 500;
 
 /// A request, as far as its answer depends on it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

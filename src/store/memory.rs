@@ -20,7 +20,7 @@ const REFUSAL_TTL: Duration = Duration::from_secs(30);
 /// How many refusals are remembered at most.
 const MAX_REFUSALS: u64 = 10_000;
 /// What an entry weighs beside its rows: key, handles and the cache's own book-keeping, roughly.
-const ENTRY_BYTES: u32 = 400;
+const ENTRY_BYTES: u32 = 700;
 
 /// The memory of one operation. moka keeps the bound and drops what has expired by real time; whether an entry may be
 /// served is judged here, by tokio's time.
