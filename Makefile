@@ -1,6 +1,6 @@
 # The commands that a person and CI type. Anything longer than a few lines lives in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: run test check bench web help
+.PHONY: run test check count bench web help
 
 run: ## build what is needed and start the demo: the gateway in front of invented data
 	@scripts/web.sh || echo "make run: going on without GraphiQL's assets"
@@ -11,6 +11,9 @@ test: ## fetch what the tests need and run all of them (WEIR_TEST_REQUIRE=all: l
 
 check: ## format, lints, docs, dependencies, schema snapshot
 	@scripts/check.sh
+
+count: ## count the instructions of the hot paths and compare with what is committed (needs valgrind)
+	@scripts/count.sh
 
 bench: ## measure weir under load beside two yardsticks, and write the result into the documents (needs wrk)
 	@scripts/bench.sh

@@ -5,6 +5,7 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on has no other way to say so")]
 
+#[expect(dead_code, reason = "the other benchmark uses the rest")]
 mod support;
 
 use std::hint::black_box;

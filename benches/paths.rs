@@ -1,9 +1,9 @@
-//! One hot path so many times, for a profiler that counts instructions:
+//! One hot path so many times, for a profiler that counts instructions. `scripts/count.sh` compares them with those of
+//! `benches/instructions.txt`. To see where they go:
 //!
 //! ```sh
 //! cargo bench --bench paths --no-run
-//! valgrind --tool=callgrind --collect-atstart=no --toggle-collect='paths::measured' \
-//!     target/release/deps/paths-… text-large 50
+//! valgrind --tool=callgrind --toggle-collect='paths::measured*' target/release/deps/paths-… text-large 50
 //! ```
 //!
 //! Everything but the socket is on the path: from the request's body to the bytes of its answer.
@@ -19,44 +19,60 @@ mod support;
 
 use std::hint::black_box;
 
+use mimalloc::MiMalloc;
 use support::{Size, Warm, body};
 
-const CASES: [(&str, Size, bool); 6] = [
-    ("hot-small", Size::Small, false),
-    ("hot-large", Size::Large, false),
-    ("text-small", Size::Small, true),
-    ("text-large", Size::Large, true),
-    ("hot-huge", Size::Huge, false),
-    ("text-huge", Size::Huge, true),
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// What of a request is new each time.
+#[derive(Clone, Copy)]
+enum New {
+    Nothing,
+    Text,
+    Variables,
+}
+
+const CASES: [(&str, Size, New); 7] = [
+    ("hot-small", Size::Small, New::Nothing),
+    ("hot-large", Size::Large, New::Nothing),
+    ("hot-huge", Size::Huge, New::Nothing),
+    ("text-small", Size::Small, New::Text),
+    ("text-large", Size::Large, New::Text),
+    ("text-huge", Size::Huge, New::Text),
+    ("variables-small", Size::Small, New::Variables),
 ];
+
+/// Requests before those that are counted: for what is made at the first use, and for the caches, which keep what is asked
+/// for a second time, so that the third finds it.
+const BEFORE: usize = 8;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let case = CASES.iter().find(|(name, ..)| args.first().is_some_and(|arg| arg == name));
-    let Some((_, size, is_new)) = case else {
+    let Some((_, size, new)) = case else {
         // `cargo bench` starts it as well; there is nothing to time here.
         let names: Vec<_> = CASES.iter().map(|(name, ..)| *name).collect();
         return println!("paths CASE [TIMES], for a profiler; the cases: {}", names.join(" "));
     };
-    let times = args.get(1).and_then(|times| times.parse().ok()).unwrap_or(50);
+    let times = args.get(1).map_or(50, |times| times.parse().expect("a number of requests"));
     let warm = Warm::new(0);
     let query = warm.query(*size);
-    let bodies = |from: usize| -> Vec<String> {
-        let alias = |n: usize| if *is_new { format!("q{n:09}: ") } else { String::new() };
-        (from..from + times).map(|n| body(&format!("{{ {}{query} }}", alias(n)))).collect()
+    let request = |number: usize| match new {
+        New::Nothing => body(&format!("{{ {query} }}")),
+        New::Text => body(&format!("{{ q{number:09}: {query} }}")),
+        New::Variables => warm.body_with_variables(number),
     };
-    // Once for whatever is made at the first use.
-    measure(&warm, bodies(0));
-    let bytes = measured(&warm, bodies(times));
+    for number in 0..BEFORE {
+        black_box(warm.post(request(number)));
+    }
+    let bytes = measured(&warm, (BEFORE..BEFORE + times).map(request).collect());
     println!("{times} requests, {bytes} bytes");
 }
 
 /// What a profiler is to count.
 #[inline(never)]
 fn measured(warm: &Warm, bodies: Vec<String>) -> usize {
-    measure(warm, bodies)
-}
-
-fn measure(warm: &Warm, bodies: Vec<String>) -> usize {
     bodies.into_iter().map(|body| black_box(warm.post(body))).sum()
 }

@@ -99,19 +99,34 @@ impl Warm {
 
     /// A query for so many points.
     pub(crate) fn query(&self, size: Size) -> String {
-        let (n_rows, n_phones) = size.extent();
+        let (phones, starts) = self.rows(size);
+        let (start, end) = (starts[0], starts[size.extent().0]);
+        field(&phones, &format!("{{between: {{start: {start:?}, end: {end:?}}}}}"))
+    }
+
+    /// The body of a request for few points with its range in variables. The text is always the same; each number, up to
+    /// 59,998, has a range of its own that holds the same points.
+    pub(crate) fn body_with_variables(&self, number: usize) -> String {
+        let (phones, starts) = self.rows(Size::Small);
+        let ms = number + 1;
+        // A row is asked for as soon as the range reaches behind its start, which is on the minute.
+        let after = format!(":{:02}.{:03}Z", ms / 1_000, ms % 1_000);
+        let end = starts[Size::Small.extent().0 - 1].replace(":00Z", &after);
+        json!({
+            "query": format!("query($range: TimeRange!) {{ {} }}", field(&phones, "$range")),
+            "variables": { "range": { "between": { "start": starts[0], "end": end } } },
+        })
+        .to_string()
+    }
+
+    /// The phones with the most rows, and the starts of all their rows in order.
+    fn rows(&self, size: Size) -> (Vec<&String>, Vec<&String>) {
         let mut busiest: Vec<_> = self.starts.iter().collect();
         busiest.sort_by_key(|(_, starts)| std::cmp::Reverse(starts.len()));
-        busiest.truncate(n_phones);
-        let phones: Vec<_> = busiest.iter().map(|(phone, _)| phone).collect();
+        busiest.truncate(size.extent().1);
         let mut starts: Vec<_> = busiest.iter().flat_map(|(_, starts)| starts.iter()).collect();
         starts.sort_unstable();
-        let (start, end) = (starts[0], starts[n_rows]);
-        format!(
-            "phoneNumberMetrics(custSpaceId: {CHANNEL:?}, phoneNumbers: {phones:?}, granularity: HALF_HOUR, \
-             first: 20000, range: {{between: {{start: {start:?}, end: {end:?}}}}}) \
-             {{ nodes {{ phoneNumber start end sentCount deliveredCount finality }} }}"
-        )
+        (busiest.into_iter().map(|(phone, _)| phone).collect(), starts)
     }
 
     /// Runs a query as the HTTP layer does once it has parsed it.
@@ -155,4 +170,11 @@ const DAYS_A_CHANNEL: u32 = 2_000;
 /// The body of a request.
 pub(crate) fn body(query: &str) -> String {
     json!({ "query": query }).to_string()
+}
+
+fn field(phones: &[&String], range: &str) -> String {
+    format!(
+        "phoneNumberMetrics(custSpaceId: {CHANNEL:?}, phoneNumbers: {phones:?}, granularity: HALF_HOUR, \
+         first: 20000, range: {range}) {{ nodes {{ phoneNumber start end sentCount deliveredCount finality }} }}"
+    )
 }
