@@ -28,8 +28,8 @@ const DAYS_HELD: i64 = 1_700;
 const CHANNELS_HELD: usize = 60;
 /// What is asked of the memory goals.
 const BOUND: &str = "32MiB";
-/// How often something is asked for that a full cache should rather keep.
-const OFTEN: u64 = 8;
+/// How often something is asked for until a full cache takes it in.
+const OFTEN: u64 = 16;
 const STARTS: usize = 10;
 
 /// Measures the lines that are wanted.
@@ -167,16 +167,17 @@ fn memories(folder: &Folder, options: &Options) -> Outcome<Vec<Single>> {
     let weir = Server::weir(folder, &Setup { channels: channels.clone(), max_bytes: BOUND, ..Setup::new("bounded") })?;
     std::thread::sleep(Duration::from_millis(500));
     let idle = memory(weir.pid())?;
-    // What is asked for often stays when the cache overflows; it has to be there before the rest.
-    let cases = Cases::capture(folder, &weir)?;
+    fill(&weir, &channels, DAYS_HELD)?;
+    // A full cache takes in what is asked for more often than what it would have to let go.
+    let newcomers = Cases::capture(folder, &weir)?;
     let mut connection = Connection::open(&weir.address)?;
     for number in 0..OFTEN {
-        for case in &cases.all {
-            case.check(&mut connection, Side::Weir, number)?;
+        for case in &newcomers.all {
+            connection.post("/graphql", &case.request(number))?;
         }
     }
     drop(connection);
-    fill(&weir, &channels, DAYS_HELD)?;
+    let cases = Cases::capture(folder, &weir)?;
     for case in &cases.all {
         run(&weir, Side::Weir, case, 64, options.seconds.max(if options.quick { 1 } else { 2 }))?;
     }

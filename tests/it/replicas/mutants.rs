@@ -148,9 +148,17 @@ async fn under_calls_that_come_late(redis: &Redis, script: &str) -> (usize, usiz
 async fn calls_that_come_late_overrun_without_the_fence_and_not_with_it() {
     say(&format!("seed {SEED}"));
     let (Some(redis), Some(other)) = (Redis::start(&[]).await, Redis::start(&[]).await) else { return };
-    let mutant = mutated(&[NO_FENCE]);
-    let (rule, mutant) =
-        tokio::join!(under_calls_that_come_late(&redis, SCRIPT), under_calls_that_come_late(&other, &mutant));
+    let script = mutated(&[NO_FENCE]);
+    let (mut rule, mut mutant) = ((0, 0), (0, 0));
+    // Whether calls pass one another is a matter of tens of milliseconds: a busy machine may miss it once, and the rule
+    // holds each time.
+    for _ in 0..5 {
+        (rule, mutant) =
+            tokio::join!(under_calls_that_come_late(&redis, SCRIPT), under_calls_that_come_late(&other, &script));
+        if rule.0 > LIMIT as usize || mutant.0 > LIMIT as usize {
+            break;
+        }
+    }
     judge(rule, mutant);
 }
 
