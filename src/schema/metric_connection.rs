@@ -33,6 +33,7 @@ pub(super) struct PhoneNumberMetricEdge<'a> {
     seal: &'a cursor::Seal,
 }
 
+/// A row and its place.
 #[Object]
 impl PhoneNumberMetricEdge<'_> {
     /// Stands for the row's place: `after` goes on behind it, also when rows were refreshed or added meanwhile.
