@@ -81,7 +81,7 @@ impl App {
         let mut catalog = Catalog::default();
         let (metrics, enable) = metrics(config, ground, &mut permits, &mut catalog)?;
         let distributions = distributions(config, ground, &mut permits, &mut catalog)?;
-        let stores = Arc::new(Stores { metrics, distributions, enable });
+        let stores = Arc::new(Stores::new(metrics, distributions, enable));
         let patience = Patience { max_wait: config.queue.max_wait, timeout: config.upstream.timeout };
         let gateway = Gateway::new(stores, Arc::new(catalog), Arc::clone(&ground.clock), patience);
         let leased = permits.leased();

@@ -95,6 +95,7 @@ impl Batch {
                 }
             }
         }
+        let deciding = stores.deciding.lock().unwrap_or_else(PoisonError::into_inner);
         let metric_survey = stores.metrics.survey(&metrics, &ask);
         let distribution_survey = stores.distributions.survey(&distributions, &ask);
         let new_calls = metric_survey.new_calls() + distribution_survey.new_calls();
@@ -117,6 +118,7 @@ impl Batch {
         let mut errands = Vec::new();
         let metrics = stores.metrics.submit(metrics, &ask, &mut errands);
         let distributions = stores.distributions.submit(distributions, &ask, &mut errands);
+        drop(deciding);
         planner::spawn(errands);
         let gathered = metrics.into_iter().map(Gathered::Metrics);
         keys.zip(gathered.chain(distributions.into_iter().map(Gathered::Distributions))).collect()

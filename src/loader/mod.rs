@@ -37,9 +37,22 @@ pub struct Stores {
     pub distributions: Arc<DistributionStore>,
     /// The mutation, per account.
     pub enable: HashMap<Account, Command<alibaba_cams::EnableClient>>,
+    /// Held from the forecast that lets a request in until it is in the queue: two that decide at once would both be
+    /// promised the same permits.
+    deciding: Mutex<()>,
 }
 
 impl Stores {
+    /// All of them together.
+    #[must_use]
+    pub fn new(
+        metrics: Arc<MetricStore>,
+        distributions: Arc<DistributionStore>,
+        enable: HashMap<Account, Command<alibaba_cams::EnableClient>>,
+    ) -> Self {
+        Self { metrics, distributions, enable, deciding: Mutex::new(()) }
+    }
+
     /// The permits of every (account, operation), in the order of the accounts.
     #[must_use]
     pub fn standings(&self, account: &Account) -> Vec<(&'static str, u32, Standing)> {

@@ -150,9 +150,11 @@ impl<C: Call> Command<C> {
         if let Some(refusal) = self.metered.refusal() {
             return Err(WeirError::from_call(&refusal, &self.account));
         }
-        let limiter = self.limiter();
-        let wait = limiter.expected_wait(ask.class, 1);
-        admit(wait, limiter.least_wait(1), 1, ask).map_err(|error| error.of(&self.account))
+        self.judge(self.limiter().expected_wait(ask.class, 1), ask)
+    }
+
+    fn judge(&self, wait: Duration, ask: &Ask) -> Result<(), WeirError> {
+        admit(wait, self.limiter().least_wait(1), 1, ask).map_err(|error| error.of(&self.account))
     }
 
     /// Makes the call once its permit is there; a caller that goes away before takes it back, one that goes away later
@@ -175,6 +177,10 @@ impl<C: Call> Command<C> {
             return Err(too_late());
         }
         let place = limiter.enqueue(ask.class, ask.caller.clone());
+        // By now others may have been promised the same permit.
+        if let Some(wait) = limiter.expected_wait_of(place.id()) {
+            self.judge(wait, ask)?;
+        }
         let permit = tokio::time::timeout_at(ask.deadline, place.permit()).await.ok().flatten().ok_or_else(too_late)?;
         let (sender, answer) = oneshot::channel();
         let lone = Lone { waiter: Waiter::new(ask.clone()), vendor: self.account.vendor() };

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use async_graphql::Request;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use weir::app::demo_config;
+use weir::domain::Caller;
 use weir::sim::{DEMO_KEY, Fault, Scope, Times};
 
+use crate::support::fleet::{self, Fleet};
 use crate::support::{DISTRIBUTION, METRIC, TestGateway, codes};
 
 /// How much longer than usual a call and the one after it may take in these tests.
@@ -104,5 +109,35 @@ async fn who_got_no_permit_in_time_is_told_of_the_quota_and_not_of_the_vendor() 
     assert_eq!(known["data"]["operationDistribution"]["source"], json!("STALE"), "{known}");
     for answer in sent {
         assert_eq!(codes(&answer.await.unwrap()), ["VENDOR_TIMEOUT"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn asks_of_one_moment_are_not_let_in_on_the_same_forecast() {
+    let mut config = demo_config();
+    // Enough for four rounds of two permits, whether a call takes 20 ms or the 100 ms that are guessed at first.
+    config.queue.max_wait = Duration::from_millis(3_700);
+    let (asks, in_time) = (40, 8);
+    for round in 0..100 {
+        let fleet = Fleet::start(1, config.clone(), round);
+        let mut answers = JoinSet::new();
+        for n in 0..asks {
+            let gateway = fleet.apps[0].gateway().clone();
+            let request = Request::new(fleet::window(n));
+            answers.spawn(async move { gateway.execute(Caller::Anonymous, request).await.errors().len() });
+        }
+        let mut refused = 0;
+        let refusals = async {
+            while refused < asks - in_time {
+                refused += u32::try_from(answers.join_next().await.unwrap().unwrap()).unwrap();
+            }
+        };
+        let is_told = timeout(Duration::from_secs(2), refusals).await.is_ok();
+        assert!(is_told, "round {round}: more than {in_time} of {asks} asks were let in");
+        sleep(Duration::from_millis(1)).await;
+        while let Some(answered) = answers.try_join_next() {
+            refused += u32::try_from(answered.unwrap()).unwrap();
+        }
+        assert_eq!(refused, asks - in_time, "round {round}: somebody was sent away needlessly");
     }
 }
