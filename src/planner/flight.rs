@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::desk::{Gap, GroupKey, Inner, State};
 use super::waiter::{News, Waiter};
 use super::{Claim, Outcome, errand};
-use crate::domain::{CallError, Class, Operation, Sent, Slice, Vendor, Window};
+use crate::domain::{CallError, Caller, Class, Operation, Sent, Slice, Vendor, Window};
 use crate::error::{Code, WeirError};
-use crate::quota::{Call, Limiter, Permit};
+use crate::quota::{Audience, Call, Limiter, Permit};
 
 /// A call that has taken off, and the slices it brings.
 pub(super) struct Flight<O: Operation, C: Call> {
@@ -135,7 +136,7 @@ where
     }
 
     /// Looks at everybody who waits for this call, and whether they joined when it was under way already.
-    pub(super) fn for_waiters(&self, mut look: impl FnMut(&Arc<Waiter>, bool)) {
+    fn for_waiters(&self, mut look: impl FnMut(&Arc<Waiter>, bool)) {
         let (now, state) = (Instant::now(), self.desk.lock());
         for gap in self.slices.iter().filter_map(|slice| state.gaps.get(slice)) {
             for (at, cohort) in gap.cohorts.iter().enumerate() {
@@ -145,8 +146,50 @@ where
         }
     }
 
-    /// An attempt is about to be sent: whoever has joined by now is told what becomes of it.
-    pub(super) fn close_cohorts(&self) {
+    pub(super) fn vendor(&self) -> Vendor {
+        self.desk.account.vendor()
+    }
+}
+
+impl<O, C> Audience for Flight<O, C>
+where
+    O: Operation,
+    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
+{
+    fn is_there(&self) -> bool {
+        let mut is_there = false;
+        self.for_waiters(|_, _| is_there = true);
+        is_there
+    }
+
+    fn deadline(&self) -> Instant {
+        let mut latest = Instant::now();
+        self.for_waiters(|waiter, _| latest = latest.max(waiter.ask.deadline));
+        latest
+    }
+
+    fn class(&self) -> Class {
+        let mut highest = Class::Background;
+        self.for_waiters(|waiter, _| highest = highest.min(waiter.ask.class));
+        highest
+    }
+
+    fn caller(&self) -> Caller {
+        self.owner.as_ref().map(|owner| owner.ask.caller.clone()).unwrap_or_default()
+    }
+
+    fn attempt_starts(&self, number: u32, queue_wait: Duration) {
+        if let Some(owner) = &self.owner {
+            owner.ask.tally.count_call(self.vendor());
+        }
+        self.for_waiters(|waiter, is_late| {
+            waiter.ask.tally.note_queue_wait(queue_wait.min(waiter.since.elapsed()));
+            // Whoever is late was counted on joining.
+            if number == 1 && !is_late && !self.owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, waiter)) {
+                waiter.ask.tally.count_collapsed(1);
+            }
+        });
+        // Whoever has joined by now is told what becomes of this attempt.
         let mut state = self.desk.lock();
         for slice in &self.slices {
             if let Some(gap) = state.gaps.get_mut(slice) {
@@ -155,22 +198,13 @@ where
         }
     }
 
-    /// Another attempt waits for its permit there.
-    pub(super) fn note_place(&self, place: u64, class: Class) {
+    fn queued_again(&self, place: u64, class: Class) {
         let mut state = self.desk.lock();
         for slice in &self.slices {
             if let Some(gap) = state.gaps.get_mut(slice) {
                 gap.place = Some((place, class));
             }
         }
-    }
-
-    pub(super) fn owner(&self) -> Option<&Arc<Waiter>> {
-        self.owner.as_ref()
-    }
-
-    pub(super) fn vendor(&self) -> Vendor {
-        self.desk.account.vendor()
     }
 }
 

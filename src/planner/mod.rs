@@ -1,20 +1,25 @@
 //! From gaps to calls: [`plan`] decides which calls are the fewest, a [`Desk`] decides when they are made and who waits
-//! for which, a [`Draft`] tells beforehand; `flight` is a call that has taken off, `waiter` who waits and until when.
+//! for which, a [`Draft`] tells beforehand; `flight` is a call that has taken off, `waiter` who waits and until when. A [`Command`] is the call that
+//! changes something, and passes all of this by.
 
+mod command;
 mod desk;
 mod draft;
 mod errand;
 mod flight;
+mod patience;
 mod peers;
 pub mod plan;
 mod waiter;
 
 use std::sync::Arc;
 
+pub use command::Command;
 pub use desk::{Desk, Found, GroupKey};
 pub use draft::{Draft, Step};
-pub use errand::{Command, Errand};
-pub(crate) use errand::{admit, no_permit, spawn};
+pub use errand::Errand;
+pub(crate) use errand::spawn;
+pub(crate) use patience::{admit, no_permit};
 pub use peers::{Claim, Peers};
 pub use waiter::{News, Outcome, Promise, Waiter};
 

@@ -26,9 +26,7 @@ pub struct Admitted<O: Operation, C> {
     pub(super) fields: Vec<Result<Prepared<O>, Arc<WeirError>>>,
     /// What was served as stale and is to be fetched again.
     pub(super) refresh: Vec<Slice<O::Subject>>,
-    drafts: Drafts<O, C>,
-    joined: usize,
-    wait: Duration,
+    survey: Survey<O, C>,
 }
 
 /// What each account would add.
@@ -46,7 +44,7 @@ where
     /// What all that `fields` lack would need together.
     #[must_use]
     pub fn survey(&self, fields: &[Prepared<O>], ask: &Ask) -> Survey<O, C> {
-        let mut survey = Survey { drafts: Drafts(HashMap::new()), joined: 0, wait: Duration::ZERO };
+        let mut survey = Survey::new(Duration::ZERO);
         let gaps = fields.iter().flat_map(Prepared::gaps).map(|gap| &gap.slice);
         for (account, own) in by_account(gaps, |slice| *slice) {
             let Some(step) = survey.drafts.weigh(self, account, &own, ask, &Steps::new()) else { continue };
@@ -68,24 +66,21 @@ where
         refusal: Option<&Arc<WeirError>>,
         ask: &Ask,
     ) -> Admitted<O, C> {
-        let Survey { drafts, joined, wait } = survey;
         // What is in time all together is in time one after the other.
-        if wait <= ask.max_wait && refusal.is_none() {
-            let fields = fields.into_iter().map(Ok).collect();
-            return Admitted { fields, refresh: Vec::new(), drafts, joined, wait };
+        if survey.wait <= ask.max_wait && refusal.is_none() {
+            return Admitted { fields: fields.into_iter().map(Ok).collect(), refresh: Vec::new(), survey };
         }
-        let (mut drafts, mut joined) = (Drafts(HashMap::new()), 0);
+        let mut survey = Survey::new(survey.wait);
         let fields = fields.into_iter().map(|mut field| {
             if let Some(refusal) = refusal.filter(|_| field.has_gaps()) {
                 return Err(Arc::clone(refusal));
             }
-            let steps = drafts.steps(self, &mut field, ask)?;
-            joined += steps.iter().map(|(_, step)| step.joined).sum::<usize>();
-            drafts.accept(steps, true);
+            let steps = survey.drafts.steps(self, &mut field, ask)?;
+            survey.joined += steps.iter().map(|(_, step)| step.joined).sum::<usize>();
+            survey.drafts.accept(steps, true);
             Ok(field)
         });
-        let fields = fields.collect();
-        Admitted { fields, refresh: Vec::new(), drafts, joined, wait }
+        Admitted { fields: fields.collect(), refresh: Vec::new(), survey }
     }
 
     /// Plans to fetch again what is served as stale, as far as there is `room` for calls that nobody waits for. What is
@@ -96,7 +91,7 @@ where
         let stale: Vec<_> = stale.filter(|slice| seen.insert(*slice)).collect();
         for (account, own) in by_account(stale, |slice| *slice) {
             let Some(desk) = self.desks.get(account).filter(|desk| desk.refusal().is_none()) else { continue };
-            let draft = admitted.drafts.of(account, desk);
+            let draft = admitted.survey.drafts.of(account, desk);
             let mut own = desk.unawaited(own);
             own.retain(|slice| !draft.has(slice) && self.memory.refusal(&slice.subject).is_none());
             let mut step = draft.weigh(&own, ask, Class::Background, 0);
@@ -114,7 +109,8 @@ where
     /// What submitting all that was admitted would do.
     #[must_use]
     pub fn explain(&self, admitted: &Admitted<O, C>, ask: &Ask) -> Outlook {
-        let mut outlook = Outlook { joined: admitted.joined, wait: admitted.wait, ..Outlook::default() };
+        let Survey { drafts, joined, wait } = &admitted.survey;
+        let mut outlook = Outlook { joined: *joined, wait: *wait, ..Outlook::default() };
         for field in &admitted.fields {
             match field {
                 Ok(field) => {
@@ -124,7 +120,7 @@ where
                 Err(refusal) => outlook.refused.push(Arc::clone(refusal)),
             }
         }
-        for (call, is_awaited) in admitted.drafts.0.values().flat_map(Draft::calls) {
+        for (call, is_awaited) in drafts.0.values().flat_map(Draft::calls) {
             let calls = if is_awaited { &mut outlook.calls } else { &mut outlook.refreshes };
             calls.push(PlannedCall {
                 account: call.subject.account().clone(),
@@ -141,6 +137,10 @@ where
     O: Operation,
     C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
 {
+    fn new(wait: Duration) -> Self {
+        Self { drafts: Drafts(HashMap::new()), joined: 0, wait }
+    }
+
     /// How many calls it adds to those that are planned already.
     #[must_use]
     pub fn new_calls(&self) -> usize {
@@ -156,7 +156,7 @@ where
     /// How many calls it adds to those that are planned already.
     #[must_use]
     pub fn new_calls(&self) -> usize {
-        self.drafts.new_calls()
+        self.survey.new_calls()
     }
 }
 

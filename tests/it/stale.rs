@@ -151,15 +151,20 @@ async fn an_hour_without_the_vendor_costs_known_ranges_nothing_and_unknown_ones_
     assert_eq!(source(&gateway.query(TODAY).await), "CACHE");
 }
 
+/// Seven seconds of calls for the operation's only account.
+fn backlog(gateway: &TestGateway) -> Vec<impl Future<Output = Value> + use<>> {
+    (0..14)
+        .map(|n| format!("{{ operationDistribution(appId: \"app-two\", range: {{between: {{start: \"2026-11-20T{n:02}:00:00Z\", end: \"2026-11-21T00:00:00Z\"}}}}) {{ start }} }}"))
+        .map(|query| gateway.ask(&query, json!({})))
+        .collect()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stale_answer_is_better_than_a_refusal_for_the_wait() {
     let gateway = TestGateway::builder().max_wait(5).legs(20..60, 20..60).build();
     gateway.query(TODAY).await;
     sleep(20 * MINUTE).await;
-    let hours: Vec<_> = (0..14)
-        .map(|n| format!("{{ operationDistribution(appId: \"app-two\", range: {{between: {{start: \"2026-11-20T{n:02}:00:00Z\", end: \"2026-11-21T00:00:00Z\"}}}}) {{ start }} }}"))
-        .map(|query| gateway.ask(&query, json!({})))
-        .collect();
+    let hours = backlog(&gateway);
     sleep(Duration::from_millis(5)).await;
     let began = Instant::now();
     let answer = gateway.query(TODAY).await;
@@ -193,10 +198,7 @@ async fn only_the_account_whose_queue_is_too_long_falls_back() {
     };
     assert_eq!(sources(&gateway.query(both).await), ["UPSTREAM"; 2]);
     sleep(20 * MINUTE).await;
-    let hours: Vec<_> = (0..14)
-        .map(|n| format!("{{ operationDistribution(appId: \"app-two\", range: {{between: {{start: \"2026-11-20T{n:02}:00:00Z\", end: \"2026-11-21T00:00:00Z\"}}}}) {{ start }} }}"))
-        .map(|query| gateway.ask(&query, json!({})))
-        .collect();
+    let hours = backlog(&gateway);
     sleep(Duration::from_millis(5)).await;
     assert_eq!(sources(&gateway.query(both).await), ["STALE", "UPSTREAM"]);
     futures_util::future::join_all(hours).await;

@@ -1,0 +1,122 @@
+//! A call that changes something: it has one caller, and nobody joins it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::patience::{admit, no_permit};
+use super::waiter::Waiter;
+use crate::domain::{Account, Ask, CallError, Caller, Class, Vendor};
+use crate::error::{Code, WeirError};
+use crate::quota::{Audience, Call, Limiter, Metered};
+
+/// An upstream call that answers no slices: it changes something, so it is neither cached nor joined.
+#[derive(Debug)]
+pub struct Command<C> {
+    metered: Arc<Metered<C>>,
+    account: Account,
+}
+
+/// Whoever waits for a command: its one caller.
+struct Lone {
+    waiter: Arc<Waiter>,
+    vendor: Vendor,
+}
+
+impl<C: Call> Command<C> {
+    /// The command of `account`.
+    pub fn new(metered: Metered<C>, account: Account) -> Self {
+        Self { metered: Arc::new(metered), account }
+    }
+
+    /// The permits its calls are made with.
+    #[must_use]
+    pub fn limiter(&self) -> &Limiter {
+        self.metered.limiter()
+    }
+
+    /// Whether the call would be made.
+    ///
+    /// # Errors
+    /// [`Code::QuotaWaitTooLong`] if the permit would come too late, [`Code::VendorUnavailable`] while nobody is asked.
+    pub fn admit(&self, ask: &Ask) -> Result<(), WeirError> {
+        if let Some(refusal) = self.metered.refusal() {
+            return Err(WeirError::from_call(&refusal, &self.account));
+        }
+        self.judge(self.limiter().expected_wait(ask.class, 1), ask)
+    }
+
+    fn judge(&self, wait: Duration, ask: &Ask) -> Result<(), WeirError> {
+        admit(wait, self.limiter().least_wait(1), 1, ask).map_err(|error| error.of(&self.account))
+    }
+
+    /// Makes the call once its permit is there; a caller that goes away before takes it back, one that goes away later
+    /// does not. `landed` runs on success even then.
+    ///
+    /// # Errors
+    /// At once what [`Self::admit`] says; else what the vendor answered.
+    pub async fn run(
+        &self,
+        request: C::Request,
+        ask: &Ask,
+        landed: impl FnOnce() + Send + 'static,
+    ) -> Result<C::Answer, WeirError> {
+        self.admit(ask)?;
+        let limiter = self.limiter();
+        let since = Instant::now();
+        let too_late = || no_permit(limiter.expected_wait(ask.class, 1), ask).of(&self.account);
+        // Those before it in the request may have taken all its time.
+        if since >= ask.deadline {
+            return Err(too_late());
+        }
+        let place = limiter.enqueue(ask.class, ask.caller.clone());
+        // By now others may have been promised the same permit.
+        if let Some(wait) = limiter.expected_wait_of(place.id()) {
+            self.judge(wait, ask)?;
+        }
+        let permit = tokio::time::timeout_at(ask.deadline, place.permit()).await.ok().flatten().ok_or_else(too_late)?;
+        let (sender, answer) = oneshot::channel();
+        let lone = Lone { waiter: Waiter::new(ask.clone()), vendor: self.account.vendor() };
+        let metered = Arc::clone(&self.metered);
+        tokio::spawn(async move {
+            let queue_wait = since.elapsed();
+            lone.waiter.ask.tally.note_queue_wait(queue_wait);
+            let result = metered.run(&request, permit, queue_wait, &lone).await;
+            if result.is_ok() {
+                landed();
+            }
+            drop(sender.send(result));
+        });
+        match tokio::time::timeout_at(ask.deadline, answer).await {
+            Ok(Ok(result)) => result.map_err(|error: CallError| WeirError::from_call(&error, &self.account)),
+            Ok(Err(_)) => Err(WeirError::new(Code::Internal, "the call was abandoned").of(&self.account)),
+            Err(_) => Err(WeirError::new(Code::VendorTimeout, "the vendor did not answer in time").of(&self.account)),
+        }
+    }
+}
+
+impl Audience for Lone {
+    fn is_there(&self) -> bool {
+        self.waiter.is_present(Instant::now())
+    }
+
+    fn deadline(&self) -> Instant {
+        self.waiter.ask.deadline
+    }
+
+    fn class(&self) -> Class {
+        self.waiter.ask.class
+    }
+
+    fn caller(&self) -> Caller {
+        self.waiter.ask.caller.clone()
+    }
+
+    fn attempt_starts(&self, _: u32, _: Duration) {
+        self.waiter.ask.tally.count_call(self.vendor);
+    }
+
+    fn queued_again(&self, _: u64, _: Class) {}
+}

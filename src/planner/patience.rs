@@ -1,0 +1,49 @@
+//! What a wait for permits means to an ask: whether it is let in, and what it is told where it is not.
+
+use std::time::Duration;
+
+use crate::domain::Ask;
+use crate::error::{Code, WeirError};
+
+/// Whether calls whose last permit comes after `wait` are worth admitting.
+pub(crate) fn admit(wait: Duration, least_wait: Duration, calls: usize, ask: &Ask) -> Result<(), WeirError> {
+    if wait <= ask.max_wait {
+        return Ok(());
+    }
+    let (seconds, most) = (wait.as_secs_f64(), ask.max_wait.as_secs_f64());
+    if least_wait > ask.max_wait {
+        return Err(WeirError::new(
+            Code::QuotaWaitTooLong,
+            format!(
+                "{calls} upstream calls need {:.1} s of the quota even when nobody else asks, and at most {most:.1} s \
+                 are waited for; ask for less at a time, or raise queue.max_wait",
+                least_wait.as_secs_f64()
+            ),
+        ));
+    }
+    Err(WeirError {
+        retryable: true,
+        retry_after: Some(retry_after(wait, ask)),
+        ..WeirError::new(
+            Code::QuotaWaitTooLong,
+            format!("the permits would come in {seconds:.1} s, and at most {most:.1} s are waited for"),
+        )
+    })
+}
+
+/// What was let in got no permit before its deadline; `wait` is how long it would wait now.
+pub(crate) fn no_permit(wait: Duration, ask: &Ask) -> WeirError {
+    let message = "no permit came in time: calls took longer than expected, or the account was paused";
+    WeirError {
+        retryable: true,
+        retry_after: Some(retry_after(wait, ask)),
+        ..WeirError::new(Code::QuotaWaitTooLong, message)
+    }
+}
+
+/// From when on an ask is let in that would wait for `wait` now.
+fn retry_after(wait: Duration, ask: &Ask) -> Duration {
+    // The forecast may be a little short when calls take longer than those before them.
+    let excess = wait.saturating_sub(ask.max_wait);
+    excess + (wait / 50).min(excess / 10)
+}
