@@ -2,27 +2,39 @@
 
 use std::collections::HashSet;
 
+use async_graphql::Variables;
 use async_graphql::parser::types::{ExecutableDocument, Field, Selection, SelectionSet};
+
+use super::validity;
 
 /// A parsed document.
 #[derive(Debug)]
 pub struct Document {
     parsed: ExecutableDocument,
     merges_fields: bool,
+    is_valid: bool,
 }
 
 impl Document {
     /// Looks through the document; it need not be valid.
     #[must_use]
     pub fn new(parsed: ExecutableDocument) -> Self {
-        let merges_fields = merges_fields(&parsed);
-        Self { parsed, merges_fields }
+        let is_valid = validity::is_valid(&parsed);
+        // What is valid for sure has no key twice.
+        let merges_fields = !is_valid && merges_fields(&parsed);
+        Self { parsed, merges_fields, is_valid }
     }
 
     /// The document as the parser gives it.
     #[must_use]
     pub fn parsed(&self) -> &ExecutableDocument {
         &self.parsed
+    }
+
+    /// Whether the document and the values sent with it are valid for sure; where not, the engine has to say.
+    #[must_use]
+    pub fn is_valid_with(&self, values: &Variables) -> bool {
+        self.is_valid && validity::fit(&self.parsed, values)
     }
 
     /// Whether it selects something with fields of its own twice under one key, so that the engine has to merge two

@@ -22,6 +22,7 @@ mod range;
 mod raw;
 mod reuse;
 mod scalars;
+mod validity;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,7 @@ use controls::Controls;
 use mutation::Mutation;
 use query::Query;
 use reuse::Epoch;
+use validity::{FoundValid, Sparing};
 
 /// How long requests may wait.
 #[derive(Debug, Clone, Copy)]
@@ -106,6 +108,9 @@ impl Gateway {
         let catalog = Arc::clone(&self.catalog);
         let context = Arc::new(RequestContext::new(loader, catalog, document.merges_fields(), epoch));
         request.set_parsed_query(document.parsed().clone());
+        if document.is_valid_with(&request.variables) {
+            request = request.data(FoundValid);
+        }
         let mut response = self.schema.execute(request.data(Arc::clone(&context))).await;
         let lasting = context.lasting().filter(|_| response.errors.is_empty());
         response.extensions.insert("weir".to_owned(), context.extension());
@@ -144,7 +149,7 @@ pub fn sdl() -> String {
 }
 
 fn schema() -> Schema<Query, Mutation, EmptySubscription> {
-    Schema::new(Query, Mutation, EmptySubscription)
+    Schema::build(Query, Mutation, EmptySubscription).extension(Sparing).finish()
 }
 
 impl std::fmt::Debug for Gateway {

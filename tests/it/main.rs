@@ -43,6 +43,7 @@ mod signing_verifiers;
 mod stale;
 mod support;
 mod truth;
+mod validity;
 mod waits;
 mod windows;
 mod work;
