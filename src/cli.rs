@@ -126,7 +126,7 @@ fn parse(args: &[OsString]) -> Result<Option<Cli>, Failure> {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    telemetry::init(cli.log.as_deref(), cli.log_format)
+    let _written_at_the_end = telemetry::init(cli.log.as_deref(), cli.log_format)
         .map_err(|error| Failure::usage(format!("--log or WEIR_LOG: {error}")))?;
     match cli.command {
         Command::Serve(args) => serve::run(&args),

@@ -1,11 +1,14 @@
 //! Logs on stderr: one line per event, fixed words, values in fields, as text or JSON.
+//!
+//! A thread of its own writes them: what comes while it writes is written together afterwards. A line is there as soon as
+//! that thread runs, and only what a killed process had not yet written is lost.
 
-use std::io::IsTerminal;
+use std::io::{self, BufWriter, IsTerminal};
 
 use clap::ValueEnum;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
-use tracing_subscriber::fmt::format::{DefaultFields, Format as Line};
 
 /// What is logged unless told otherwise: weir's own events from `info`, those of libraries from `warn`.
 pub const DEFAULT_FILTER: &str = "warn,weir=info";
@@ -31,23 +34,25 @@ pub enum TelemetryError {
     Twice(Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// How many lines may wait to be written; whoever logs more waits as well.
+const LINES: usize = 1_024;
+
 /// Sends the events of the whole process to stderr. `filter` as in `--log`, [`DEFAULT_FILTER`] without
-/// one or with an empty one.
+/// one or with an empty one. What is logged has been written once the guard is dropped.
 ///
 /// # Errors
 /// A filter that is not one, and a second call in one process.
-pub fn init(filter: Option<&str>, format: Format) -> Result<(), TelemetryError> {
+pub fn init(filter: Option<&str>, format: Format) -> Result<WorkerGuard, TelemetryError> {
     let filter = EnvFilter::try_new(filter.filter(|filter| !filter.is_empty()).unwrap_or(DEFAULT_FILTER))?;
-    match format {
-        Format::Text => builder(filter).try_init(),
-        Format::Json => builder(filter).json().flatten_event(true).try_init(),
-    }
-    .map_err(TelemetryError::Twice)
-}
-
-fn builder(filter: EnvFilter) -> SubscriberBuilder<DefaultFields, Line, EnvFilter, fn() -> std::io::Stderr> {
-    let builder =
-        SubscriberBuilder::default().with_writer(std::io::stderr as fn() -> std::io::Stderr).with_env_filter(filter);
+    let (writer, guard) =
+        NonBlockingBuilder::default().lossy(false).buffered_lines_limit(LINES).finish(BufWriter::new(io::stderr()));
+    let builder = SubscriberBuilder::default().with_writer(writer).with_env_filter(filter);
     // On a terminal the library's default stands, which heeds NO_COLOR.
-    if std::io::stderr().is_terminal() { builder } else { builder.with_ansi(false) }
+    let builder = if io::stderr().is_terminal() { builder } else { builder.with_ansi(false) };
+    match format {
+        Format::Text => builder.try_init(),
+        Format::Json => builder.json().flatten_event(true).try_init(),
+    }
+    .map_err(TelemetryError::Twice)?;
+    Ok(guard)
 }

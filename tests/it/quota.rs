@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower::ServiceExt;
 use weir::app::Start;
-use weir::http::{HttpConfig, router};
+use weir::http::{HttpConfig, Site};
 use weir::quota::Rule;
 use weir::sim::{DEMO_KEY, Fault, Scope, Times};
 
@@ -87,7 +87,7 @@ async fn five_hundred_cold_channels_at_once_keep_fifty_a_second() {
 /// The calls of ten cycles after the first one, against `limit` a cycle of 1.01 s and 100 ms of round trip on average.
 fn share_of_what_the_rule_allows(arrivals: &[Duration], limit: usize) -> f64 {
     let cycle = REST + Duration::from_millis(100);
-    let measured = arrivals.iter().filter(|at| (cycle..cycle * 11).contains(at)).count();
+    let measured = arrivals.iter().filter(|at| (cycle..cycle * 11).contains(*at)).count();
     measured as f64 / (limit * 10) as f64
 }
 
@@ -260,7 +260,7 @@ async fn strangers_on_the_account_make_the_gateway_step_back() {
 
 async fn metrics(gateway: &TestGateway) -> String {
     let request = Request::get("/metrics").body(Body::empty()).unwrap();
-    let response = router(HttpConfig::default(), gateway.gateway()).oneshot(request).await.unwrap();
+    let response = Site::new(HttpConfig::default(), gateway.gateway()).oneshot(request).await.unwrap();
     assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
 }
