@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::Request;
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 use weir::app::{App, Ground, Start, demo_config};
 use weir::domain::{Caller, Clock, ManualClock, Timestamp};
-use weir::http::{HttpConfig, router};
+use weir::http::{HttpConfig, Site};
 use weir::schema::{Answer, Gateway};
 use weir::sim::{Legs, LocalTransport, Simulator, SimulatorConfig};
 
@@ -47,7 +46,7 @@ impl Size {
 pub(crate) struct Warm {
     runtime: Runtime,
     app: App,
-    router: Router,
+    site: Site,
     /// The starts of the held rows, by phone.
     starts: BTreeMap<String, Vec<String>>,
 }
@@ -68,13 +67,13 @@ impl Warm {
         let transport = LocalTransport::new(Simulator::new(sim), Legs { there: none.clone(), back: none }, 1);
         let ground = Ground { clock, transport: Arc::new(transport), start: Start::Free };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let (app, router) = {
+        let (app, site) = {
             let _inside = runtime.enter();
             let app = App::build(&config, &ground).expect("the demo's config is fine");
-            let router = router(HttpConfig::default(), Arc::new(app.gateway().clone()));
-            (app, router)
+            let site = Site::new(HttpConfig::default(), Arc::new(app.gateway().clone()));
+            (app, site)
         };
-        let mut warm = Self { runtime, app, router, starts: BTreeMap::new() };
+        let mut warm = Self { runtime, app, site, starts: BTreeMap::new() };
         let rows = warm.data(&format!(
             "{{ phoneNumberMetrics(custSpaceId: {CHANNEL:?}, granularity: HALF_HOUR, first: 100000, \
              range: {{between: {{start: {:?}, end: {:?}}}}}) {{ nodes {{ phoneNumber start }} }} }}",
@@ -147,7 +146,7 @@ impl Warm {
             .body(Body::from(body))
             .expect("a request");
         self.runtime.block_on(async {
-            let response = self.router.clone().oneshot(request).await.expect("the router does not fail");
+            let response = self.site.clone().oneshot(request).await.expect("the site does not fail");
             assert_eq!(response.status(), 200);
             to_bytes(response.into_body(), usize::MAX).await.expect("a body").len()
         })

@@ -44,8 +44,8 @@ pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) {
         finish: config.queue.max_wait + config.upstream.timeout + Duration::from_secs(1),
         ..http::Patience::default()
     };
-    let router = http::router(http, Arc::new(app.gateway().clone()));
-    http::serve(listener, router, patience, told_to_stop()).await;
+    let site = http::Site::new(http, Arc::new(app.gateway().clone()));
+    http::serve(listener, site, patience, told_to_stop()).await;
     app.end().await;
 }
 

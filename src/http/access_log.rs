@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::HttpBody;
-use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use axum::response::Response;
 use tokio::time::Instant;
 use tracing::{Level, Span, debug, enabled, info, info_span};
@@ -26,6 +25,18 @@ pub(super) struct Told {
     pub(super) operation: Option<Arc<str>>,
     /// Whether the whole answer was kept from before.
     pub(super) kept: bool,
+}
+
+/// What a request is called in the log.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// What is logged inside belongs to the request. Only for requests that have work to do: it costs as much as answering
+    /// one from its bytes.
+    pub(super) fn span(&self) -> Span {
+        info_span!("request", id = loggable(self.0.to_str().unwrap_or_default()))
+    }
 }
 
 /// The caller's id if it is fit to be passed on, else a new one.
@@ -57,8 +68,9 @@ struct Begun {
 
 impl Entry {
     /// Gives the request its id.
-    pub(super) fn begin(request: &Request) -> Self {
+    pub(super) fn begin<B>(request: &mut Request<B>) -> Self {
         let id = request_id(request.headers());
+        request.extensions_mut().insert(RequestId(id.clone()));
         let begun = enabled!(Level::INFO).then(|| Begun {
             id: loggable(id.to_str().unwrap_or_default()),
             method: request.method().clone(),
@@ -66,11 +78,6 @@ impl Entry {
             started: Instant::now(),
         });
         Self { id, begun }
-    }
-
-    /// What is logged while the request runs belongs to it.
-    pub(super) fn span(&self) -> Span {
-        self.begun.as_ref().map_or_else(Span::none, |begun| info_span!("request", id = begun.id))
     }
 
     /// Logs how the request ended, and tells the caller its id.

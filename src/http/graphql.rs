@@ -1,7 +1,8 @@
 //! `/graphql`: one request in, one answer out.
 //!
-//! A request that was answered before is answered again from its bytes, as long as they hold. Any other runs in one task, so that its fields gather their keys together; the task ends with the connection of
-//! its caller. Calls to vendors run elsewhere and are not hurt by that.
+//! A request that was answered before is answered again from its bytes, as long as they hold. Any other runs in one task, so
+//! that its fields gather their keys together; the task ends with the connection of its caller. Calls to vendors run
+//! elsewhere and are not hurt by that.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use std::time::Duration;
 use async_graphql::parser::types::OperationType;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use bytes::BytesMut;
@@ -22,7 +23,7 @@ use tokio::time::timeout;
 use tracing::{Instrument, Span, error};
 
 use super::HttpConfig;
-use super::access_log::Told;
+use super::access_log::{RequestId, Told};
 use super::answer::{Refusal, for_mistake, refuse, status_of, write};
 use super::answers::{Answers, Kept, Key};
 use super::documents::{Documents, Known, check_variables, operation};
@@ -59,21 +60,22 @@ pub(super) fn routes(config: &HttpConfig, gateway: Arc<Gateway>) -> Router {
     Router::new().route("/graphql", get(by_get).post(by_post).fallback(by_other_method)).with_state(Arc::new(endpoint))
 }
 
-async fn by_get(State(endpoint): State<Arc<Endpoint>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    let wanted = wanted(&headers);
-    let query = query.unwrap_or_default();
+async fn by_get(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
+    let wanted = wanted(request.headers());
+    let query = request.uri().query().unwrap_or_default().to_owned();
     if wanted.page && endpoint.has_page {
         let separator = if query.is_empty() { "" } else { "?" };
         return Redirect::to(&format!("/graphiql{separator}{query}")).into_response();
     }
     let Some(media) = wanted.media else { return refuse(MediaType::Json, &not_acceptable()) };
-    endpoint.respond(media, Sent::ByGet(query)).await
+    endpoint.respond(media, Sent::ByGet(query), request.extensions()).await
 }
 
-async fn by_post(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, body: Body) -> Response {
-    let Some(media) = wanted(&headers).media else { return refuse(MediaType::Json, &not_acceptable()) };
-    match endpoint.read(&headers, body).await {
-        Ok(body) => endpoint.respond(media, Sent::ByPost(body)).await,
+async fn by_post(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let Some(media) = wanted(&head.headers).media else { return refuse(MediaType::Json, &not_acceptable()) };
+    match endpoint.read(&head.headers, body).await {
+        Ok(body) => endpoint.respond(media, Sent::ByPost(body), &head.extensions).await,
         Err(refusal) => refuse(media, &refusal),
     }
 }
@@ -134,7 +136,12 @@ impl Endpoint {
                 "send the request as content-type: application/json, in UTF-8 and not compressed",
             ));
         }
-        match timeout(self.body_timeout, read_at_most(self.max_body, &mut body)).await {
+        let mut reading = std::pin::pin!(read_at_most(self.max_body, &mut body));
+        // Nearly always all of it came with the head, and no clock is needed.
+        if let Some(read) = reading.as_mut().now_or_never() {
+            return read;
+        }
+        match timeout(self.body_timeout, reading).await {
             Ok(read) => read,
             Err(_) => Err(Refusal::of_http(
                 StatusCode::REQUEST_TIMEOUT,
@@ -144,14 +151,15 @@ impl Endpoint {
         }
     }
 
-    async fn respond(&self, media: MediaType, sent: Sent) -> Response {
+    async fn respond(&self, media: MediaType, sent: Sent, extensions: &Extensions) -> Response {
         let caller = Caller::Anonymous;
         let as_sent = sent.key(caller.clone());
         if let Some(kept) = self.answers.get(&as_sent, &self.gateway) {
             return again(media, &kept);
         }
         // In a box of its own: a request that is answered from its bytes does not carry the room for all the rest.
-        Box::pin(self.work_out(media, caller, sent, as_sent)).await
+        let span = extensions.get().map_or_else(Span::none, RequestId::span);
+        Box::pin(self.work_out(media, caller, sent, as_sent).instrument(span)).await
     }
 
     /// Answers what has not been answered before, or not in these words.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use axum::Router;
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use axum::{Extension, Router};
 
-/// Raised when the server begins to stop. [`serve`](super::serve()) hands it to the routes.
+/// Raised by [`serve`](super::serve()) when the server begins to stop.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stopping(Arc<AtomicBool>);
 
@@ -23,18 +24,19 @@ impl Stopping {
 }
 
 /// `/health/live` and `/health/ready`.
-pub(super) fn routes() -> Router {
-    Router::new().route("/health/live", get(live)).route("/health/ready", get(ready))
+pub(super) fn routes(stopping: Stopping) -> Router {
+    Router::new().route("/health/live", get(live)).route("/health/ready", get(ready)).with_state(stopping)
 }
 
 async fn live() -> impl IntoResponse {
     report(StatusCode::OK, "live")
 }
 
-async fn ready(stopping: Option<Extension<Stopping>>) -> impl IntoResponse {
-    match stopping {
-        Some(Extension(stopping)) if stopping.has_begun() => report(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-        _ => report(StatusCode::OK, "ready"),
+async fn ready(State(stopping): State<Stopping>) -> impl IntoResponse {
+    if stopping.has_begun() {
+        report(StatusCode::SERVICE_UNAVAILABLE, "stopping")
+    } else {
+        report(StatusCode::OK, "ready")
     }
 }
 

@@ -5,7 +5,7 @@
 //! or phone number reaches the log. It knows nothing of vendors: it hands one request to [`Gateway`] and writes down
 //! the answer.
 //!
-//! [`router`] builds the routes, [`serve`](serve()) runs them on a socket. Look next at `graphql.rs`, the endpoint.
+//! A [`Site`] has the routes, [`serve`](serve()) runs them on a socket. Look next at `graphql.rs`, the endpoint.
 
 mod access_log;
 mod answer;
@@ -22,22 +22,25 @@ mod params;
 mod parser;
 mod serve;
 
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::Next;
+use axum::body::{Bytes, HttpBody as Body};
+use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use axum::{BoxError, Router};
 use futures_util::FutureExt;
-use tower::ServiceBuilder;
+use tower::Service;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
-use tracing::Instrument;
+
+use health::Stopping;
 
 pub use limits::Limits;
 pub use parser::parse_plain;
@@ -91,30 +94,61 @@ pub enum Cors {
     AnyOrigin,
 }
 
-/// All routes, ready for [`serve`](serve()) or for a test that calls them directly.
-pub fn router(config: HttpConfig, gateway: Arc<Gateway>) -> Router {
-    let mode = config.graphiql;
-    let sdl = gateway.sdl();
-    let routes = Router::new()
-        .merge(metrics::routes(Arc::clone(&gateway)))
-        .merge(graphql::routes(&config, gateway))
-        .merge(graphiql::routes(mode))
-        .merge(health::routes())
-        .route("/schema.graphql", get(async move || ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], sdl)))
-        .route("/", get(async move || front_page(mode)))
-        .fallback(not_found);
-    guarded(match cors_layer(config.cors) {
-        Some(cors) => routes.layer(cors),
-        None => routes,
-    })
+/// All routes, ready for [`serve`](serve()) or for a test that calls them directly. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Site {
+    routes: Router,
+    /// The same for callers who can read compressed answers: others need not pay for it.
+    compressing: Router,
+    stopping: Stopping,
 }
 
-/// What holds for every route.
-fn guarded(routes: Router) -> Router {
-    let layers = ServiceBuilder::new()
-        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
-        .layer(axum::middleware::from_fn(guard));
-    routes.layer(layers)
+impl Site {
+    /// The site that answers from `gateway`.
+    #[must_use]
+    pub fn new(config: HttpConfig, gateway: Arc<Gateway>) -> Self {
+        let mode = config.graphiql;
+        let sdl = gateway.sdl();
+        let stopping = Stopping::default();
+        let routes = Router::new()
+            .merge(metrics::routes(Arc::clone(&gateway)))
+            .merge(graphql::routes(&config, gateway))
+            .merge(graphiql::routes(mode))
+            .merge(health::routes(stopping.clone()))
+            .route("/schema.graphql", get(async move || ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], sdl)))
+            .route("/", get(async move || front_page(mode)))
+            .fallback(not_found);
+        let routes = match cors_layer(config.cors) {
+            Some(cors) => routes.layer(cors),
+            None => routes,
+        };
+        Self::of(routes, stopping)
+    }
+
+    fn of(routes: Router, stopping: Stopping) -> Self {
+        let compressing = routes.clone().layer(CompressionLayer::new().quality(CompressionLevel::Fastest));
+        Self { routes, compressing, stopping }
+    }
+}
+
+impl<B> Service<Request<B>> for Site
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let can_decompress = request.headers().contains_key(header::ACCEPT_ENCODING);
+        let routes = if can_decompress { &mut self.compressing } else { &mut self.routes };
+        let entry = access_log::Entry::begin(&mut request);
+        Box::pin(guard(entry, routes.call(request)))
+    }
 }
 
 /// Headers that are set wherever the route did not set them itself.
@@ -126,15 +160,19 @@ const GUARDING: [(HeaderName, HeaderValue); 3] = [
 
 /// Every request has an id, a line in the log and an answer, even if its handler panics. One function and not a layer for
 /// each: a layer costs a request about as much as looking its answer up.
-async fn guard(request: Request, next: Next) -> Response {
-    let entry = access_log::Entry::begin(&request);
-    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(entry.span()).await;
-    let mut response = answered.unwrap_or_else(answer::for_panic);
+async fn guard(
+    entry: access_log::Entry,
+    answered: impl Future<Output = Result<Response, Infallible>>,
+) -> Result<Response, Infallible> {
+    let mut response = match AssertUnwindSafe(answered).catch_unwind().await {
+        Ok(answered) => answered?,
+        Err(panic) => answer::for_panic(panic),
+    };
     for (name, value) in GUARDING {
         response.headers_mut().entry(name).or_insert(value);
     }
     entry.end(&mut response);
-    response
+    Ok(response)
 }
 
 fn cors_layer(cors: Cors) -> Option<CorsLayer> {
@@ -171,15 +209,16 @@ async fn not_found(uri: Uri) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::{Body, to_bytes};
+    use axum::body::to_bytes;
     use tower::ServiceExt;
 
     use super::*;
 
     #[tokio::test]
     async fn a_handler_that_panics_is_answered_all_the_same() {
-        let routes = guarded(Router::new().route("/", get(async || assert_eq!(1, 2, "deliberate"))));
-        let response = routes.oneshot(axum::extract::Request::new(Body::empty())).await.unwrap();
+        let routes = Router::new().route("/", get(async || assert_eq!(1, 2, "deliberate")));
+        let site = Site::of(routes, Stopping::default());
+        let response = site.oneshot(Request::new(axum::body::Body::empty())).await.unwrap();
         assert_eq!(response.status(), 500);
         assert!(response.headers().contains_key(access_log::REQUEST_ID), "{:?}", response.headers());
         let body = String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap();

@@ -40,7 +40,7 @@ struct Preference {
 /// Reads all `Accept` headers. Without one, or with `*/*`, JSON is wanted; where both types are named alike, the one
 /// made for GraphQL wins.
 pub(super) fn wanted(headers: &HeaderMap) -> Wanted {
-    let ranges: Vec<(String, f32)> = headers
+    let ranges: Vec<(&str, f32)> = headers
         .get_all(header::ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok())
@@ -80,10 +80,10 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
 
 const EXACT: u8 = 2;
 
-/// Splits `type/subtype;q=0.5` into the lower-case type and its weight.
-fn parse_range(range: &str) -> (String, f32) {
+/// Splits `type/subtype;q=0.5` into the type and its weight.
+fn parse_range(range: &str) -> (&str, f32) {
     let mut parts = range.split(';');
-    let name = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
+    let name = parts.next().unwrap_or_default().trim();
     let weight = parts
         .filter_map(|parameter| parameter.split_once('='))
         .find(|(key, _)| key.trim().eq_ignore_ascii_case("q"))
@@ -92,13 +92,13 @@ fn parse_range(range: &str) -> (String, f32) {
 }
 
 /// What the most exact range that covers the type says of it; `None` if nothing covers it or its weight is zero.
-fn preference(ranges: &[(String, f32)], kind: &str, subtype: &str) -> Option<Preference> {
+fn preference(ranges: &[(&str, f32)], kind: &str, subtype: &str) -> Option<Preference> {
     ranges
         .iter()
         .filter_map(|(name, weight)| {
             let exactness = match name.split_once('/')? {
-                (k, s) if k == kind && s == subtype => EXACT,
-                (k, "*") if k == kind => 1,
+                (k, s) if k.eq_ignore_ascii_case(kind) && s.eq_ignore_ascii_case(subtype) => EXACT,
+                (k, "*") if k.eq_ignore_ascii_case(kind) => 1,
                 ("*", "*") => 0,
                 _ => return None,
             };

@@ -6,7 +6,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::Request;
 use axum::response::Response;
 use hyper::body::Incoming;
@@ -19,10 +18,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
-use tower::{Service, ServiceBuilder};
+use tower::Service;
 use tracing::{debug, info, warn};
 
-use super::health::Stopping;
+use super::Site;
 
 /// For how many callers the server is there, and how long it waits for each.
 #[derive(Debug, Clone, Copy)]
@@ -55,24 +54,16 @@ impl Default for Patience {
 /// How long to wait when no connection can be taken, as when the process has no file handles left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` on `listener` until `shutdown` ends, then lets the requests in progress finish. There is no limit
+/// Serves `site` on `listener` until `shutdown` ends, then lets the requests in progress finish. There is no limit
 /// on a request as a whole: its deadline is the caller's, kept further down.
-pub async fn serve(listener: TcpListener, router: Router, patience: Patience, shutdown: impl Future<Output = ()>) {
-    let stopping = Stopping::default();
-    // Around the router and not a layer of it: a layer is boxed and cloned for each request.
-    let told = stopping.clone();
-    let tell = move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(told.clone());
-        request
-    };
-    let service = ServiceBuilder::new().map_request(tell).service(router);
+pub async fn serve(listener: TcpListener, site: Site, patience: Patience, shutdown: impl Future<Output = ()>) {
     let (stop, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
     let room = Arc::new(Semaphore::new(patience.max_connections));
 
     let mut until = std::pin::pin!(async {
         shutdown.await;
-        stopping.begin();
+        site.stopping.begin();
         info!("stopping");
         sleep(patience.notice).await;
     });
@@ -81,7 +72,7 @@ pub async fn serve(listener: TcpListener, router: Router, patience: Patience, sh
             () = &mut until => break,
             accepted = accept(&listener, &room) => match accepted {
                 Ok((stream, place)) => {
-                    let (service, stopped) = (service.clone(), stopped.clone());
+                    let (service, stopped) = (site.clone(), stopped.clone());
                     connections.spawn(async move {
                         connection(stream, service, patience, stopped).await;
                         drop(place);
@@ -146,6 +137,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::task::JoinHandle;

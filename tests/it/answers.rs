@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use rand::rngs::StdRng;
@@ -10,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use weir::domain::Clock;
-use weir::http::{HttpConfig, router};
+use weir::http::{HttpConfig, Site};
 
 use crate::support::documents;
 use crate::support::log::Log;
@@ -18,14 +17,14 @@ use crate::support::{METRIC, TestGateway};
 
 /// The same gateway twice: as it is, and without any kept answer.
 struct Pair {
-    keeping: Router,
-    forgetful: Router,
+    keeping: Site,
+    forgetful: Site,
 }
 
 impl Pair {
     fn before(gateway: &TestGateway) -> Self {
-        let keeping = router(HttpConfig { answer_bytes: 1 << 30, ..HttpConfig::default() }, gateway.gateway());
-        let forgetful = router(HttpConfig { answer_bytes: 0, ..HttpConfig::default() }, gateway.gateway());
+        let keeping = Site::new(HttpConfig { answer_bytes: 1 << 30, ..HttpConfig::default() }, gateway.gateway());
+        let forgetful = Site::new(HttpConfig { answer_bytes: 0, ..HttpConfig::default() }, gateway.gateway());
         Self { keeping, forgetful }
     }
 
@@ -41,13 +40,13 @@ impl Pair {
     }
 }
 
-async fn post(router: &Router, body: &str) -> String {
+async fn post(site: &Site, body: &str) -> String {
     let request = Request::post("/graphql").header(header::CONTENT_TYPE, "application/json");
-    text(router, request.body(Body::from(body.to_owned())).unwrap()).await
+    text(site, request.body(Body::from(body.to_owned())).unwrap()).await
 }
 
-async fn text(router: &Router, request: Request<Body>) -> String {
-    let response = router.clone().oneshot(request).await.unwrap();
+async fn text(site: &Site, request: Request<Body>) -> String {
+    let response = site.clone().oneshot(request).await.unwrap();
     String::from_utf8(to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec()).unwrap()
 }
 
@@ -56,9 +55,9 @@ fn body(query: &str, variables: impl Into<Value>) -> String {
 }
 
 /// Asks and says whether the answer had been kept.
-async fn was_kept(router: &Router, body: &str) -> bool {
+async fn was_kept(site: &Site, body: &str) -> bool {
     let (log, guard) = Log::of_thread();
-    post(router, body).await;
+    post(site, body).await;
     drop(guard);
     let log = log.text();
     assert!(log.contains("kept="), "{log}");

@@ -2,14 +2,13 @@
 
 use std::io;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tower::ServiceExt;
 use weir::config::Graphiql;
-use weir::http::{Cors, HttpConfig, Limits, Patience, router};
+use weir::http::{Cors, HttpConfig, Limits, Patience, Site};
 
 use crate::support::log::Log;
 use crate::support::require;
@@ -19,8 +18,8 @@ const GRAPHQL: &str = "application/graphql-response+json";
 const JSON: &str = "application/json";
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
 
-fn app() -> Router {
-    router(HttpConfig::default(), gateway())
+fn app() -> Site {
+    Site::new(HttpConfig::default(), gateway())
 }
 
 /// A request with the given headers.
@@ -53,22 +52,22 @@ impl Answer {
     }
 }
 
-async fn ask(app: Router, request: Request<Body>) -> Answer {
+async fn ask(app: Site, request: Request<Body>) -> Answer {
     let (parts, body) = app.oneshot(request).await.unwrap().into_parts();
     let body = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
     Answer { status: parts.status, headers: parts.headers, body }
 }
 
-async fn post(app: Router, accept: &str, body: &Value) -> Answer {
+async fn post(app: Site, accept: &str, body: &Value) -> Answer {
     ask(app, request(Method::POST, "/graphql", &[("content-type", JSON), ("accept", accept)], body.to_string())).await
 }
 
-async fn get(app: Router, uri: &str, accept: &str) -> Answer {
+async fn get(app: Site, uri: &str, accept: &str) -> Answer {
     ask(app, request(Method::GET, uri, &[("accept", accept)], Body::empty())).await
 }
 
-fn limited(limits: Limits) -> Router {
-    router(HttpConfig { limits, ..HttpConfig::default() }, gateway())
+fn limited(limits: Limits) -> Site {
+    Site::new(HttpConfig { limits, ..HttpConfig::default() }, gateway())
 }
 
 #[tokio::test]
@@ -267,7 +266,7 @@ async fn people_are_led_to_graphiql() {
     assert_eq!(get(app(), "/", BROWSER).await.header("location"), "/graphiql");
     assert!(get(app(), "/nowhere", BROWSER).await.body.contains("/graphql"));
 
-    let off = || router(HttpConfig { graphiql: Graphiql::Off, ..HttpConfig::default() }, gateway());
+    let off = || Site::new(HttpConfig { graphiql: Graphiql::Off, ..HttpConfig::default() }, gateway());
     assert_eq!(get(off(), "/graphql?query=%7B__typename%7D", BROWSER).await.json()["data"]["__typename"], "Query");
     let front = get(off(), "/", BROWSER).await;
     assert!(front.status == 404 && front.body.contains("/schema.graphql"), "{}", front.body);
@@ -290,7 +289,7 @@ async fn graphiql_comes_with_the_build_or_says_how_to_get_it() {
 
 #[tokio::test]
 async fn the_cdn_page_pins_every_file_by_version_and_hash() {
-    let cdn = || router(HttpConfig { graphiql: Graphiql::Cdn, ..HttpConfig::default() }, gateway());
+    let cdn = || Site::new(HttpConfig { graphiql: Graphiql::Cdn, ..HttpConfig::default() }, gateway());
     let page = get(cdn(), "/graphiql", BROWSER).await;
     let tags: Vec<&str> = page.body.split('<').filter(|tag| tag.contains("://")).collect();
     assert_eq!(tags.len(), 4, "{tags:?}");
@@ -320,7 +319,7 @@ async fn other_sites_read_answers_only_where_they_are_allowed_to() {
         let headers = [("origin", origin), ("access-control-request-method", "POST")];
         request(Method::OPTIONS, "/graphql", &headers, Body::empty())
     };
-    let with = |cors| router(HttpConfig { cors, ..HttpConfig::default() }, gateway());
+    let with = |cors| Site::new(HttpConfig { cors, ..HttpConfig::default() }, gateway());
     let named = || with(Cors::Origins(vec![origin.parse().unwrap()]));
     let allowed = |answer: Answer| answer.header("access-control-allow-origin").to_owned();
     assert_eq!(allowed(ask(app(), preflight(origin)).await), "");

@@ -17,7 +17,7 @@ use weir::app::{App, Ground, Start};
 use weir::cli::check;
 use weir::config::Config;
 use weir::domain::{Caller, ManualClock, Timestamp};
-use weir::http::{HttpConfig, Patience, router, serve};
+use weir::http::{HttpConfig, Patience, Site, serve};
 use weir::quota::state_file::StateFile;
 use weir::sim::{CHANNELS, Fault, Keys, Scope, Simulator, SimulatorConfig, Times};
 use weir::vendor::transport::HttpTransport;
@@ -287,7 +287,7 @@ async fn wrong_arguments_are_told_without_the_phones_in_them() {
 async fn assert_told_over_http_without(canaries: &Canaries, gateway: &TestGateway, body: &Value) {
     let request =
         Request::post("/graphql").header("content-type", "application/json").body(Body::from(body.to_string()));
-    let response = router(HttpConfig::default(), gateway.gateway()).oneshot(request.unwrap()).await.unwrap();
+    let response = Site::new(HttpConfig::default(), gateway.gateway()).oneshot(request.unwrap()).await.unwrap();
     let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
     let mut response: Value = serde_json::from_slice(&bytes).unwrap();
     for error in response["errors"].as_array_mut().unwrap() {
@@ -401,8 +401,8 @@ async fn nothing_private_is_logged_between_sockets() {
     let canaries = Canaries::of(&gateway_with_canaries().build());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = router(HttpConfig::default(), Arc::new(app.gateway().clone()));
-    let serving = tokio::spawn(serve(listener, router, Patience::default(), pending()));
+    let site = Site::new(HttpConfig::default(), Arc::new(app.gateway().clone()));
+    let serving = tokio::spawn(serve(listener, site, Patience::default(), pending()));
 
     let phone = sim.world().phones("cams-alpha")[0].clone();
     let query = format!(

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use weir::http::{HttpConfig, Patience, router, serve};
+use weir::http::{HttpConfig, Patience, Site, serve};
 use weir::schema::Gateway;
 
 use super::gateway::TestGateway;
@@ -30,7 +30,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { stopped.await.unwrap_or_default() };
-        let serving = tokio::spawn(serve(listener, router(config, gateway), patience, shutdown));
+        let serving = tokio::spawn(serve(listener, Site::new(config, gateway), patience, shutdown));
         Self { address, stop: Some(stop), serving }
     }
 
