@@ -86,11 +86,9 @@ fn main() -> Outcome<()> {
 }
 
 fn run(options: &Options) -> Outcome<()> {
-    let busy = usage::busy();
+    let busy = usage::busy_cores()?;
     if busy > report::QUIET {
-        eprintln!(
-            "weir-bench: other programs are busy here (load {busy}): expect less of every server, and more noise"
-        );
+        eprintln!("weir-bench: other programs keep {busy:.1} cores busy: expect less of every server, and more noise");
     }
     let folder = processes::Folder::new()?;
     let bench = rows::Bench::start(&folder)?;

@@ -12,14 +12,14 @@ use crate::{Options, Outcome, chart};
 const BEGIN: &str = "<!-- bench: begin, written by make bench -->";
 const END: &str = "<!-- bench: end -->";
 
-/// More processes than this before the bench begins disturb it.
-pub(crate) const QUIET: f64 = 0.5;
+/// Other programs that take more of the cores than this disturb the bench.
+pub(crate) const QUIET: f64 = 0.1;
 
 pub(crate) struct Report<'a> {
     pub(crate) rows: Vec<Row>,
     pub(crate) singles: Vec<Single>,
     pub(crate) serde_us: f64,
-    /// How many processes wanted a core before this began.
+    /// How many cores were busy before this began.
     pub(crate) busy: f64,
     pub(crate) options: &'a Options,
 }
@@ -41,7 +41,7 @@ impl Report<'_> {
             text.push('\n');
         }
         let (now, busy) = (date(), self.busy);
-        let busy = if busy > QUIET { format!(" **Other programs were busy (load {busy}).**") } else { String::new() };
+        let busy = if busy > QUIET { format!(" **Other programs kept {busy:.1} cores busy.**") } else { String::new() };
         text + &format!(
             "Measured {now} with `make bench` on {}; medians of {} rounds of {} s. serde_json takes {} for the same 14,400 \
              rows.{busy}\n",

@@ -1,6 +1,9 @@
 //! What a process takes of the machine, and what machine it is: read from `/proc`, so for Linux alone.
 
 use std::fs;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::Outcome;
 
@@ -19,10 +22,24 @@ pub(crate) fn own_cpu_us() -> Outcome<f64> {
     cpu_us(std::process::id())
 }
 
-/// How many processes wanted a core in the last minute.
-pub(crate) fn busy() -> f64 {
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    load.split(' ').next().and_then(|minute| minute.parse().ok()).unwrap_or(0.0)
+/// How many cores all programs together keep busy, seen over a second. The load average would still count the compiler that
+/// built this.
+pub(crate) fn busy_cores() -> Outcome<f64> {
+    let (began, before) = (Instant::now(), all_cpu_us()?);
+    std::thread::sleep(Duration::from_secs(1));
+    Ok((all_cpu_us()? - before) / 1e6 / began.elapsed().as_secs_f64())
+}
+
+/// CPU time of all programs since the machine started, in microseconds.
+fn all_cpu_us() -> Outcome<f64> {
+    /// The kernel tells times to programs in hundredths of a second, whatever it counts in.
+    const TICK_US: f64 = 10_000.0;
+    let text = fs::read_to_string("/proc/stat")?;
+    let line = text.lines().next().and_then(|line| line.strip_prefix("cpu ")).ok_or("/proc/stat has no first line")?;
+    let ticks = line.split_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>()?;
+    // user, nice, system, idle, waiting for disks, two kinds of interrupts; what follows is not ours.
+    let [user, nice, system, _, _, hard, soft, ..] = ticks[..] else { return Err("/proc/stat is short".into()) };
+    Ok(to_f64(user + nice + system + hard + soft) * TICK_US)
 }
 
 /// Memory of a process, in MB of 1,000,000 bytes.
