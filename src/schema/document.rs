@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use async_graphql::Variables;
 use async_graphql::parser::types::{ExecutableDocument, Field, Selection, SelectionSet};
+use async_graphql::{Positioned, Variables};
 
 use super::validity;
 
@@ -35,6 +35,21 @@ impl Document {
     #[must_use]
     pub fn is_valid_with(&self, values: &Variables) -> bool {
         self.is_valid && validity::fit(&self.parsed, values)
+    }
+
+    /// Gives variables that were not sent what the document says of them. The engine does so where they are arguments, but
+    /// not in `@skip` and `@include`.
+    pub(super) fn fill_in(&self, operation: Option<&str>, values: &mut Variables) {
+        let mut operations = self.parsed.operations.iter();
+        let meant = match operation {
+            Some(_) => operations.find(|(name, _)| name.map(|name| name.as_str()) == operation),
+            None => operations.next(),
+        };
+        for Positioned { node, .. } in meant.iter().flat_map(|(_, meant)| &meant.node.variable_definitions) {
+            if let Some(default) = &node.default_value {
+                values.entry(node.name.node.clone()).or_insert_with(|| default.node.clone());
+            }
+        }
     }
 
     /// Whether it selects something with fields of its own twice under one key, so that the engine has to merge two

@@ -108,6 +108,7 @@ impl Gateway {
         let catalog = Arc::clone(&self.catalog);
         let context = Arc::new(RequestContext::new(loader, catalog, document.merges_fields(), epoch));
         request.set_parsed_query(document.parsed().clone());
+        document.fill_in(request.operation_name.as_deref(), &mut request.variables);
         if document.is_valid_with(&request.variables) {
             request = request.data(FoundValid);
         }

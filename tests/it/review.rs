@@ -317,3 +317,17 @@ async fn nothing_is_changed_after_the_caller_stopped_waiting() {
     assert_eq!(gateway.calls(operation), 2, "{answer}");
     assert_eq!(codes(&answer), ["VENDOR_TIMEOUT", "QUOTA_WAIT_TOO_LONG", "QUOTA_WAIT_TOO_LONG"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_variable_that_is_left_out_has_its_default_in_directives_too() {
+    let gateway = TestGateway::start();
+    for (query, has_both) in [
+        ("query($x: Boolean = true) { datasets @skip(if: $x) { name } channels { account } }", false),
+        ("query($x: Boolean! = true) { datasets @include(if: $x) { name } channels { account } }", true),
+        ("query A($x: Boolean = true) { ... @include(if: $x) { datasets { name } } channels { account } }", true),
+    ] {
+        assert_eq!(gateway.data(query).await.get("datasets").is_some(), has_both, "{query}");
+        let sent = gateway.ask(query, json!({"x": false})).await;
+        assert_eq!(sent["data"].get("datasets").is_some(), query.contains("@skip"), "what is sent counts: {query}");
+    }
+}
