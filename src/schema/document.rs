@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use async_graphql::parser::types::{ExecutableDocument, Field, Selection, SelectionSet};
-use async_graphql::{Positioned, Variables};
+use async_graphql::parser::types::{BaseType, ExecutableDocument, Field, Selection, SelectionSet};
+use async_graphql::{Name, Positioned, Variables};
 
 use super::validity;
 
@@ -37,16 +37,20 @@ impl Document {
         self.is_valid && validity::fit(&self.parsed, values)
     }
 
-    /// Gives variables that were not sent what the document says of them. The engine does so where they are arguments, but
+    /// Gives the flags that were not sent what the document says of them. The engine does so where they are arguments, but
     /// not in `@skip` and `@include`.
     pub(super) fn fill_in(&self, operation: Option<&str>, values: &mut Variables) {
+        if self.is_valid {
+            return; // and has no directives
+        }
         let mut operations = self.parsed.operations.iter();
         let meant = match operation {
-            Some(_) => operations.find(|(name, _)| name.map(|name| name.as_str()) == operation),
+            Some(_) => operations.find(|(name, _)| name.map(Name::as_str) == operation),
             None => operations.next(),
         };
         for Positioned { node, .. } in meant.iter().flat_map(|(_, meant)| &meant.node.variable_definitions) {
-            if let Some(default) = &node.default_value {
+            let is_flag = matches!(&node.var_type.node.base, BaseType::Named(name) if name == "Boolean");
+            if let Some(default) = node.default_value.as_ref().filter(|_| is_flag) {
                 values.entry(node.name.node.clone()).or_insert_with(|| default.node.clone());
             }
         }

@@ -23,6 +23,9 @@ use super::sdl;
 /// What the schema has, by name.
 static TYPES: LazyLock<Types> = LazyLock::new(|| Types::read(&sdl()));
 
+/// No usual query has more variables.
+const MAX_VARIABLES: usize = 100;
+
 /// The type that queries begin with.
 const QUERY: &str = "Query";
 
@@ -59,6 +62,7 @@ pub(super) fn is_valid(document: &ExecutableDocument) -> bool {
     let mut variables = Usage { definitions: &operation.variable_definitions, used: Vec::new() };
     operation.ty == OperationType::Query
         && operation.directives.is_empty()
+        && operation.variable_definitions.len() <= MAX_VARIABLES
         && document.fragments.is_empty()
         && TYPES.has_all(QUERY, &operation.selection_set.node, &mut variables)
         && variables.are_well_defined()
@@ -101,7 +105,7 @@ enum Input {
     Boolean,
     Id,
     Int,
-    /// Text, also that of the schema's own scalars: what it says is looked at when it is used.
+    /// Text, also an instant or a duration: what it says is looked at when it is used.
     Text,
     Enum(BTreeSet<String>),
     Object {
@@ -127,10 +131,16 @@ impl Types {
                 _ => None,
             })
             .collect();
-        let mut inputs: BTreeMap<String, Input> =
-            [("Boolean", Input::Boolean), ("ID", Input::Id), ("Int", Input::Int), ("String", Input::Text)]
-                .map(|(name, input)| (name.to_owned(), input))
-                .into();
+        let mut inputs: BTreeMap<String, Input> = [
+            ("Boolean", Input::Boolean),
+            ("ID", Input::Id),
+            ("Int", Input::Int),
+            ("String", Input::Text),
+            ("DateTime", Input::Text),
+            ("Duration", Input::Text),
+        ]
+        .map(|(name, input)| (name.to_owned(), input))
+        .into();
         let is_other = |name: &str| {
             types.iter().any(|other| {
                 other.name.node == name && matches!(other.kind, TypeKind::Interface(_) | TypeKind::Union(_))
@@ -154,9 +164,6 @@ impl Types {
                     });
                     objects.insert(name, fields.collect());
                 }
-                TypeKind::Scalar => {
-                    inputs.entry(name).or_insert(Input::Text);
-                }
                 TypeKind::Enum(kind) => {
                     let values = kind.values.iter().map(|value| value.node.value.node.to_string());
                     inputs.insert(name, Input::Enum(values.collect()));
@@ -165,7 +172,7 @@ impl Types {
                     let one_of = definition.directives.iter().any(|directive| directive.node.name.node == "oneOf");
                     inputs.insert(name, Input::Object { fields: arguments(&object.fields), one_of });
                 }
-                TypeKind::Interface(_) | TypeKind::Union(_) => {}
+                TypeKind::Scalar | TypeKind::Interface(_) | TypeKind::Union(_) => {}
             }
         }
         Self { objects, inputs }

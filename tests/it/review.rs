@@ -1,8 +1,10 @@
 //! What hostile queries and unlucky moments must not do.
 
+use async_graphql::Request;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
+use weir::domain::Caller;
 use weir::sim::{Fault, Scope, Times};
 
 use crate::support::{DISTRIBUTION, METRIC, TestGateway, codes};
@@ -330,4 +332,12 @@ async fn a_variable_that_is_left_out_has_its_default_in_directives_too() {
         let sent = gateway.ask(query, json!({"x": false})).await;
         assert_eq!(sent["data"].get("datasets").is_some(), query.contains("@skip"), "what is sent counts: {query}");
     }
+    // The default of one operation is nothing to another.
+    let metrics = |given: &str| {
+        format!("phoneNumberMetrics(custSpaceId: \"cams-beta\", range: {{last: \"P1D\"}}, {given}) {{ totalCount }}")
+    };
+    let (first, after) = (metrics("first: $x"), metrics("after: $x"));
+    let request = Request::new(format!("query A($x: Int = 1) {{ {first} }} query B($x: String) {{ {after} }}"));
+    let answer = gateway.gateway().execute(Caller::Anonymous, request.operation_name("A")).await;
+    assert!(answer.errors().is_empty(), "{:?}", answer.errors());
 }
