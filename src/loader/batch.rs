@@ -10,7 +10,7 @@ use super::Stores;
 use crate::domain::{Ask, Slice};
 use crate::error::{Code, WeirError};
 use crate::planner;
-use crate::store::{Outlook, Ticket};
+use crate::store::{Outlook, Survey, Ticket};
 use crate::vendor::{alibaba_cams, volcengine_rtc};
 
 /// The upstream calls that one request may plan.
@@ -38,6 +38,12 @@ pub(super) enum Gathered {
     /// Only the plan was wanted.
     Explained,
 }
+
+/// What a request lacks of both.
+type Surveys = (
+    Survey<alibaba_cams::PhoneNumberMetrics, alibaba_cams::Client>,
+    Survey<volcengine_rtc::OperationDistributions, volcengine_rtc::Client>,
+);
 
 /// Hands keys to the stores and counts what the request has planned so far.
 pub(super) struct Batch {
@@ -95,11 +101,20 @@ impl Batch {
                 }
             }
         }
-        let deciding = stores.deciding.lock().unwrap_or_else(PoisonError::into_inner);
-        let metric_survey = stores.metrics.survey(&metrics, &ask);
-        let distribution_survey = stores.distributions.survey(&distributions, &ask);
-        let new_calls = metric_survey.new_calls() + distribution_survey.new_calls();
-        let refusal = self.check(new_calls).err().map(Arc::new);
+        let survey = || (stores.metrics.survey(&metrics, &ask), stores.distributions.survey(&distributions, &ask));
+        let check = |(metrics, distributions): &Surveys| {
+            self.check(metrics.new_calls() + distributions.new_calls()).err().map(Arc::new)
+        };
+        let mut surveys = survey();
+        let mut refusal = check(&surveys);
+        // What asks for too much may have taken long to see, and what is only explained takes nothing: others need not wait.
+        let deciding =
+            (refusal.is_none() && !ask.explain).then(|| stores.deciding.lock().unwrap_or_else(PoisonError::into_inner));
+        if deciding.is_some() {
+            surveys = survey();
+            refusal = check(&surveys);
+        }
+        let (metric_survey, distribution_survey) = surveys;
         let mut metrics = stores.metrics.admit(metrics, metric_survey, refusal.as_ref(), &ask);
         let mut distributions = stores.distributions.admit(distributions, distribution_survey, refusal.as_ref(), &ask);
         // What somebody waits for is counted first.

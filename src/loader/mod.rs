@@ -37,8 +37,8 @@ pub struct Stores {
     pub distributions: Arc<DistributionStore>,
     /// The mutation, per account.
     pub enable: HashMap<Account, Command<alibaba_cams::EnableClient>>,
-    /// Held from the forecast that lets a request in until it is in the queue: two that decide at once would both be
-    /// promised the same permits.
+    /// Held from the forecast that lets a request in until its calls are queued, or gather: two that decide at once would
+    /// both be promised the same permits.
     deciding: Mutex<()>,
 }
 

@@ -1,6 +1,6 @@
 //! From gaps to calls: [`plan`] decides which calls are the fewest, a [`Desk`] decides when they are made and who waits
-//! for which, a [`Draft`] tells beforehand; `flight` is a call that has taken off, `waiter` who waits and until when. A [`Command`] is the call that
-//! changes something, and passes all of this by.
+//! for which, a [`Draft`] tells beforehand; `flight` is a call that has taken off, `waiter` who waits and until when. A
+//! [`Command`] is the call that changes something, and passes all of this by.
 
 mod command;
 mod desk;
