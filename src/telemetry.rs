@@ -1,7 +1,7 @@
 //! Logs on stderr: one line per event, fixed words, values in fields, as text or JSON.
 //!
-//! A thread of its own writes them: what comes while it writes is written together afterwards. A line is there as soon as
-//! that thread runs, and only what a killed process had not yet written is lost.
+//! A thread of its own writes them: what comes while it writes is written together afterwards. Lost is only what a killed
+//! process had not yet written, or what nobody takes off its hands within a second of its end.
 
 use std::io::{self, BufWriter, IsTerminal};
 
@@ -38,7 +38,8 @@ pub enum TelemetryError {
 const LINES: usize = 1_024;
 
 /// Sends the events of the whole process to stderr. `filter` as in `--log`, [`DEFAULT_FILTER`] without
-/// one or with an empty one. What is logged has been written once the guard is dropped.
+/// one or with an empty one. Dropping the guard waits until all is
+/// written, for a second at most.
 ///
 /// # Errors
 /// A filter that is not one, and a second call in one process.

@@ -144,7 +144,7 @@ pub(super) fn operation<'a>(
 }
 
 /// Refuses a missing value for a variable that needs one. The engine would find out in the middle of executing, and
-/// only if the variable is used; values that are there it checks itself beforehand.
+/// only if the variable is used; values that are there are checked before.
 pub(super) fn check_variables(operation: &OperationDefinition, variables: &Variables) -> Result<(), Refusal> {
     for definition in &operation.variable_definitions {
         let (name, kind) = (&definition.node.name.node, &definition.node.var_type.node);

@@ -74,6 +74,8 @@ async fn asset(Path(path): Path<String>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, kind.unwrap_or(HeaderValue::from_static("application/octet-stream"))),
         (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
+        // Or a cache gives to all what was asked for once by somebody who cannot decompress.
+        (header::VARY, HeaderValue::from_static("accept-encoding")),
     ];
     (headers, file.data).into_response()
 }

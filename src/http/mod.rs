@@ -37,7 +37,7 @@ use axum::{BoxError, Router};
 use futures_util::FutureExt;
 use tower::Service;
 use tower_http::CompressionLevel;
-use tower_http::compression::CompressionLayer;
+use tower_http::compression::Compression;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use health::Stopping;
@@ -95,11 +95,11 @@ pub enum Cors {
 }
 
 /// All routes, ready for [`serve`](serve()) or for a test that calls them directly. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Site {
-    routes: Router,
+    guarded: Guarded,
     /// The same for callers who can read compressed answers: others need not pay for it.
-    compressing: Router,
+    compressing: Compression<Guarded>,
     stopping: Stopping,
 }
 
@@ -126,10 +126,20 @@ impl Site {
     }
 
     fn of(routes: Router, stopping: Stopping) -> Self {
-        let compressing = routes.clone().layer(CompressionLayer::new().quality(CompressionLevel::Fastest));
-        Self { routes, compressing, stopping }
+        let guarded = Guarded(routes);
+        let compressing = Compression::new(guarded.clone()).quality(CompressionLevel::Fastest);
+        Self { guarded, compressing, stopping }
     }
 }
+
+impl std::fmt::Debug for Site {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Site").field("guarded", &self.guarded).finish_non_exhaustive()
+    }
+}
+
+/// How a service of this site answers.
+type Answering = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
 impl<B> Service<Request<B>> for Site
 where
@@ -137,16 +147,40 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let can_decompress = request.headers().contains_key(header::ACCEPT_ENCODING);
-        let routes = if can_decompress { &mut self.compressing } else { &mut self.routes };
+    fn call(&mut self, request: Request<B>) -> Answering {
+        if !request.headers().contains_key(header::ACCEPT_ENCODING) {
+            return self.guarded.call(request);
+        }
+        let answered = self.compressing.call(request);
+        Box::pin(async { Ok(answered.await?.map(axum::body::Body::new)) })
+    }
+}
+
+/// The routes, and what holds for all of them.
+#[derive(Debug, Clone)]
+struct Guarded(Router);
+
+impl<B> Service<Request<B>> for Guarded
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Answering {
         let entry = access_log::Entry::begin(&mut request);
+        let routes = &mut self.0;
         Box::pin(guard(entry, routes.call(request)))
     }
 }

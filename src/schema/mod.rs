@@ -139,7 +139,7 @@ impl Gateway {
     /// The schema in the schema definition language.
     #[must_use]
     pub fn sdl(&self) -> String {
-        sdl()
+        self.schema.sdl()
     }
 }
 

@@ -331,12 +331,16 @@ async fn other_sites_read_answers_only_where_they_are_allowed_to() {
 #[tokio::test]
 async fn long_answers_are_compressed() {
     for encoding in ["gzip", "br"] {
+        let (log, _guard) = Log::of_thread();
         let uri = "/graphql?query=%7B__schema%7Btypes%7Bname+fields%7Bname+description%7D%7D%7D%7D";
         let headers = [("accept", JSON), ("accept-encoding", encoding)];
         let response: Response<_> = app().oneshot(request(Method::GET, uri, &headers, Body::empty())).await.unwrap();
         assert_eq!(response.headers()["content-encoding"], encoding);
         let length = to_bytes(response.into_body(), usize::MAX).await.unwrap().len();
-        assert!(length < get(app(), uri, JSON).await.body.len() / 2, "{length}");
+        let whole = get(app(), uri, JSON).await.body.len();
+        assert!(length < whole / 2, "{length}");
+        let lines = log.text().lines().filter(|line| line.contains(&format!(" bytes={whole}"))).count();
+        assert_eq!(lines, 2, "the log tells how long the answer is, compressed on its way or not: {}", log.text());
     }
 }
 
