@@ -12,15 +12,14 @@ use std::hint::black_box;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use async_graphql::Request;
-use async_graphql::parser::parse_query;
+use async_graphql::{Request, Variables};
 use divan::Bencher;
 use tokio::time::Instant;
+use weir::document::Limits;
 use weir::domain::time::DAY;
 use weir::domain::{
     Account, Ask, Caller, ChannelId, Class, Cut, Freshness, Keep, PhoneNumber, Slice, Tally, Timestamp, Vendor, Window,
 };
-use weir::http::parse_plain;
 use weir::planner::Shelf;
 use weir::planner::plan::plan;
 use weir::quota::{Limiter, Rule};
@@ -44,11 +43,12 @@ fn warm() -> &'static Warm {
     WARM.with(|warm| *warm)
 }
 
-/// The parser of plain documents alone.
+/// Parsing and validating a document.
 #[divan::bench]
-fn parse(bencher: Bencher) {
-    let query = format!("{{ {} }}", warm().query(Size::Small));
-    bencher.bench(|| parse_plain(black_box(&query)));
+fn read(bencher: Bencher) {
+    let warm = warm();
+    let query = format!("{{ {} }}", warm.query(Size::Small));
+    bencher.bench(|| warm.gateway().read(black_box(&query), &Limits::default()).expect("a valid document"));
 }
 
 /// From the request's body to the refusal of an operation that is not there: reading, parsing and limits.
@@ -64,18 +64,17 @@ fn body_parse_and_limits(bencher: Bencher) {
     bencher.with_inputs(next).bench_local_values(|body| warm.post(body));
 }
 
-/// The gateway on a parsed query over held data.
+/// The gateway on a document that was read, over held data.
 #[divan::bench(args = SIZES)]
-fn execute(bencher: Bencher, size: Size) {
+fn run(bencher: Bencher, size: Size) {
     let warm = warm();
     let query = format!("{{ {} }}", warm.query(size));
-    let parsed = parse_query(&query).expect("a query");
-    let request = || {
-        let mut request = Request::new("");
-        request.set_parsed_query(parsed.clone());
-        request
-    };
-    bencher.with_inputs(request).bench_local_values(|request| warm.execute(request));
+    let document = warm.gateway().read(&query, &Limits::default()).expect("a valid document");
+    let operation = document.operation(None).expect("one operation");
+    bencher.bench_local(|| {
+        let bound = warm.gateway().bind(operation, &Variables::default()).expect("no variables");
+        warm.run(bound)
+    });
 }
 
 /// Writing what the gateway answered.

@@ -83,7 +83,8 @@ impl App {
         let distributions = distributions(config, ground, &mut permits, &mut catalog)?;
         let stores = Arc::new(Stores::new(metrics, distributions, enable));
         let patience = Patience { max_wait: config.queue.max_wait, timeout: config.upstream.timeout };
-        let gateway = Gateway::new(stores, Arc::new(catalog), Arc::clone(&ground.clock), patience);
+        let gateway = Gateway::new(stores, Arc::new(catalog), Arc::clone(&ground.clock), patience)
+            .with_answer_bytes(usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX));
         let leased = permits.leased();
         Ok(Self { gateway, accounts: permits.into_accounts(), leased })
     }

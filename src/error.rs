@@ -117,6 +117,44 @@ pub struct WeirError {
     pub retryable: bool,
     /// When to come back.
     pub retry_after: Option<Duration>,
+    /// The limit that was exceeded.
+    pub limit: Option<Box<Limit>>,
+}
+
+/// A limit that was exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// The most that there may be.
+    pub most: Amount,
+    /// What was asked for, where that is known.
+    pub actual: Option<Amount>,
+}
+
+/// How much of something there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    /// So many of them.
+    Count(u64),
+    /// A length of time.
+    Length(Duration),
+}
+
+impl From<Duration> for Amount {
+    fn from(length: Duration) -> Self {
+        Self::Length(length)
+    }
+}
+
+impl From<u64> for Amount {
+    fn from(count: u64) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl From<usize> for Amount {
+    fn from(count: usize) -> Self {
+        Self::Count(count as u64)
+    }
 }
 
 impl WeirError {
@@ -132,6 +170,7 @@ impl WeirError {
             vendor_request_id: None,
             retryable: false,
             retry_after: None,
+            limit: None,
         }
     }
 
@@ -146,6 +185,13 @@ impl WeirError {
     pub fn of(mut self, account: &Account) -> Self {
         self.vendor = Some(account.vendor());
         self.account = Some(account.clone());
+        self
+    }
+
+    /// The same error, about a limit of `most`, of which `actual` was asked for.
+    #[must_use]
+    pub fn limited(mut self, most: impl Into<Amount>, actual: Option<impl Into<Amount>>) -> Self {
+        self.limit = Some(Box::new(Limit { most: most.into(), actual: actual.map(Into::into) }));
         self
     }
 

@@ -1,6 +1,7 @@
 //! A gateway in front of the simulator, in this process and warm, and what is asked of it.
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tower::ServiceExt;
 use weir::app::{App, Ground, Start, demo_config};
 use weir::domain::{Caller, Clock, ManualClock, Timestamp};
 use weir::http::{HttpConfig, Site};
-use weir::schema::{Answer, Gateway};
+use weir::schema::{Answer, Bound, Gateway};
 use weir::sim::{Legs, LocalTransport, Simulator, SimulatorConfig};
 
 /// Long after everything that is asked for is settled.
@@ -128,7 +129,12 @@ impl Warm {
         (busiest.into_iter().map(|(phone, _)| phone).collect(), starts)
     }
 
-    /// Runs a query as the HTTP layer does once it has parsed it.
+    /// Runs an operation as the HTTP layer does.
+    pub(crate) fn run(&self, bound: Bound) -> Answer {
+        self.runtime.block_on(self.app.gateway().run(Caller::Anonymous, bound, &HashMap::new()))
+    }
+
+    /// Reads and runs a query.
     pub(crate) fn execute(&self, request: Request) -> Answer {
         self.runtime.block_on(self.app.gateway().execute(Caller::Anonymous, request))
     }

@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 pub use env::process_env;
 pub use problem::ConfigError;
-pub use sections::{Cache, Graphiql, Http, Queue, Settle, Shared, Upstream};
+pub use sections::{Cache, Graphiql, Http, Limits, Queue, Settle, Shared, Upstream};
 
 use crate::quota::leases::Terms;
 use crate::vendor::{alibaba_cams, volcengine_rtc};
@@ -55,6 +55,8 @@ pub struct Config {
     pub shared: Shared,
     /// The gateway's own HTTP side.
     pub http: Http,
+    /// What one request may take.
+    pub limits: Limits,
 }
 
 impl Default for Config {
@@ -70,6 +72,7 @@ impl Default for Config {
             upstream: Upstream::default(),
             shared: Shared::default(),
             http: Http::default(),
+            limits: Limits::default(),
         }
     }
 }

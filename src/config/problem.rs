@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::domain::wording::nearest;
+
 /// Why a config is refused: one line for each problem. Holds no secret and no value of the environment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .lines.join("\n"))]
@@ -119,14 +121,4 @@ pub(super) fn suggest(word: &str, known: &[&str]) -> String {
         Some(near) => format!("; did you mean `{near}`?"),
         None => format!("; known here: {}", known.join(", ")),
     }
-}
-
-/// The known word that `word` most likely stands for. Case does not count.
-pub(super) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let word = word.to_lowercase();
-    known
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
-        .filter(|(likeness, _)| *likeness >= 0.6)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, candidate)| candidate)
 }

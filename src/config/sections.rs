@@ -194,3 +194,18 @@ impl Default for Http {
         Self { max_body: 1024 * 1024 }
     }
 }
+
+/// `[limits]`: what one request may take.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The longest answer, in bytes, counted before it is made.
+    #[serde(deserialize_with = "units::size")]
+    pub answer_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { answer_bytes: 64 * 1024 * 1024 }
+    }
+}

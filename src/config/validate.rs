@@ -10,8 +10,9 @@ use url::{Host, Url};
 
 use super::Config;
 use super::document::Document;
-use super::problem::{KeyPath, Problems, nearest};
+use super::problem::{KeyPath, Problems};
 use super::vendors::Entry;
+use crate::domain::wording::nearest;
 
 /// The API versions of Volcengine RTC that weir can speak (docs/vendors/volcengine-rtc.md).
 pub const VOLCENGINE_RTC_VERSIONS: [&str; 2] = ["2020-12-01", "2023-11-01"];

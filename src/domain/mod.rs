@@ -11,6 +11,7 @@ pub mod ids;
 pub mod operation;
 pub mod time;
 pub mod window;
+pub mod wording;
 
 pub use ask::{Ask, Caller, Class, Freshness, Tally};
 pub use count::{DistinctUsers, MessageCount};

@@ -2,14 +2,13 @@
 
 use std::any::Any;
 
-use async_graphql::ServerError;
 use axum::body::Bytes;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tracing::error;
 
 use super::negotiate::MediaType;
-use crate::error::Code;
+use crate::error::{Code, WeirError};
 use crate::schema::Answer;
 
 /// Why a request was not run.
@@ -25,11 +24,7 @@ pub(super) struct Refusal {
 impl Refusal {
     /// The request is no GraphQL request, or not one for this method.
     pub(super) fn of_http(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
-        Self {
-            status: Some(status),
-            allow: None,
-            answer: Box::new(Answer::refusal(code, ServerError::new(message, None))),
-        }
+        Self { status: Some(status), allow: None, answer: Box::new(Answer::refusal(&WeirError::new(code, message))) }
     }
 
     /// Another method has to be used, one of `allow`.
@@ -43,8 +38,8 @@ impl Refusal {
     }
 
     /// A well-formed request whose query cannot be run.
-    pub(super) fn of_query(code: Code, error: impl Into<ServerError>) -> Self {
-        Self { status: None, allow: None, answer: Box::new(Answer::refusal(code, error)) }
+    pub(super) fn of_query(answer: Box<Answer>) -> Self {
+        Self { status: None, allow: None, answer }
     }
 }
 
@@ -113,7 +108,7 @@ mod tests {
             (Json, Code::Internal, 500),
             (GraphqlResponse, Code::Internal, 500),
         ] {
-            let refused = Answer::refusal(code, ServerError::new("no such field", None));
+            let refused = Answer::refusal(&WeirError::new(code, "no such field"));
             assert_eq!(status_of(media, &refused), status, "{media:?} {code:?}");
         }
     }

@@ -1,7 +1,7 @@
 //! Whole answers, kept as they were written: the same request again costs little more than its bytes.
 //!
-//! An answer is found by the request as it was sent or, failing that, by what it means: the document without what the
-//! grammar ignores, the operation's name, the variables and the controls, whatever their order. Both are compared
+//! An answer is found by the request as it was sent or, failing that, by what it means: its document without what
+//! the grammar ignores, the operation's name, the variables and the controls, whatever their order. Both are compared
 //! whole, together with the caller's scope. Only answers that cost nothing are kept, and none is given out once it
 //! might be another one ([`Gateway::still_holds`]).
 
@@ -47,7 +47,7 @@ impl Key {
         Self { caller, spelling: Spelling::QueryString(text.into()) }
     }
 
-    /// A request by what it means; `document` is without what the grammar ignores.
+    /// A request by what it means: whichever way it was sent, and whatever the order of its values.
     pub(super) fn of_meaning(caller: Caller, document: &Arc<str>, params: &Params) -> Self {
         let mut rest = String::new();
         let name = params.operation_name.as_deref().map_or(Value::Null, Value::from);

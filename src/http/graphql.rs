@@ -26,13 +26,14 @@ use super::HttpConfig;
 use super::access_log::{RequestId, Told};
 use super::answer::{Refusal, for_mistake, refuse, status_of, write};
 use super::answers::{Answers, Kept, Key};
-use super::documents::{Documents, Known, check_variables, operation};
+use super::documents::Documents;
 use super::negotiate::{MediaType, is_json, wanted};
 use super::params::Params;
 use crate::config::Graphiql;
+use crate::document::{Document, Operation};
 use crate::domain::Caller;
 use crate::error::Code;
-use crate::schema::Gateway;
+use crate::schema::{Answer, Bound, Gateway};
 
 /// How many times the limit of a body is read and thrown away before the connection is cut, so that callers who send
 /// all before they read still see why they were refused.
@@ -117,13 +118,10 @@ impl Sent {
     }
 }
 
-/// A request that may be run.
+/// A request whose operation may be run, if its values fit.
 struct Prepared {
-    known: Arc<Known>,
+    document: Arc<Document>,
     params: Params,
-    operation_name: Option<Arc<str>>,
-    /// Whether it only reads.
-    is_query: bool,
 }
 
 impl Endpoint {
@@ -166,16 +164,20 @@ impl Endpoint {
     async fn work_out(&self, media: MediaType, caller: Caller, sent: Sent, as_sent: Key) -> Response {
         let prepared = match sent.params().and_then(|params| self.prepare(params, &sent)) {
             Ok(prepared) => prepared,
-            Err(refusal) => return refuse(media, &refusal),
+            Err(refusal) => return told(refuse(media, &refusal), None, false),
         };
-        let meaning = Key::of_meaning(caller.clone(), &prepared.known.canonical, &prepared.params);
+        let meaning = Key::of_meaning(caller.clone(), prepared.document.canonical(), &prepared.params);
         if let Some(kept) = self.answers.get(&meaning, &self.gateway) {
             self.answers.put(as_sent, &kept);
             return again(media, &kept);
         }
-        let Prepared { known, params, operation_name, is_query } = prepared;
-        let (gateway, request) = (Arc::clone(&self.gateway), params.into_request());
-        let work = async move { gateway.execute_document(caller, &known.document, request).await };
+        let Prepared { document, params } = prepared;
+        let (bound, operation_name, is_query) = match self.bind(&document, &params) {
+            Ok(bound) => bound,
+            Err(refusal) => return told(refuse(media, &refusal), None, false),
+        };
+        let gateway = Arc::clone(&self.gateway);
+        let work = async move { gateway.run(caller, bound, &params.extensions).await };
         let Some(answer) = in_one_task(work).await else { return for_mistake(media) };
         let json = Bytes::from(answer.to_json());
         let kept = Kept::new(&answer, json.clone(), operation_name.clone());
@@ -186,23 +188,30 @@ impl Endpoint {
         told(write(status_of(media, &answer), media, json), operation_name, false)
     }
 
-    /// Everything that can be refused before anything runs.
+    /// Everything that can be refused before the values of variables are looked at.
     fn prepare(&self, params: Params, sent: &Sent) -> Result<Prepared, Refusal> {
-        let known = self.documents.parse(&params.query)?;
-        let (name, operation) = operation(known.document.parsed(), params.operation_name.as_deref())?;
-        match operation.ty {
+        let document = self.documents.read(&params.query, &self.gateway)?;
+        match operation(&document, &params)?.kind() {
             OperationType::Mutation if matches!(sent, Sent::ByGet(_)) => {
-                return Err(Refusal::wrong_method("POST", "a mutation is asked by POST"));
+                Err(Refusal::wrong_method("POST", "a mutation is asked by POST"))
             }
-            OperationType::Subscription => {
-                return Err(Refusal::malformed("subscriptions are not answered over plain HTTP"));
-            }
-            OperationType::Mutation | OperationType::Query => {}
+            OperationType::Subscription => Err(Refusal::malformed("subscriptions are not answered over plain HTTP")),
+            OperationType::Mutation | OperationType::Query => Ok(Prepared { document, params }),
         }
-        check_variables(operation, &params.variables)?;
-        let (operation_name, is_query) = (name.map(Arc::from), operation.ty == OperationType::Query);
-        Ok(Prepared { known, params, operation_name, is_query })
     }
+
+    /// What is run, its operation's name, and whether it only reads.
+    fn bind(&self, document: &Document, params: &Params) -> Result<(Bound, Option<Arc<str>>, bool), Refusal> {
+        let operation = operation(document, params)?;
+        let bound = self.gateway.bind(operation, &params.variables).map_err(Refusal::of_query)?;
+        Ok((bound, operation.name().cloned(), operation.kind() == OperationType::Query))
+    }
+}
+
+/// The operation that is meant.
+fn operation<'a>(document: &'a Document, params: &Params) -> Result<&'a Operation, Refusal> {
+    let operation = document.operation(params.operation_name.as_deref());
+    operation.map_err(|complaint| Refusal::of_query(Box::new(Answer::refused(&[complaint]))))
 }
 
 /// An answer that was given before.

@@ -15,11 +15,9 @@ mod door;
 mod graphiql;
 mod graphql;
 mod health;
-mod limits;
 mod metrics;
 mod negotiate;
 mod params;
-mod parser;
 mod serve;
 
 use std::convert::Infallible;
@@ -42,8 +40,7 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use health::Stopping;
 
-pub use limits::Limits;
-pub use parser::parse_plain;
+pub use crate::document::Limits;
 pub use serve::{Patience, serve};
 
 use crate::config::Graphiql;

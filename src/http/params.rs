@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use async_graphql::{Extensions, Request, Value, Variables};
+use async_graphql::{Value, Variables};
 use serde::Deserialize;
 
 use super::answer::Refusal;
@@ -54,14 +54,6 @@ impl Params {
             extensions: take("extensions").map(|json| parameter("extensions", &json)).transpose()?,
         }
         .checked()
-    }
-
-    /// The engine's form of it.
-    pub(super) fn into_request(self) -> Request {
-        let mut request = Request::new(self.query).variables(self.variables);
-        request.operation_name = self.operation_name;
-        request.extensions = Extensions(self.extensions);
-        request
     }
 }
 

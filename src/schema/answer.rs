@@ -3,9 +3,13 @@
 use async_graphql::{ErrorExtensionValues, Response, ServerError, Value};
 
 use super::context::no_cost;
+use super::error;
 use super::reuse::Lasting;
-use crate::domain::ids::masked;
-use crate::error::Code;
+use crate::document::Complaint;
+use crate::error::{Code, WeirError};
+
+/// One answer tells of no more errors than these.
+pub(super) const MAX_ERRORS: usize = 100;
 
 /// The answer to one request: of the engine, or a refusal in the same shape. Every error has a code, and
 /// `extensions.weir` is always there.
@@ -16,20 +20,32 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What the engine answered, and until when it may be given again.
-    pub(super) fn new(mut response: Response, lasting: Option<Lasting>) -> Self {
-        // The engine's own complaints are about what was sent, and carry no code.
-        response.errors.iter_mut().for_each(|error| name_code(error, Code::BadUserInput));
+    /// What the engine answered, until when it may be given again, and how many errors are left out of it already.
+    pub(super) fn new(mut response: Response, lasting: Option<Lasting>, mut n_untold: usize) -> Self {
+        response.errors.iter_mut().for_each(name_code);
+        n_untold += response.errors.len().saturating_sub(MAX_ERRORS);
+        response.errors.truncate(MAX_ERRORS);
+        if n_untold > 0 {
+            let error = WeirError::new(Code::TooExpensive, format!("{n_untold} more errors are not told"));
+            let actual = MAX_ERRORS.saturating_add(n_untold);
+            response.errors.push(error::refused(&error.limited(MAX_ERRORS, Some(actual)), None));
+        }
         response.extensions.entry("weir".to_owned()).or_insert_with(no_cost);
         Self { response, lasting }
     }
 
     /// The answer to a request that was not run.
     #[must_use]
-    pub fn refusal(code: Code, error: impl Into<ServerError>) -> Self {
-        let mut error = error.into();
-        name_code(&mut error, code);
-        Self::new(Response::from_errors(vec![error]), None)
+    pub fn refusal(error: &WeirError) -> Self {
+        Self::new(Response::from_errors(vec![error::refused(error, None)]), None, 0)
+    }
+
+    /// The answer to a document, or to values sent with it, that cannot be run.
+    #[must_use]
+    pub fn refused(complaints: &[Complaint]) -> Self {
+        let errors = complaints.iter().take(MAX_ERRORS);
+        let errors = errors.map(|complaint| error::refused(&complaint.error, complaint.at)).collect();
+        Self::new(Response::from_errors(errors), None, complaints.len().saturating_sub(MAX_ERRORS))
     }
 
     /// Whether nothing was executed: an error that happened while executing has a path.
@@ -136,18 +152,13 @@ fn code_of(error: &ServerError) -> Option<&str> {
     }
 }
 
-/// Names the code of an error that has none.
-fn name_code(error: &mut ServerError, code: Code) {
-    if code_of(error).is_some() {
-        return;
+/// Names the code of an error that has none: the engine's own, which are about what was sent.
+fn name_code(error: &mut ServerError) {
+    if code_of(error).is_none() {
+        let extensions = error.extensions.get_or_insert_with(ErrorExtensionValues::default);
+        extensions.set("code", Code::BadUserInput.as_str());
+        extensions.set("retryable", false);
     }
-    if code == Code::BadUserInput {
-        // Complaints about what was sent repeat it.
-        error.message = masked(&error.message);
-    }
-    let extensions = error.extensions.get_or_insert_with(ErrorExtensionValues::default);
-    extensions.set("code", code.as_str());
-    extensions.set("retryable", false);
 }
 
 #[cfg(test)]
@@ -157,7 +168,7 @@ mod tests {
     use serde_json::json;
 
     fn written(response: Response) -> serde_json::Value {
-        serde_json::from_slice(&Answer::new(response, None).to_json()).unwrap()
+        serde_json::from_slice(&Answer::new(response, None, 0).to_json()).unwrap()
     }
 
     #[test]

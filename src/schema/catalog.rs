@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use crate::domain::ids::masked;
+use crate::domain::wording::echo;
 use crate::domain::{Account, AppId, Caller, ChannelId};
 use crate::error::{Code, WeirError};
 
@@ -61,7 +61,7 @@ impl Catalog {
                 Code::UnknownChannel,
                 format!(
                     "no configured account serves the channel `{}`; `{{ channels {{ custSpaceId }} }}` lists them",
-                    masked(id)
+                    echo(id)
                 ),
             )
         })
@@ -82,7 +82,7 @@ impl Catalog {
                 Code::UnknownApplication,
                 format!(
                     "no configured account serves the application `{}`; `{{ applications {{ appId }} }}` lists them",
-                    masked(id)
+                    echo(id)
                 ),
             )
         })

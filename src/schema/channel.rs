@@ -7,6 +7,7 @@ use async_graphql::{Context, ID, Object, Result};
 use super::catalog::{CatalogApp, CatalogChannel};
 use super::context::request;
 use super::error::{Nullable, nullable};
+use super::given::Given;
 use super::metric_rows::{MetricQuery, Rows};
 use super::operation_distribution::{self, OperationDistribution};
 use super::range::TimeRange;
@@ -48,16 +49,18 @@ impl Channel {
     async fn metrics(
         &self,
         context: &Context<'_>,
-        #[graphql(default_with = "Granularity::Daily", desc = "The step of the series.")] granularity: Granularity,
-        #[graphql(desc = "Rows are chosen by their own start inside it.")] range: TimeRange,
+        #[graphql(default_with = "Granularity::Daily.into()", desc = "The step of the series.")] granularity: Given<
+            Granularity,
+        >,
+        #[graphql(desc = "Rows are chosen by their own start inside it.")] range: Given<TimeRange>,
         #[graphql(desc = "One business phone number, compared by its digits; all without it.")] phone_number: Option<
             String,
         >,
     ) -> Nullable<Rows> {
         nullable(async {
             let context = request(context)?;
-            let subject = self.0.subject(granularity);
-            let window = range.metric_window(subject.granularity, context.quarter())?;
+            let subject = self.0.subject(granularity.get()?);
+            let window = range.get()?.metric_window(subject.granularity, context.quarter())?;
             let phones = MetricQuery::parse_phones(phone_number.as_ref().map(std::slice::from_ref))?;
             Ok(MetricQuery { subject, phones, window }.rows(context).await?)
         })
@@ -93,12 +96,16 @@ impl Application {
     async fn distribution(
         &self,
         context: &Context<'_>,
-        #[graphql(default_with = "Dimension::Province", desc = "By which kind of place.")] dimension: Dimension,
-        #[graphql(desc = "The exact window: distinct users of another one are another number.")] range: TimeRange,
+        #[graphql(default_with = "Dimension::Province.into()", desc = "By which kind of place.")] dimension: Given<
+            Dimension,
+        >,
+        #[graphql(desc = "The exact window: distinct users of another one are another number.")] range: Given<
+            TimeRange,
+        >,
     ) -> Nullable<OperationDistribution> {
         nullable(async {
             let context = request(context)?;
-            Ok(operation_distribution::one(context, &self.0, dimension, range).await?)
+            Ok(operation_distribution::one(context, &self.0, dimension.get()?, range.get()?).await?)
         })
         .await
     }

@@ -1,17 +1,20 @@
 //! What every resolver of one request shares.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_graphql::indexmap::IndexMap;
+use async_graphql::parser::types::Selection;
 use async_graphql::{Context, InputType, Name, Result, ScalarType, Value};
 
+use super::answer::MAX_ERRORS;
 use super::catalog::Catalog;
-use super::error;
+use super::error::{self, Nullable};
 use super::reuse::{Epoch, Lasting, Reuse};
 use super::scalars::{DateTime, Dimension};
 use crate::domain::{AppId, Ask, Caller, Freshness, Slice, Source, Tally, Timestamp, Vendor, Window};
-use crate::error::WeirError;
+use crate::error::{Code, WeirError};
 use crate::loader::{DistributionSeries, Loader, MetricSeries};
 use crate::store::{Outlook, PlannedCall, Series};
 use crate::vendor::alibaba_cams::MetricSubject;
@@ -29,9 +32,14 @@ pub(super) struct RequestContext {
     loader: Loader,
     reuse: Reuse,
     pub(super) catalog: Arc<Catalog>,
-    /// Whether the document needs answers of the engine that it can merge.
-    pub(super) merges_fields: bool,
     omitted: Mutex<Vec<Omitted>>,
+    /// The bytes that the answer may still grow by.
+    room: AtomicUsize,
+    /// Entries of lists that have failed.
+    n_failed: AtomicUsize,
+    answer_bytes: usize,
+    /// Whether long lists are written in one go.
+    pub(super) writes_raw: bool,
 }
 
 /// A calendar window that the vendor no longer answers and that is not held.
@@ -44,9 +52,46 @@ pub(super) struct Omitted {
 
 impl RequestContext {
     /// `epoch` is that of before anything is looked up.
-    pub(super) fn new(loader: Loader, catalog: Arc<Catalog>, merges_fields: bool, epoch: Epoch) -> Self {
+    pub(super) fn new(
+        loader: Loader,
+        catalog: Arc<Catalog>,
+        epoch: Epoch,
+        answer_bytes: usize,
+        writes_raw: bool,
+    ) -> Self {
         let reuse = Reuse::new(epoch, loader.ask().at);
-        Self { loader, reuse, catalog, merges_fields, omitted: Mutex::new(Vec::new()) }
+        let (room, n_failed) = (AtomicUsize::new(answer_bytes), AtomicUsize::new(0));
+        Self { loader, reuse, catalog, omitted: Mutex::new(Vec::new()), room, n_failed, answer_bytes, writes_raw }
+    }
+
+    /// The bytes that the answer may still grow by.
+    pub(super) fn room(&self) -> usize {
+        self.room.load(Ordering::Relaxed)
+    }
+
+    /// Takes `bytes` of the answer's room, before they are made.
+    pub(super) fn take_room(&self, bytes: usize) -> std::result::Result<(), WeirError> {
+        let taken = self.room.try_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(bytes));
+        taken.map(drop).map_err(|_| self.too_large())
+    }
+
+    /// What is said of an answer that has no more room.
+    pub(super) fn too_large(&self) -> WeirError {
+        let most = self.answer_bytes;
+        let message =
+            format!("the answer would be longer than {most} bytes, the limit of this gateway; ask for less at a time");
+        WeirError::new(Code::TooExpensive, message).limited(most, None::<usize>)
+    }
+
+    /// An entry of a list that failed: null with its error beside it, or null alone where there are errors enough.
+    pub(super) fn failed<T>(&self, error: &WeirError) -> Nullable<T> {
+        let n_before = self.n_failed.fetch_add(1, Ordering::Relaxed);
+        (n_before < MAX_ERRORS).then(|| Err(error::failed(error)))
+    }
+
+    /// How many entries of lists failed without an error beside them.
+    pub(super) fn n_untold(&self) -> usize {
+        self.n_failed.load(Ordering::Relaxed).saturating_sub(MAX_ERRORS)
     }
 
     /// What the request asks with.
@@ -210,4 +255,16 @@ impl Omitted {
 /// The context of the request that a resolver runs in.
 pub(super) fn request<'a>(context: &Context<'a>) -> Result<&'a RequestContext> {
     context.data::<Arc<RequestContext>>().map(AsRef::as_ref)
+}
+
+/// The bytes that an entry of a list takes while the answer is made, lists in it not counted: its keys, and what the engine
+/// needs for each value.
+pub(super) fn entry_width(context: &Context<'_>) -> usize {
+    const BYTES_A_VALUE: usize = 96;
+    let fields = context.item.node.selection_set.node.items.iter();
+    let keys = fields.map(|selection| match &selection.node {
+        Selection::Field(field) => field.node.response_key().node.len() + BYTES_A_VALUE,
+        Selection::FragmentSpread(_) | Selection::InlineFragment(_) => BYTES_A_VALUE,
+    });
+    keys.sum::<usize>() + BYTES_A_VALUE
 }

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use async_graphql::{ScalarType, Value};
+use async_graphql::Value;
 
 use super::scalars::IsoDuration;
+use crate::domain::wording::echo;
 use crate::domain::{Class, Freshness};
 use crate::error::WeirError;
 
@@ -56,7 +57,8 @@ impl Controls {
                 },
                 unknown => {
                     return Err(WeirError::bad_input(format!(
-                        "extensions.weir.{unknown} is unknown; there are priority, maxStale, maxWait, freshness and explain"
+                        "extensions.weir.{} is unknown; there are priority, maxStale, maxWait, freshness and explain",
+                        echo(unknown)
                     )));
                 }
             }
@@ -78,7 +80,11 @@ fn choose<T: Copy>(name: &str, value: &Value, names: &[(&str, T)]) -> Result<T, 
 }
 
 fn duration(name: &str, value: &Value) -> Result<Duration, WeirError> {
-    IsoDuration::parse(value.clone()).map(|duration| duration.0).map_err(|_| {
+    let read = match value {
+        Value::String(text) => IsoDuration::read(text).ok(),
+        _ => None,
+    };
+    read.map(|duration| duration.0).ok_or_else(|| {
         WeirError::bad_input(format!("extensions.weir.{name} must be an ISO 8601 duration, such as PT30S or PT0S"))
     })
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Error, ErrorExtensionValues, Name, ServerError, Value};
+use async_graphql::{Error, ErrorExtensionValues, Name, Pos, ScalarType, ServerError, Value};
 
-use crate::error::WeirError;
+use super::scalars::IsoDuration;
+use crate::error::{Amount, WeirError};
 
 /// What a nullable field answers: a value, null, or null and an error. `Option<Result<_>>` and not the other way round,
 /// so that one vendor's failure never nulls the other's data (docs/decisions/0001-engine-version.md).
@@ -24,10 +25,10 @@ pub(super) fn failed(error: &WeirError) -> Error {
     to_graphql(error)
 }
 
-/// A request that is refused as a whole.
-pub(super) fn refused(error: &WeirError) -> ServerError {
+/// A request that is refused as a whole, for something at a place of its document.
+pub(super) fn refused(error: &WeirError, at: Option<Pos>) -> ServerError {
     let Error { message, extensions, .. } = to_graphql(error);
-    ServerError { extensions, ..ServerError::new(message, None) }
+    ServerError { extensions, ..ServerError::new(message, at) }
 }
 
 impl From<Error> for Failure {
@@ -70,6 +71,16 @@ fn extensions(error: &WeirError) -> impl Iterator<Item = (Name, Value)> {
         ("vendorRequestId", error.vendor_request_id.as_deref().map(Value::from)),
         ("retryable", Some(Value::from(error.retryable))),
         ("retryAfterMs", retry_after.map(Value::from)),
+        ("limit", error.limit.as_ref().map(|limit| amount(limit.most))),
+        ("actual", error.limit.as_ref().and_then(|limit| limit.actual).map(amount)),
     ];
     values.into_iter().filter_map(|(name, value)| Some((Name::new(name), value?)))
+}
+
+/// A number, or a length of time as the schema has it.
+fn amount(amount: Amount) -> Value {
+    match amount {
+        Amount::Count(count) => Value::from(count),
+        Amount::Length(length) => ScalarType::to_value(&IsoDuration(length)),
+    }
 }

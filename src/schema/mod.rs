@@ -9,8 +9,8 @@ mod channel;
 mod context;
 mod controls;
 mod cursor;
-mod document;
 mod error;
+mod given;
 mod metric_connection;
 mod metric_rows;
 mod mutation;
@@ -22,21 +22,21 @@ mod range;
 mod raw;
 mod reuse;
 mod scalars;
-mod validity;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use async_graphql::{EmptySubscription, Request, Schema};
+use async_graphql::parser::types::ExecutableDocument;
+use async_graphql::{EmptySubscription, Request, Schema, ValidationMode, Value, Variables};
 use tokio::time::Instant;
 
 pub use answer::Answer;
 pub use catalog::{Catalog, CatalogApp, CatalogChannel};
-pub use document::Document;
 pub use reuse::Lasting;
 
+use crate::document::{Document, Limits, Operation, Types};
 use crate::domain::{Account, Ask, Caller, Clock, Tally};
-use crate::error::Code;
 use crate::loader::{Loader, Stores};
 use crate::quota::Standing;
 use context::RequestContext;
@@ -44,7 +44,9 @@ use controls::Controls;
 use mutation::Mutation;
 use query::Query;
 use reuse::Epoch;
-use validity::{FoundValid, Sparing};
+
+/// The bytes of one answer, where nobody says otherwise.
+const ANSWER_BYTES: usize = 64 << 20;
 
 /// How long requests may wait.
 #[derive(Debug, Clone, Copy)]
@@ -63,34 +65,72 @@ pub struct Gateway {
     catalog: Arc<Catalog>,
     clock: Arc<dyn Clock>,
     patience: Patience,
+    answer_bytes: usize,
+    writes_raw: bool,
+    types: Arc<Types>,
 }
+
+/// An operation that the engine can run as it is: a valid document, and values that fit.
+#[derive(Debug)]
+pub struct Bound(ExecutableDocument);
 
 impl Gateway {
     /// A gateway over `stores` for what `catalog` names.
     #[must_use]
     pub fn new(stores: Arc<Stores>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, patience: Patience) -> Self {
-        Self { schema: schema(), stores, catalog, clock, patience }
+        let types = Arc::clone(&TYPES);
+        Self { schema: schema(), stores, catalog, clock, patience, answer_bytes: ANSWER_BYTES, writes_raw: true, types }
+    }
+
+    /// The same gateway without lists that are written in one go: slower, and the same answers.
+    #[must_use]
+    pub fn without_raw_lists(self) -> Self {
+        Self { writes_raw: false, ..self }
+    }
+
+    /// The same gateway with answers of at most so many bytes.
+    #[must_use]
+    pub fn with_answer_bytes(self, answer_bytes: usize) -> Self {
+        Self { answer_bytes, ..self }
     }
 
     /// Runs one request for `caller`. Must run in a task of its own: all fields have asked before the batch goes, and a
     /// dropped runner would fail the fields that wait on it.
-    pub async fn execute(&self, caller: Caller, mut request: Request) -> Answer {
-        match request.parsed_query() {
-            Ok(parsed) => {
-                let document = Document::new(parsed.clone());
-                self.execute_document(caller, &document, request).await
-            }
-            Err(error) => Answer::refusal(Code::BadUserInput, error),
+    pub async fn execute(&self, caller: Caller, request: Request) -> Answer {
+        let read = self.read(&request.query, &Limits::default());
+        let bound = read.and_then(|document| {
+            let operation = document.operation(request.operation_name.as_deref());
+            self.bind(operation.map_err(|complaint| Box::new(Answer::refused(&[complaint])))?, &request.variables)
+        });
+        match bound {
+            Ok(bound) => self.run(caller, bound, &request.extensions.0).await,
+            Err(refusal) => *refusal,
         }
     }
 
-    /// The same for a request whose document has been looked through before.
-    pub async fn execute_document(&self, caller: Caller, document: &Document, mut request: Request) -> Answer {
+    /// Parses and validates a text.
+    ///
+    /// # Errors
+    /// The answer to a document that is refused.
+    pub fn read(&self, text: &str, limits: &Limits) -> Result<Document, Box<Answer>> {
+        Document::read(text, &self.types, limits).map_err(|complaints| Box::new(Answer::refused(&complaints)))
+    }
+
+    /// An operation with the values of its variables put in.
+    ///
+    /// # Errors
+    /// The answer to values that do not fit.
+    pub fn bind(&self, operation: &Operation, values: &Variables) -> Result<Bound, Box<Answer>> {
+        operation.bind(&self.types, values).map(Bound).map_err(|complaints| Box::new(Answer::refused(&complaints)))
+    }
+
+    /// Runs an operation, in a task of its own like [`execute`](Self::execute).
+    pub async fn run(&self, caller: Caller, bound: Bound, extensions: &HashMap<String, Value>) -> Answer {
         // What is held changes while the request runs, too.
         let epoch = self.epoch();
-        let controls = match Controls::parse(&request.extensions) {
+        let controls = match Controls::parse(extensions) {
             Ok(controls) => controls,
-            Err(refusal) => return Answer::refusal(refusal.code, error::refused(&refusal)),
+            Err(refusal) => return Answer::refusal(&refusal),
         };
         let max_wait = controls.max_wait.unwrap_or(self.patience.max_wait);
         let ask = Ask {
@@ -105,17 +145,14 @@ impl Gateway {
             tally: Arc::new(Tally::default()),
         };
         let loader = Loader::new(Arc::clone(&self.stores), ask);
-        let catalog = Arc::clone(&self.catalog);
-        let context = Arc::new(RequestContext::new(loader, catalog, document.merges_fields(), epoch));
-        request.set_parsed_query(document.parsed().clone());
-        document.fill_in(request.operation_name.as_deref(), &mut request.variables);
-        if document.is_valid_with(&request.variables) {
-            request = request.data(FoundValid);
-        }
-        let mut response = self.schema.execute(request.data(Arc::clone(&context))).await;
+        let context =
+            Arc::new(RequestContext::new(loader, Arc::clone(&self.catalog), epoch, self.answer_bytes, self.writes_raw));
+        let mut request = Request::new(String::new()).data(Arc::clone(&context));
+        request.set_parsed_query(bound.0);
+        let mut response = self.schema.execute(request).await;
         let lasting = context.lasting().filter(|_| response.errors.is_empty());
         response.extensions.insert("weir".to_owned(), context.extension());
-        Answer::new(response, lasting)
+        Answer::new(response, lasting, context.n_untold())
     }
 
     /// Whether the answer would be given again if the same request were run now.
@@ -150,8 +187,12 @@ pub fn sdl() -> String {
 }
 
 fn schema() -> Schema<Query, Mutation, EmptySubscription> {
-    Schema::build(Query, Mutation, EmptySubscription).extension(Sparing).finish()
+    // What is run has been validated: the engine looks no further than it must.
+    Schema::build(Query, Mutation, EmptySubscription).validation_mode(ValidationMode::Fast).finish()
 }
+
+/// What documents are judged by.
+static TYPES: LazyLock<Arc<Types>> = LazyLock::new(|| Arc::new(Types::read(&sdl(), &scalars::SCALARS)));
 
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use async_graphql::{ID, Object, SimpleObject};
 
 use super::context::{Omitted, RequestContext};
-use super::error::{Nullable, failed};
+use super::error::Nullable;
 use super::range::{TimeRange, check_window_count, check_window_length};
+use super::raw::{Json, RawItem, RawList, Selected};
 use super::scalars::{DateTime, Dimension, Finality, Source};
 use crate::domain::{self, Freshness, Held, Slice, Window};
 use crate::error::WeirError;
@@ -53,13 +54,8 @@ impl OperationDistribution {
     }
 
     /// The places, by value descending, then by name.
-    async fn data(&self) -> Vec<DistributionShare> {
-        let share = |share: &volcengine_rtc::Share| DistributionShare {
-            distribution_name: share.name.clone(),
-            value: share.users.as_f64(),
-            proportion: share.proportion,
-        };
-        self.held.data.shares.iter().map(share).collect()
+    async fn data(&self) -> RawList<DistributionShare<'_>> {
+        RawList(self.held.data.shares.iter().map(DistributionShare).collect())
     }
 
     /// Whether the vendor may still change the counts.
@@ -79,15 +75,56 @@ impl OperationDistribution {
 }
 
 /// The users of one place.
-#[derive(Debug, SimpleObject)]
-pub(super) struct DistributionShare {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DistributionShare<'a>(&'a volcengine_rtc::Share);
+
+/// The users of one place.
+#[Object]
+impl DistributionShare<'_> {
     /// The place as the vendor names it, such as 上海.
-    pub distribution_name: String,
+    async fn distribution_name(&self) -> &str {
+        &self.0.name
+    }
+
     /// Distinct users over the window. Not to be summed over places: a user may appear in two.
-    pub value: f64,
+    async fn value(&self) -> f64 {
+        self.0.users.as_f64()
+    }
+
     /// The vendor's own percentage, 0 to 100, of all users of the window; users without a known place are in no row, so
     /// the sum may stay below 100.
-    pub proportion: f64,
+    async fn proportion(&self) -> f64 {
+        self.0.proportion
+    }
+}
+
+/// The fields of [`DistributionShare`], to be written without the engine.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ShareField {
+    Name,
+    Value,
+    Proportion,
+}
+
+impl RawItem for DistributionShare<'_> {
+    type Field = ShareField;
+
+    fn field(selected: &Selected<'_>) -> Option<ShareField> {
+        Some(match selected.name() {
+            "distributionName" => ShareField::Name,
+            "value" => ShareField::Value,
+            "proportion" => ShareField::Proportion,
+            _ => return None,
+        })
+    }
+
+    fn write(&self, field: &ShareField, out: &mut Json) {
+        match field {
+            ShareField::Name => out.string(&self.0.name),
+            ShareField::Value => out.float(self.0.users.as_f64()),
+            ShareField::Proportion => out.float(self.0.proportion),
+        }
+    }
 }
 
 /// One distribution of one application.
@@ -104,9 +141,11 @@ pub(super) async fn one(
     Ok(OperationDistribution::new(want, answered.outcome?, context.ask().freshness))
 }
 
-/// The windows of several applications, application by application, in order of time. Each may fail alone.
+/// The windows of several applications, application by application, in order of time. Each may fail alone. `width` is
+/// what an entry takes while the answer is made, in bytes.
 pub(super) async fn many(
     context: &RequestContext,
+    width: usize,
     apps: &[&CatalogApp],
     dimension: Dimension,
     range: TimeRange,
@@ -117,6 +156,7 @@ pub(super) async fn many(
         let tiling = range.distribution_windows(step, context.now(), &app.zone)?;
         count += tiling.windows.len() as u128;
         check_window_count(count)?;
+        context.take_room(tiling.windows.len().saturating_mul(width))?;
         tilings.push((app, tiling));
     }
     let mut wants = Vec::new();
@@ -138,9 +178,9 @@ pub(super) async fn many(
     let answer = |want: Slice<DistributionSubject>| match check_window_length(want.window.length()) {
         Ok(()) => match answered.remove(&next.next()?)? {
             Ok(served) => OperationDistribution::new(want, served, freshness).map(Ok),
-            Err(error) => Some(Err(failed(&error))),
+            Err(error) => context.failed(&error),
         },
-        Err(error) => Some(Err(failed(&error))),
+        Err(error) => context.failed(&error),
     };
     Ok(Some(wants.into_iter().map(answer).collect()))
 }

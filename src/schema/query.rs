@@ -5,9 +5,10 @@
 use async_graphql::{Context, ID, Object, Result};
 
 use super::channel::{Application, Channel};
-use super::context::request;
+use super::context::{entry_width, request};
 use super::cursor;
 use super::error::{Nullable, nullable};
+use super::given::Given;
 use super::metric_connection::{PhoneNumberMetricConnection, seal};
 use super::metric_rows::MetricQuery;
 use super::operation_distribution::{self, OperationDistribution, OperationDistributionBounds};
@@ -40,9 +41,11 @@ impl Query {
         context: &Context<'_>,
         #[graphql(desc = "The channel; may be left out where only one is configured.")] cust_space_id: Option<ID>,
         #[graphql(desc = "Business phone numbers, compared by their digits; all of the channel without it.")]
-        phone_numbers: Option<Vec<String>>,
-        #[graphql(default_with = "Granularity::Daily", desc = "The step of the series.")] granularity: Granularity,
-        #[graphql(desc = "Rows are chosen by their own start inside it.")] range: TimeRange,
+        phone_numbers: Given<Option<Vec<String>>>,
+        #[graphql(default_with = "Granularity::Daily.into()", desc = "The step of the series.")] granularity: Given<
+            Granularity,
+        >,
+        #[graphql(desc = "Rows are chosen by their own start inside it.")] range: Given<TimeRange>,
         #[graphql(desc = "Rows of this page: 10,000 unless said, at most 100,000.")] first: Option<i32>,
         #[graphql(desc = "The `endCursor` of the page before, of a query with the same arguments.")] after: Option<
             String,
@@ -51,8 +54,9 @@ impl Query {
         nullable(async {
             let context = request(context)?;
             let channel = context.catalog.channel(cust_space_id.as_ref().map(|id| id.as_str()), context.caller())?;
-            let subject = channel.subject(granularity);
-            let phones = MetricQuery::parse_phones(phone_numbers.as_deref())?;
+            let subject = channel.subject(granularity.get()?);
+            let phones = MetricQuery::parse_phones(phone_numbers.get()?.as_deref())?;
+            let range = range.get()?;
             let mut window = range.metric_window(subject.granularity, context.quarter())?;
             if let (Some(after), TimeRange::Last(_)) = (&after, range) {
                 // The walk goes on in the window it began with, however long ago that was.
@@ -74,14 +78,18 @@ impl Query {
     async fn operation_distribution(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "The application.")] app_id: ID,
-        #[graphql(default_with = "Dimension::Province", desc = "By which kind of place.")] dimension: Dimension,
-        #[graphql(desc = "The exact window: distinct users of another one are another number.")] range: TimeRange,
+        #[graphql(desc = "The application.")] app_id: Given<ID>,
+        #[graphql(default_with = "Dimension::Province.into()", desc = "By which kind of place.")] dimension: Given<
+            Dimension,
+        >,
+        #[graphql(desc = "The exact window: distinct users of another one are another number.")] range: Given<
+            TimeRange,
+        >,
     ) -> Nullable<OperationDistribution> {
         nullable(async {
             let context = request(context)?;
-            let app = context.catalog.app(&app_id, context.caller())?;
-            Ok(operation_distribution::one(context, app, dimension, range).await?)
+            let app = context.catalog.app(&app_id.get()?, context.caller())?;
+            Ok(operation_distribution::one(context, app, dimension.get()?, range.get()?).await?)
         })
         .await
     }
@@ -92,27 +100,30 @@ impl Query {
     async fn operation_distributions(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "The applications; all configured ones without it.")] app_ids: Option<Vec<ID>>,
-        #[graphql(default_with = "Dimension::Province", desc = "By which kind of place.")] dimension: Dimension,
+        #[graphql(desc = "The applications; all configured ones without it.")] app_ids: Given<Option<Vec<ID>>>,
+        #[graphql(default_with = "Dimension::Province.into()", desc = "By which kind of place.")] dimension: Given<
+            Dimension,
+        >,
         #[graphql(
             desc = "`between` is tiled from its start; with `last`, the windows are those of the calendar in the account's time zone that begin inside it."
         )]
-        range: TimeRange,
+        range: Given<TimeRange>,
         #[graphql(
-            default_with = "IsoDuration(crate::domain::time::DAY)",
+            default_with = "IsoDuration(crate::domain::time::DAY).into()",
             desc = "The length of one window, at most `P7D`. With `last`: a divisor of 24 hours in whole hours, `P1D`, or `P7D` (weeks begin on Monday)."
         )]
-        window: IsoDuration,
+        window: Given<IsoDuration>,
     ) -> Nullable<Vec<Nullable<OperationDistribution>>> {
         nullable(async {
-            let context = request(context)?;
-            let apps = match &app_ids {
+            let (context, width) = (request(context)?, entry_width(context));
+            let apps = match &app_ids.get()? {
                 None => context.catalog.apps(context.caller()).collect(),
                 Some(ids) => {
                     ids.iter().map(|id| context.catalog.app(id, context.caller())).collect::<Result<Vec<_>, _>>()?
                 }
             };
-            Ok(operation_distribution::many(context, &apps, dimension, range, window.0).await?)
+            Ok(operation_distribution::many(context, width, &apps, dimension.get()?, range.get()?, window.get()?.0)
+                .await?)
         })
         .await
     }
@@ -122,14 +133,16 @@ impl Query {
     async fn operation_distribution_bounds(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "The application.")] app_id: ID,
-        #[graphql(default_with = "Dimension::Province", desc = "By which kind of place.")] dimension: Dimension,
-        #[graphql(desc = "The range; the vendor keeps 30 days.")] range: TimeRange,
+        #[graphql(desc = "The application.")] app_id: Given<ID>,
+        #[graphql(default_with = "Dimension::Province.into()", desc = "By which kind of place.")] dimension: Given<
+            Dimension,
+        >,
+        #[graphql(desc = "The range; the vendor keeps 30 days.")] range: Given<TimeRange>,
     ) -> Nullable<OperationDistributionBounds> {
         nullable(async {
             let context = request(context)?;
-            let app = context.catalog.app(&app_id, context.caller())?;
-            Ok(operation_distribution::bounds(context, app, dimension, range).await?)
+            let app = context.catalog.app(&app_id.get()?, context.caller())?;
+            Ok(operation_distribution::bounds(context, app, dimension.get()?, range.get()?).await?)
         })
         .await
     }
@@ -144,11 +157,11 @@ impl Query {
     async fn channel(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "The vendor's `CustSpaceId`.")] cust_space_id: ID,
+        #[graphql(desc = "The vendor's `CustSpaceId`.")] cust_space_id: Given<ID>,
     ) -> Nullable<Channel> {
         nullable(async {
             let context = request(context)?;
-            Ok(Some(Channel(context.catalog.channel(Some(&cust_space_id), context.caller())?.clone())))
+            Ok(Some(Channel(context.catalog.channel(Some(&cust_space_id.get()?), context.caller())?.clone())))
         })
         .await
     }
@@ -163,11 +176,11 @@ impl Query {
     async fn application(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "The vendor's `AppId`.")] app_id: ID,
+        #[graphql(desc = "The vendor's `AppId`.")] app_id: Given<ID>,
     ) -> Nullable<Application> {
         nullable(async {
             let context = request(context)?;
-            Ok(Some(Application(context.catalog.app(&app_id, context.caller())?.clone())))
+            Ok(Some(Application(context.catalog.app(&app_id.get()?, context.caller())?.clone())))
         })
         .await
     }

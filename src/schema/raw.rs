@@ -3,8 +3,8 @@
 //! The engine resolves every field of every item as a future of its own, which costs many times what writing the answer
 //! does. A [`RawList`] reads the selection once and writes all items in one go; the engine passes the bytes on as they are.
 //! Types, introspection and validation are those of the item. What the engine would do beyond that inside an item is
-//! done here (aliases, fragments, repeated fields) or before (`@skip`, `@include`); it cannot merge two raw lists of one
-//! response key, so documents that select a list twice under one key take the engine's own way ([`Document`](super::document::Document)).
+//! done before: in the trees that it is given (`document/`) a selection holds fields alone, each response key once, so that a
+//! raw list never has to be merged.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -18,7 +18,9 @@ use async_graphql::{ContextSelectionSet, OutputType, Positioned, ServerResult, V
 
 use super::answer;
 use super::context::RequestContext;
+use super::error::refused;
 use crate::domain::Timestamp;
+use crate::error::WeirError;
 
 /// An object whose fields are leaves or other such objects.
 pub(super) trait RawItem: OutputType {
@@ -39,7 +41,7 @@ pub(super) struct RawList<T>(pub(super) Vec<T>);
 /// A selection on items of one type, read once for all of them.
 #[derive(Debug)]
 pub(super) struct Plan<T: RawItem> {
-    /// The key with its punctuation, and the field; `None` for the type's name.
+    /// The key in quotes and with its colon, and the field; `None` for the type's name.
     fields: Vec<(String, Option<T::Field>)>,
     type_name: Cow<'static, str>,
 }
@@ -75,51 +77,34 @@ impl<T: RawItem> OutputType for RawList<T> {
     }
 
     async fn resolve(&self, context: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
-        if context.data_opt::<Arc<RequestContext>>().is_none_or(|request| request.merges_fields) {
-            return self.0.resolve(context, field).await;
-        }
-        let Some(plan) = Plan::<T>::read(&context.item.node, context) else {
-            return self.0.resolve(context, field).await;
-        };
+        let request = context.data::<Arc<RequestContext>>().map_err(|error| error.into_server_error(field.pos))?;
+        let plan = if request.writes_raw { Plan::<T>::read(&context.item.node, context) } else { None };
+        let Some(plan) = plan else { return self.0.resolve(context, field).await };
+        let written = Json::list(&self.0, &plan, request);
         // No scalar is made of bytes: those in an answer are JSON, and are written as they are.
-        Ok(Value::Binary(Json::list(&self.0, &plan).into()))
+        written.map(|json| Value::Binary(json.into())).map_err(|error| refused(&error, Some(field.pos)))
     }
 }
 
 impl<T: RawItem> Plan<T> {
-    /// `None` if anything in the selection is not known here.
+    /// `None` if anything in the selection is not known here, or is no field that is selected once.
     fn read(set: &SelectionSet, context: &ContextSelectionSet<'_>) -> Option<Self> {
-        let mut plan = Self { fields: Vec::new(), type_name: T::type_name() };
-        plan.add(set, context, &mut HashSet::new()).then_some(plan)
+        let mut keys = HashSet::with_capacity(set.items.len());
+        let fields = set.items.iter().map(|selection| {
+            let Selection::Field(Positioned { node: field, .. }) = &selection.node else { return None };
+            let key = field.response_key().node.as_str();
+            let selected = Selected { field, context };
+            let known = if selected.name() == "__typename" { Some(None) } else { T::field(&selected).map(Some) };
+            known
+                .filter(|_| field.directives.is_empty() && keys.insert(key))
+                .map(|known| (format!("\"{key}\":"), known))
+        });
+        Some(Self { fields: fields.collect::<Option<_>>()?, type_name: T::type_name() })
     }
 
-    fn add<'a>(
-        &mut self,
-        set: &'a SelectionSet,
-        context: &'a ContextSelectionSet<'_>,
-        keys: &mut HashSet<&'a str>,
-    ) -> bool {
-        set.items.iter().all(|selection| match &selection.node {
-            Selection::Field(field) => {
-                let key = field.node.response_key().node.as_str();
-                if !keys.insert(key) {
-                    return true; // valid documents select the same field under the same key
-                }
-                let selected = Selected { field: &field.node, context };
-                let known = if selected.name() == "__typename" { Some(None) } else { T::field(&selected).map(Some) };
-                let separator = if self.fields.is_empty() { "{" } else { "," };
-                known.is_some_and(|known| {
-                    self.fields.push((format!("{separator}\"{key}\":"), known));
-                    field.node.directives.is_empty()
-                })
-            }
-            Selection::InlineFragment(fragment) => self.add(&fragment.node.selection_set.node, context, keys),
-            Selection::FragmentSpread(spread) => context
-                .query_env
-                .fragments
-                .get(&spread.node.fragment_name.node)
-                .is_some_and(|fragment| self.add(&fragment.node.selection_set.node, context, keys)),
-        })
+    /// The bytes that no item takes less than: its keys and the shortest values.
+    fn least_bytes(&self) -> usize {
+        self.fields.iter().map(|(key, _)| key.len() + 2).sum::<usize>() + 2
     }
 }
 
@@ -134,23 +119,37 @@ pub(super) struct Json {
 }
 
 impl Json {
-    fn list<T: RawItem>(items: &[T], plan: &Plan<T>) -> Vec<u8> {
-        let keys: usize = plan.fields.iter().map(|(key, _)| key.len() + 24).sum();
-        let mut json = Self { text: Vec::with_capacity(items.len() * (keys + 2) + 2), day: None, instant: None };
+    /// The list, unless the answer has no room for it.
+    fn list<T: RawItem>(items: &[T], plan: &Plan<T>, request: &RequestContext) -> Result<Vec<u8>, WeirError> {
+        let room = request.room();
+        let least = items.len().saturating_mul(plan.least_bytes());
+        if least > room {
+            return Err(request.too_large());
+        }
+        let usual = least.saturating_add(items.len().saturating_mul(22 * plan.fields.len() + 1) + 2);
+        let mut json = Self { text: Vec::with_capacity(usual.min(room)), day: None, instant: None };
         json.text.push(b'[');
         for (at, item) in items.iter().enumerate() {
             if at > 0 {
                 json.text.push(b',');
             }
             json.object(item, plan);
+            if json.text.len() >= room {
+                return Err(request.too_large());
+            }
         }
         json.text.push(b']');
-        json.text
+        request.take_room(json.text.len())?;
+        Ok(json.text)
     }
 
     /// An object with what is selected of it.
     pub(super) fn object<T: RawItem>(&mut self, item: &T, plan: &Plan<T>) {
-        for (key, field) in &plan.fields {
+        self.text.push(b'{');
+        for (at, (key, field)) in plan.fields.iter().enumerate() {
+            if at > 0 {
+                self.text.push(b',');
+            }
             self.text.extend_from_slice(key.as_bytes());
             match field {
                 Some(field) => item.write(field, self),

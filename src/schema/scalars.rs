@@ -2,26 +2,51 @@
 
 use std::time::Duration;
 
-use async_graphql::{Enum, InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use async_graphql::{Enum, InputValueError, InputValueResult, ScalarType, Value};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
+use crate::document::Scalar;
 use crate::domain;
 use crate::domain::Timestamp;
+use crate::domain::wording::echo;
 use crate::vendor::{alibaba_cams, volcengine_rtc};
+
+/// How values of the schema's own scalars are judged, before anything runs.
+pub(super) const SCALARS: [(&str, Scalar); 3] = [
+    ("DateTime", |value| match value {
+        Value::String(text) => DateTime::read(text).map(drop),
+        _ => Err("expected an instant in quotes, such as \"2026-09-01T08:00:00Z\"".to_owned()),
+    }),
+    ("Duration", |value| match value {
+        Value::String(text) => IsoDuration::read(text).map(drop),
+        _ => Err("expected a duration in quotes, such as \"P7D\"".to_owned()),
+    }),
+    ("Long", |value| {
+        let is_valid = <Long as ScalarType>::is_valid(value);
+        if is_valid { Ok(()) } else { Err("expected a whole number of 64 bits".to_owned()) }
+    }),
+];
 
 /// An instant in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DateTime(pub Timestamp);
 
+impl DateTime {
+    /// Reads it; says what is wrong with it.
+    fn read(text: &str) -> Result<Self, String> {
+        Timestamp::parse_rfc3339(text)
+            .map(Self)
+            .map_err(|_| format!("`{}` is not RFC 3339 with an offset, such as 2026-09-01T08:00:00Z", echo(text)))
+    }
+}
+
 /// An instant as RFC 3339 with any offset, for example `2026-09-01T08:00:00+08:00`; answered in UTC. Digits below a
 /// millisecond are cut off.
-#[Scalar(name = "DateTime")]
+#[async_graphql::Scalar(name = "DateTime")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
         let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
-        Timestamp::parse_rfc3339(text).map(Self).map_err(|_| {
-            InputValueError::custom(format!("`{text}` is not RFC 3339 with an offset, such as 2026-09-01T08:00:00Z"))
-        })
+        Self::read(text).map_err(InputValueError::custom)
     }
 
     fn to_value(&self) -> Value {
@@ -33,13 +58,10 @@ impl ScalarType for DateTime {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct IsoDuration(pub Duration);
 
-/// A length of time as ISO 8601, for example `P7D` or `PT30M`. A day is 24 hours and a week is seven of them; months and
-/// years have no fixed length and are refused.
-#[Scalar(name = "Duration")]
-impl ScalarType for IsoDuration {
-    fn parse(value: Value) -> InputValueResult<Self> {
-        let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
-        let problem = |why: &str| InputValueError::custom(format!("`{text}` {why}"));
+impl IsoDuration {
+    /// Reads it; says what is wrong with it.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        let problem = |why: &str| format!("`{}` {why}", echo(text));
         // jiff reads friendly forms such as `7 days` too; the contract is ISO 8601 alone.
         let span: Span = (text.starts_with(['P', 'p']).then(|| text.parse().ok()).flatten())
             .ok_or_else(|| problem("is not an ISO 8601 duration, such as P7D or PT30M"))?;
@@ -49,6 +71,16 @@ impl ScalarType for IsoDuration {
         let exact: Option<SignedDuration> = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok();
         let exact = exact.and_then(|exact| Duration::try_from(exact).ok());
         exact.map(Self).ok_or_else(|| problem("is negative or too long"))
+    }
+}
+
+/// A length of time as ISO 8601, for example `P7D` or `PT30M`. A day is 24 hours and a week is seven of them; months and
+/// years have no fixed length and are refused.
+#[async_graphql::Scalar(name = "Duration")]
+impl ScalarType for IsoDuration {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
+        Self::read(text).map_err(InputValueError::custom)
     }
 
     fn to_value(&self) -> Value {
@@ -69,7 +101,7 @@ impl ScalarType for IsoDuration {
 pub(super) struct Long(pub i64);
 
 /// A 64-bit integer as a JSON number: message counts do not fit `Int`.
-#[Scalar(name = "Long")]
+#[async_graphql::Scalar(name = "Long")]
 impl ScalarType for Long {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {

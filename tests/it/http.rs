@@ -109,8 +109,7 @@ async fn the_media_type_decides_how_a_refused_query_is_answered() {
         assert!(strict.json().get("data").is_none(), "nothing was executed: {}", strict.body);
 
         let lenient = post(app(), JSON, &body).await;
-        let expected = if query.starts_with("subscription") { 400 } else { 200 };
-        assert_eq!(lenient.status, expected, "{query}");
+        assert_eq!(lenient.status, 200, "{query}");
         assert_eq!(lenient.header("content-type"), "application/json; charset=utf-8");
         assert!(lenient.json().get("data").is_none(), "nothing was executed: {}", lenient.body);
     }
@@ -178,12 +177,12 @@ async fn what_is_no_request_is_refused_with_the_reason() {
 
 #[tokio::test]
 async fn a_query_that_asks_for_too_much_is_told_the_limit() {
-    let limits = Limits { text: 500, nesting: 10, depth: 3, fields: 20 };
+    let limits = Limits { text: 500, nesting: 10, depth: 3, fields: 20, ..Limits::default() };
     for (query, words) in [
         (format!("{{ {} }}", "a: __typename ".repeat(36)), "bytes long; the limit is 500"),
         (format!("{{ {} }}", "__typename ".repeat(21)), "21 fields, every use of a fragment counted; the limit is 20"),
         ("{ __schema { types { fields { name } } } }".to_owned(), "4 deep; the limit is 3"),
-        (format!("{{ a(x: {}{}) }}", "[".repeat(9), "]".repeat(9)), "the limit is 10"),
+        (format!("{{ a(x: {}{}) }}", "[".repeat(12), "]".repeat(12)), "the limit is 10"),
         ("{ ...A ...A } fragment A on Query { ...B ...B } fragment B on Query { a b c d e f }".to_owned(), "24 fields"),
     ] {
         let answer = post(limited(limits), GRAPHQL, &json!({ "query": query })).await;

@@ -18,13 +18,18 @@ fn for_all(owner: &str) -> &'static [&'static str] {
 }
 
 /// What each module may use beyond itself and what is [`for_all`]: a module, or some names in it. `*` is everything.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("app", &["*"]),
     ("cli", &["*"]),
-    ("http", &["schema::Gateway", "schema::Answer", "schema::Document", "schema::Lasting", "config::Graphiql"]),
+    (
+        "http",
+        &["schema::Gateway", "schema::Answer", "schema::Bound", "schema::Lasting", "document", "config::Graphiql"],
+    ),
+    ("document", &[]),
     (
         "schema",
         &[
+            "document",
             "loader",
             // The types of what comes back, or would.
             "store::Served",

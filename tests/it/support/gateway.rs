@@ -216,14 +216,6 @@ impl TestGateway {
         }
     }
 
-    /// The answer as it is written.
-    pub(crate) async fn ask_text(&self, query: &str, variables: Value) -> String {
-        let (app, request) = (Arc::clone(&self.app), Request::new(query).variables(Variables::from_json(variables)));
-        let task = tokio::spawn(async move { app.gateway().execute(Caller::Anonymous, request).await });
-        let answer = task.await.expect("the request does not panic");
-        String::from_utf8(answer.to_json()).expect("an answer is text")
-    }
-
     pub(crate) async fn query(&self, query: &str) -> Value {
         self.ask(query, json!({})).await
     }

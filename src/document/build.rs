@@ -1,0 +1,213 @@
+//! From a validated document to the engine's tree.
+//!
+//! Fragments are laid open where they are used, so that a selection holds fields alone. What they are conditional on, each
+//! of their fields is. Literals are judged on the way, also in fields that are never selected.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use apollo_compiler::Node;
+use apollo_compiler::executable::{self, DirectiveList, ExecutableDocument, NamedType};
+use async_graphql::parser::types::{Directive, Field, OperationType, SelectionSet};
+use async_graphql::{Name, Pos, Positioned};
+use async_graphql_value::Value;
+
+use super::complaint::Complaint;
+use super::grammar::Plain;
+use super::merge::{is_given, merge, positioned};
+use super::values::{Literals, Place};
+use super::variables::Variable;
+use super::{Operation, Types, name};
+
+/// All operations of a document that is valid but for its values, and how many fields they have.
+pub(super) fn operations(
+    document: &ExecutableDocument,
+    types: &Types,
+    plain: &Plain<'_>,
+) -> Result<(Vec<Operation>, usize), Vec<Complaint>> {
+    let (mut operations, mut complaints, mut n_fields) = (Vec::new(), Vec::new(), 0);
+    for operation in document.operations.iter() {
+        let literals = || Literals { types, plain, variables: None, complaints: Vec::new(), is_open: false };
+        let variables = self::variables(operation, literals(), &mut complaints);
+        let literals = Literals { variables: Some(&operation.variables), ..literals() };
+        let mut builder = Builder { document, literals, is_conditional: false, n_fields: 0 };
+        let mut fields = SelectionSet::default();
+        builder.lay_open(&operation.selection_set, &operation.selection_set.ty, &[], &mut fields);
+        let Builder {
+            literals: Literals { complaints: more, is_open, .. }, is_conditional, n_fields: more_fields, ..
+        } = builder;
+        complaints.extend(more);
+        n_fields += more_fields;
+        if !is_conditional {
+            merge(&mut fields);
+        }
+        operations.push(Operation {
+            kind: kind(operation.operation_type),
+            name: operation.name.as_ref().map(|name| Arc::from(name.as_str())),
+            at: plain.of(operation.location()),
+            variables,
+            fields,
+            is_conditional,
+            is_open,
+        });
+    }
+    if complaints.is_empty() {
+        return Ok((operations, n_fields));
+    }
+    // A fragment that is used twice says everything twice.
+    let mut said = HashSet::new();
+    complaints.sort_by_key(|complaint| complaint.at.map(|at| (at.line, at.column)));
+    complaints.retain(|complaint| {
+        said.insert((complaint.at.map(|at| (at.line, at.column)), complaint.error.message.clone()))
+    });
+    Err(complaints)
+}
+
+fn kind(kind: executable::OperationType) -> OperationType {
+    match kind {
+        executable::OperationType::Query => OperationType::Query,
+        executable::OperationType::Mutation => OperationType::Mutation,
+        executable::OperationType::Subscription => OperationType::Subscription,
+    }
+}
+
+/// The variables of an operation with their defaults.
+fn variables(
+    operation: &executable::Operation,
+    mut literals: Literals<'_>,
+    complaints: &mut Vec<Complaint>,
+) -> Vec<Variable> {
+    let variables = operation.variables.iter().map(|definition| {
+        let label = format!("${}", definition.name);
+        let default = definition.default_value.as_ref().map(|default| {
+            let read = literals.read(default, &definition.ty, Place::new("", &label, false));
+            read.into_const().unwrap_or_default()
+        });
+        let at = literals.plain.of(definition.location());
+        Variable { name: name(&definition.name), at, wanted: (*definition.ty).clone(), default }
+    });
+    let variables = variables.collect();
+    complaints.append(&mut literals.complaints);
+    variables
+}
+
+struct Builder<'a> {
+    document: &'a ExecutableDocument,
+    literals: Literals<'a>,
+    is_conditional: bool,
+    n_fields: usize,
+}
+
+impl Builder<'_> {
+    /// Adds the fields of a selection on an object of the type `on`, each under `conditions`.
+    fn lay_open(
+        &mut self,
+        set: &executable::SelectionSet,
+        on: &NamedType,
+        conditions: &[Positioned<Directive>],
+        out: &mut SelectionSet,
+    ) {
+        for selection in &set.selections {
+            let selected = self.under(selection.directives(), conditions);
+            // What is never selected must be right all the same.
+            let (mut nowhere, never) = (SelectionSet::default(), Vec::new());
+            let (conditions, out) = match &selected {
+                Some(conditions) => (conditions, &mut *out),
+                None => (&never, &mut nowhere),
+            };
+            match selection {
+                executable::Selection::Field(field) => {
+                    let at = self.literals.plain.of(field.location());
+                    let field = self.field(field, conditions.clone(), at);
+                    out.items.push(positioned(field, at));
+                }
+                executable::Selection::InlineFragment(fragment) => {
+                    self.fragment(&fragment.selection_set, on, conditions, out);
+                }
+                executable::Selection::FragmentSpread(spread) => {
+                    if let Some(fragment) = self.document.fragments.get(&spread.fragment_name) {
+                        self.fragment(&fragment.selection_set, on, conditions, out);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The fields of a fragment, if it is about objects of the type `on`.
+    fn fragment(
+        &mut self,
+        set: &executable::SelectionSet,
+        on: &NamedType,
+        conditions: &[Positioned<Directive>],
+        out: &mut SelectionSet,
+    ) {
+        // The schema has no type that is several; one that had would need the fields of each apart.
+        let mut nowhere = SelectionSet::default();
+        let out = if set.ty == *on { out } else { &mut nowhere };
+        self.lay_open(set, &set.ty, conditions, out);
+    }
+
+    fn field(&mut self, field: &executable::Field, directives: Vec<Positioned<Directive>>, at: Pos) -> Field {
+        self.n_fields += 1;
+        let arguments = field.arguments.iter().filter_map(|argument| {
+            let definition = field.definition.argument_by_name(&argument.name)?;
+            let place = Place::new(&field.name, &argument.name, definition.default_value.is_some());
+            let argument = self.argument(argument, &definition.ty, place);
+            Some(argument).filter(|(name, value)| is_given(&name.node, &value.node))
+        });
+        let arguments = arguments.collect();
+        let mut inner = SelectionSet::default();
+        self.lay_open(&field.selection_set, &field.selection_set.ty, &[], &mut inner);
+        Field {
+            alias: field.alias.as_ref().map(|alias| Positioned::new(name(alias), at)),
+            name: Positioned::new(name(&field.name), at),
+            arguments,
+            directives,
+            selection_set: Positioned::new(inner, at),
+        }
+    }
+
+    fn argument(
+        &mut self,
+        argument: &Node<executable::Argument>,
+        wanted: &executable::Type,
+        place: Place<'_>,
+    ) -> (Positioned<Name>, Positioned<Value>) {
+        let at = self.literals.plain.of(argument.value.location());
+        let value = self.literals.read(&argument.value, wanted, place);
+        (Positioned::new(name(&argument.name), at), Positioned::new(value, at))
+    }
+
+    /// The conditions above and those of `directives`; `None` if one of them never holds.
+    fn under(
+        &mut self,
+        directives: &DirectiveList,
+        above: &[Positioned<Directive>],
+    ) -> Option<Vec<Positioned<Directive>>> {
+        let (mut conditions, mut never) = (above.to_vec(), false);
+        for directive in directives {
+            let definition = self.literals.types.schema.directive_definitions.get(&directive.name);
+            for argument in &directive.arguments {
+                let wanted = definition.and_then(|definition| definition.argument_by_name(&argument.name));
+                let Some(wanted) = wanted else { continue };
+                let place = Place::new(&directive.name, &argument.name, wanted.default_value.is_some());
+                let (argument, value) = self.argument(argument, &wanted.ty, place);
+                let is_include = directive.name == "include";
+                match &value.node {
+                    _ if !is_include && directive.name != "skip" => {}
+                    Value::Boolean(truth) => never |= *truth != is_include,
+                    _ => {
+                        self.is_conditional = true;
+                        let at = self.literals.plain.of(directive.location());
+                        let condition = Directive {
+                            name: Positioned::new(name(&directive.name), at),
+                            arguments: vec![(argument, value)],
+                        };
+                        conditions.push(Positioned::new(condition, at));
+                    }
+                }
+            }
+        }
+        (!never).then_some(conditions)
+    }
+}

@@ -1,0 +1,166 @@
+//! What is wrong with a document or with the values sent with it, in words that a person can act on.
+//!
+//! apollo-compiler says what it finds in sentences of its own and keeps the parts to itself. Its name for the kind of a
+//! fault and the words that it quotes are enough to say the usual ones as weir says everything; the rest of its sentences
+//! are plain and are passed on.
+
+use apollo_compiler::Name;
+use apollo_compiler::diagnostic::ToCliReport;
+use apollo_compiler::parser::SourceSpan;
+use apollo_compiler::schema::ExtendedType;
+use apollo_compiler::validation::DiagnosticList;
+use async_graphql::Pos;
+
+use super::Types;
+use super::grammar::Plain;
+use crate::domain::wording::{echo, nearest};
+use crate::error::{Code, WeirError};
+
+/// What is wrong, and where in the document.
+#[derive(Debug, Clone)]
+pub struct Complaint {
+    /// What is wrong.
+    pub error: Box<WeirError>,
+    /// Where, if it is anywhere.
+    pub at: Option<Pos>,
+}
+
+impl Complaint {
+    /// Something that makes no sense at a place of the document.
+    pub(super) fn new(message: impl Into<String>, at: Pos) -> Self {
+        Self { error: Box::new(WeirError::bad_input(message)), at: Some(at).filter(|at| at.line > 0) }
+    }
+
+    /// Something that makes no sense, and not for anything that the document says.
+    pub(super) fn of_request(message: impl Into<String>) -> Self {
+        Self { error: Box::new(WeirError::bad_input(message)), at: None }
+    }
+
+    /// A limit that was exceeded.
+    pub(super) fn too_much(message: String, limit: usize, actual: Option<usize>, at: Option<Pos>) -> Self {
+        Self { error: Box::new(WeirError::new(Code::TooExpensive, message).limited(limit, actual)), at }
+    }
+}
+
+/// What validation found, in the order of the text. Faults of values are left out where they are all that was found:
+/// these are judged anew when the document is built.
+pub(super) fn of_validation(found: &DiagnosticList, types: &Types, plain: &Plain<'_>) -> Vec<Complaint> {
+    let is_of_values = |kind: Option<&str>| kind.is_some_and(|kind| VALUES.contains(&kind));
+    if found.iter().all(|found| is_of_values(found.error.unstable_error_name())) {
+        return Vec::new();
+    }
+    of_diagnostics(found, types, plain)
+}
+
+/// All that was found, in the order of the text.
+pub(super) fn of_diagnostics(found: &DiagnosticList, types: &Types, plain: &Plain<'_>) -> Vec<Complaint> {
+    let unknown: Vec<_> = found
+        .iter()
+        .filter(|found| found.error.unstable_error_name() == Some("UndefinedField"))
+        .filter_map(|found| found.error.location())
+        .collect();
+    // A selection of unknown fields alone is no missing selection.
+    let follows = |kind: Option<&str>, span: Option<SourceSpan>| {
+        kind == Some("MissingSubselection")
+            && span.is_some_and(|span| {
+                unknown.iter().any(|inner| span.offset() < inner.offset() && inner.end_offset() <= span.end_offset())
+            })
+    };
+    let mut complaints: Vec<_> = found
+        .iter()
+        .filter(|found| !follows(found.error.unstable_error_name(), found.error.location()))
+        .map(|found| {
+            let said = found.error.to_string();
+            let message = said_again(found.error.unstable_error_name().unwrap_or_default(), &said, types);
+            let at = found.error.location().map(|span| plain.at(span.offset()));
+            Complaint { at, ..Complaint::of_request(message.unwrap_or_else(|| echo_sentence(&said))) }
+        })
+        .collect();
+    complaints.sort_by_key(|complaint| complaint.at.map(|at| (at.line, at.column)));
+    complaints.dedup_by(|one, other| one.at == other.at && one.error.message == other.error.message);
+    complaints
+}
+
+/// The kinds of faults that values have.
+const VALUES: [&str; 8] = [
+    "UnsupportedValueType",
+    "IntCoercionError",
+    "FloatCoercionError",
+    "UndefinedEnumValue",
+    "UndefinedInputValue",
+    "UniqueInputValue",
+    "RequiredField",
+    "DisallowedVariableUsage",
+];
+
+/// The usual faults, with the nearest name that there is.
+fn said_again(kind: &str, said: &str, types: &Types) -> Option<String> {
+    let mut quoted = said.split('`').skip(1).step_by(2);
+    let mut next = || quoted.next();
+    Some(match kind {
+        "UndefinedField" => {
+            let (owner, field) = (next()?, next()?);
+            let known = fields_of(owner, types);
+            format!("unknown field `{}` on `{owner}`{}", echo(field), hint(field, &known))
+        }
+        "UndefinedArgument" => {
+            let (argument, owner) = (next()?, next()?);
+            let known = arguments_of(owner, types);
+            format!("unknown argument `{}` of `{}`{}", echo(argument), echo(owner), hint(argument, &known))
+        }
+        "UndefinedDefinition" => {
+            let name = next()?;
+            let known: Vec<_> = types.schema.types.keys().map(Name::as_str).collect();
+            format!("unknown type `{}`{}", echo(name), hint(name, &known))
+        }
+        "UndefinedDirective" => {
+            let name = next()?.trim_start_matches('@');
+            let known: Vec<_> = types.schema.directive_definitions.keys().map(Name::as_str).collect();
+            format!("unknown directive `@{}`{}", echo(name), hint(name, &known))
+        }
+        "UndefinedFragment" => format!("unknown fragment `{}`", echo(next()?)),
+        "UndefinedVariable" => format!("the variable `{}` is used and not declared", echo(next()?)),
+        "UnusedVariable" => format!("the variable `{}` is declared and not used", echo(next()?)),
+        "UnusedFragment" => format!("the fragment `{}` is not used", echo(next()?)),
+        _ => return None,
+    })
+}
+
+/// The fields of a type.
+fn fields_of<'a>(name: &str, types: &'a Types) -> Vec<&'a str> {
+    match types.schema.types.get(name) {
+        Some(ExtendedType::Object(object)) => object.fields.keys().map(Name::as_str).collect(),
+        Some(ExtendedType::Interface(interface)) => interface.fields.keys().map(Name::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The arguments of `Type.field` or `@directive`, whatever stands behind these.
+fn arguments_of<'a>(coordinate: &str, types: &'a Types) -> Vec<&'a str> {
+    let coordinate = coordinate.split('(').next().unwrap_or(coordinate);
+    let definitions = match coordinate.strip_prefix('@') {
+        Some(directive) => types.schema.directive_definitions.get(directive).map(|known| &known.arguments),
+        None => coordinate
+            .split_once('.')
+            .and_then(|(owner, field)| types.schema.type_field(owner, field).ok())
+            .map(|field| &field.arguments),
+    };
+    definitions.into_iter().flatten().map(|argument| argument.name.as_str()).collect()
+}
+
+/// "; did you mean `x`?" where a known name is near.
+pub(super) fn hint(word: &str, known: &[&str]) -> String {
+    nearest(word, known.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
+}
+
+/// A sentence that may quote long names.
+fn echo_sentence(said: &str) -> String {
+    said.split('`').enumerate().fold(String::new(), |mut short, (at, part)| {
+        if at > 0 {
+            short.push('`');
+        }
+        let part = if at % 2 == 1 { &echo(part) } else { part };
+        short.push_str(part);
+        short
+    })
+}
