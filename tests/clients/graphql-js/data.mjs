@@ -1,0 +1,126 @@
+// Valid documents, each asked in many ways: is the answer what graphql-js makes of the same data, to the last letter?
+import { parse, recommendedRules, validate } from "graphql";
+import { Word } from "./ast.mjs";
+import { Generator } from "./generate.mjs";
+import { kindOf, read, RULES } from "./judge.mjs";
+import { Random } from "./random.mjs";
+import { inParallel } from "./report.mjs";
+import { steady, Upstream } from "./upstream.mjs";
+import { everyWay } from "./ways.mjs";
+import { plain } from "./write.mjs";
+
+/** Asks once for all that will be asked, so that what follows is answered from memory. */
+async function warmUp(server, facts) {
+  const days = (first, last) => facts.days(first, last);
+  for (const channel of facts.channels) {
+    const query = "query($id:ID!,$r:TimeRange!,$h:TimeRange!){channel(custSpaceId:$id){a:metrics(range:$r){start} b:metrics(granularity:HALF_HOUR,range:$h){start} phoneNumbers}}";
+    const { channel: found } = await server.data(query, { id: channel, r: days(9, 2), h: days(7, 4) });
+    for (const phone of found.phoneNumbers ?? []) if (!facts.phones.includes(phone)) facts.phones.push(phone);
+  }
+  for (const [dimension, range] of [["PROVINCE", days(5, 3)], ["COUNTRY", days(5, 4)]]) {
+    await server.data("query($d:Dimension!,$r:TimeRange!){operationDistributions(dimension:$d,range:$r){start}}", { d: dimension, r: range });
+  }
+  for (const app of facts.apps) {
+    await server.data("query($a:ID!,$r:TimeRange!){operationDistributionBounds(appId:$a,range:$r){start}}", { a: app, r: days(11, 2) });
+  }
+  for (const channel of facts.channels) {
+    const args = { custSpaceId: channel, range: days(8, 5) };
+    const query = "query($id:ID!,$r:TimeRange!){phoneNumberMetrics(custSpaceId:$id,range:$r){edges{cursor}}}";
+    const { phoneNumberMetrics } = await server.data(query, { id: channel, r: args.range });
+    const { edges } = phoneNumberMetrics;
+    for (const at of [0, edges.length >> 1, edges.length - 1]) {
+      if (edges[at]) facts.cursors.push({ cursor: edges[at].cursor, args: { ...args, granularity: new Word("DAILY") } });
+    }
+  }
+}
+
+/** The n-th request of a seed: one that graphql-js finds valid. */
+function nth(seed, n, schema, facts) {
+  const rng = new Random(seed, "data", n);
+  const request = new Generator({ schema, facts, rng, comparable: true, fields: rng.pick([4, 8, 16]) }).request();
+  delete request.variables.notDefined;
+  return { request, rng };
+}
+
+const pathOf = (error) => (error.path ?? []).join(".");
+const placeOf = ({ line, column }) => `${line}:${column}`;
+
+/** What is different, or null. */
+function differ(expected, answer) {
+  if (answer.broken) return { kind: `broken: ${kindOf(answer.broken)}`, detail: answer.broken };
+  if (!answer.runs) return { kind: `refused: ${kindOf(answer.message)}`, detail: answer.message };
+  const wanted = steady(JSON.stringify(expected.data));
+  const found = steady(answer.data);
+  if (wanted !== found) {
+    const sorted = (text) => JSON.stringify(JSON.parse(text), (_, value) => (value && !Array.isArray(value) && typeof value === "object" ? Object.fromEntries(Object.entries(value).sort()) : value));
+    const at = [...wanted].findIndex((char, i) => char !== found[i]);
+    const detail = `…${found.slice(Math.max(0, at - 40), at + 40)}… should be …${wanted.slice(Math.max(0, at - 40), at + 40)}…`;
+    return { kind: sorted(wanted) === sorted(found) ? "data: order of keys" : "data", detail };
+  }
+  const errors = expected.errors ?? [];
+  const [paths, foundPaths] = [errors.map(pathOf).sort(), answer.errors.map(pathOf).sort()];
+  if (paths.join() !== foundPaths.join()) return { kind: foundPaths.length > paths.length ? "errors: more than one for a failure" : "errors: their paths", detail: `${foundPaths.join(" ")} should be ${paths.join(" ")}` };
+  for (const error of answer.errors) {
+    const places = errors.filter((other) => pathOf(other) === pathOf(error)).flatMap((other) => other.locations ?? []).map(placeOf);
+    const foundPlaces = (error.locations ?? []).map(placeOf);
+    if (foundPlaces.length === 0) return { kind: "errors: no place", detail: `${pathOf(error)}: ${error.message}` };
+    const wrong = foundPlaces.find((place) => !places.includes(place));
+    if (wrong) return { kind: "errors: their places", detail: `${pathOf(error)} at ${foundPlaces.join(" ")}, should be at ${places.join(" ")}: ${error.message}` };
+  }
+  return null;
+}
+
+export async function data({ server, schema, facts, report, seed, count, only }) {
+  await warmUp(server, facts);
+  const upstream = new Upstream(server, schema);
+  const counts = { documents: 0, withErrors: 0, retried: 0 };
+  const check = async (method, sent) => {
+    const document = parse(sent.query);
+    const expected = await upstream.answer(document, JSON.parse(sent.variables), sent.operationName);
+    if (expected.data === undefined) throw new Error(`graphql-js does not run ${sent.query}: ${expected.errors[0].message}`);
+    const answer = read(await server[method](sent));
+    return { expected, difference: differ(expected, answer) };
+  };
+  await inParallel(only === undefined ? count : 1, 8, async (i) => {
+    const n = only ?? i;
+    const { request, rng } = nth(seed, n, schema, facts);
+    const document = parse(plain(request.document));
+    // Valid, and yet a server may find it too deep.
+    if (validate(schema, document, recommendedRules).length > 0) return;
+    const invalid = validate(schema, document, RULES);
+    counts.documents += 1;
+    if (invalid.length > 0) {
+      await report.differ({ kind: "a mistake of generate.mjs", detail: invalid[0].message }, n, { query: plain(request.document) });
+      return;
+    }
+    let hadErrors = false;
+    for (const [way, method, sent] of everyWay(request, { schema, rng })) {
+      let { expected, difference } = await check(method, sent);
+      hadErrors ||= (expected.errors ?? []).length > 0;
+      if (difference) {
+        // An hour may have passed, or data that was not final may have been fetched again.
+        counts.retried += 1;
+        if (counts.retried <= 20) upstream.forget();
+        ({ difference } = await check(method, sent));
+      }
+      if (!difference) {
+        report.agree();
+        continue;
+      }
+      const again = async (smaller) => {
+        try {
+          const document = parse(smaller.query);
+          if (validate(schema, document, RULES).length > 0) return null;
+          return (await check(method, smaller)).difference?.kind;
+        } catch {
+          return null;
+        }
+      };
+      const isWay = difference.kind.startsWith("data") && way !== "as it is" ? `, only ${way}` : "";
+      await report.differ({ ...difference, kind: `${difference.kind}${isWay}` }, n, sent, isWay ? null : again);
+      if (!isWay) break;
+    }
+    counts.withErrors += hadErrors ? 1 : 0;
+  });
+  report.extra = counts;
+}
