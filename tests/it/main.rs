@@ -25,6 +25,7 @@ mod explain;
 mod faults;
 mod freshness;
 mod graphiql;
+mod graphql_js;
 mod http;
 mod layering;
 mod pages;

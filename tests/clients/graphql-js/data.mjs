@@ -1,8 +1,8 @@
 // Valid documents, each asked in many ways: is the answer what graphql-js makes of the same data, to the last letter?
-import { parse, recommendedRules, validate } from "graphql";
-import { Word } from "./ast.mjs";
+import { getLocation, parse, recommendedRules, validate } from "graphql";
+import { nodesOf, Word } from "./ast.mjs";
 import { Generator } from "./generate.mjs";
-import { kindOf, read, RULES } from "./judge.mjs";
+import { broken, kindOf, read, RULES } from "./judge.mjs";
 import { Random } from "./random.mjs";
 import { inParallel } from "./report.mjs";
 import { steady, Upstream } from "./upstream.mjs";
@@ -45,9 +45,22 @@ function nth(seed, n, schema, facts) {
 const pathOf = (error) => (error.path ?? []).join(".");
 const placeOf = ({ line, column }) => `${line}:${column}`;
 
+/** Where graphql-js sees an error. An argument that may not be null is as well the fault of its field. */
+function placesOf(errors, document) {
+  const places = errors.flatMap((error) => error.locations ?? []).map(placeOf);
+  for (const error of errors) {
+    if (error.nodes?.every((node) => node.kind === "Field")) continue;
+    const name = error.path?.findLast((step) => typeof step === "string");
+    for (const { node } of nodesOf(document, "Field")) {
+      if ((node.alias ?? node.name).value === name) places.push(placeOf(getLocation(node.loc.source, node.loc.start)));
+    }
+  }
+  return places;
+}
+
 /** What is different, or null. */
-function differ(expected, answer) {
-  if (answer.broken) return { kind: `broken: ${kindOf(answer.broken)}`, detail: answer.broken };
+function differ(expected, answer, document) {
+  if (answer.broken) return broken(answer);
   if (!answer.runs) return { kind: `refused: ${kindOf(answer.message)}`, detail: answer.message };
   const wanted = steady(JSON.stringify(expected.data));
   const found = steady(answer.data);
@@ -60,8 +73,13 @@ function differ(expected, answer) {
   const errors = expected.errors ?? [];
   const [paths, foundPaths] = [errors.map(pathOf).sort(), answer.errors.map(pathOf).sort()];
   if (paths.join() !== foundPaths.join()) return { kind: foundPaths.length > paths.length ? "errors: more than one for a failure" : "errors: their paths", detail: `${foundPaths.join(" ")} should be ${paths.join(" ")}` };
+  // Instants to the millisecond are those of the ask.
+  const said = (errors) => errors.map((error) => `${pathOf(error)}: ${error.message.replaceAll(/[-\dT:]+\.\d+Z/g, "<now>")}`).sort();
+  const [words, foundWords] = [said(errors), said(answer.errors)];
+  const other = words.findIndex((word, i) => word !== foundWords[i]);
+  if (other >= 0) return { kind: "errors: their messages", detail: `${foundWords[other]} should be ${words[other]}` };
   for (const error of answer.errors) {
-    const places = errors.filter((other) => pathOf(other) === pathOf(error)).flatMap((other) => other.locations ?? []).map(placeOf);
+    const places = placesOf(errors.filter((other) => pathOf(other) === pathOf(error)), document);
     const foundPlaces = (error.locations ?? []).map(placeOf);
     if (foundPlaces.length === 0) return { kind: "errors: no place", detail: `${pathOf(error)}: ${error.message}` };
     const wrong = foundPlaces.find((place) => !places.includes(place));
@@ -79,7 +97,7 @@ export async function data({ server, schema, facts, report, seed, count, only })
     const expected = await upstream.answer(document, JSON.parse(sent.variables), sent.operationName);
     if (expected.data === undefined) throw new Error(`graphql-js does not run ${sent.query}: ${expected.errors[0].message}`);
     const answer = read(await server[method](sent));
-    return { expected, difference: differ(expected, answer) };
+    return { expected, difference: differ(expected, answer, document) };
   };
   await inParallel(only === undefined ? count : 1, 8, async (i) => {
     const n = only ?? i;

@@ -62,8 +62,10 @@ function distributionArgs(facts, rng, failing) {
   return args;
 }
 
-const appId = (facts, rng, failing) => (fails(rng, failing) ? rng.pick(["nobody", "", "app 名", 7]) : rng.pick(facts.apps));
-const channelId = (facts, rng, failing) => (fails(rng, failing) ? rng.pick(["nobody", "", "\"quoted\"\n", 7, -1]) : rng.pick(facts.channels));
+/** Ids that nobody has; they come back in the words of the error. */
+const NOBODY = ["nobody", "", "app 名", "\u{1f600}", '"quoted"\n', 'a"""b', "two\n  lines\nand three", "back\\slash", "a  b, #c", 7, -1];
+const appId = (facts, rng, failing) => rng.pick(fails(rng, failing) ? NOBODY : facts.apps);
+const channelId = (facts, rng, failing) => rng.pick(fails(rng, failing) ? NOBODY : facts.channels);
 const truth = (rng) => rng.chance(0.5);
 
 const deprecated = (_, rng) => maybe({}, "includeDeprecated", rng, 0.6, [true, false]);

@@ -18,7 +18,7 @@ import { Ref, valueNode, Word } from "./ast.mjs";
 import { learnFacts } from "./facts.mjs";
 import { Random } from "./random.mjs";
 import { Server } from "./server.mjs";
-import { joinOddly, oddString, tokens } from "./write.mjs";
+import { joinOddly, oneNotation, tokens } from "./write.mjs";
 
 const ODD_NAMES = ["on", "query", "true", "null", "fragment", "_", "__a", "A1", "mutation", "type", "input"];
 
@@ -114,7 +114,16 @@ export class Generator {
         made.push(this.field(type, depth, scope));
       }
     }
+    // Now and then nothing of it is wanted.
+    if (rng.chance(0.04)) return [ast.inline(null, made, [this.nothing(scope)])];
     return rng.chance(0.3) ? rng.shuffled(made) : made;
+  }
+
+  /** A directive that leaves its selection out. */
+  nothing(scope) {
+    const { rng } = this;
+    const [key, value] = rng.pick([["include", false], ["skip", true]]);
+    return ast.directive(key, [ast.argument("if", valueNode(rng.chance(0.5) ? value : this.variableOf(value, "Boolean!", scope)))]);
   }
 
   /** A field that is there already, with another selection: both have to be merged. */
@@ -275,6 +284,9 @@ export class Generator {
       if (rng.chance(0.2)) return this.variableOf(value, nullable, scope, true);
       return this.variableOf(value, `${nullable}!`, scope, rng.chance(0.15));
     }
+    // Left out, it leaves the argument to its default; as null it makes the field fail where there has to be a value.
+    if (rng.chance(0.2)) return this.variableOf(undefined, nullable, scope);
+    if (rng.chance(0.03)) return this.variableOf(null, nullable, scope);
     return this.variableOf(value, rng.chance(0.3) ? `${nullable}!` : nullable, scope, rng.chance(0.25));
   }
 
@@ -290,17 +302,10 @@ export class Generator {
 }
 
 /** A request as it is sent: `query` as oddly written as told, `variables` as JSON text. */
-export function written(request, rng, oddness) {
-  const blocks = new Map();
-  const strings = (value) => {
-    // The same value in two notations would be two values to some, and the same to others.
-    if (!blocks.has(value)) blocks.set(value, oddString(value, rng));
-    return oddness > 0 ? blocks.get(value) : JSON.stringify(value);
-  };
-  const { variables, operationName } = request;
+export function written({ document, variables, operationName }, rng, oddness) {
   const isEmpty = Object.keys(variables).length === 0;
   return {
-    query: joinOddly(tokens(request.document, strings), rng, oddness),
+    query: joinOddly(tokens(document, oneNotation(rng)), rng, oddness),
     variables: isEmpty && rng.chance(0.7) ? undefined : JSON.stringify(variables),
     operationName,
   };

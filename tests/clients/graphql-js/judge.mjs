@@ -53,7 +53,7 @@ export function read({ status, text }) {
   try {
     found = parts(normal(text));
   } catch {
-    return { broken: `invalid JSON, status ${status}: ${text.slice(0, 120)}` };
+    return { broken: `status ${status}, invalid JSON: ${text.slice(0, 120)}` };
   }
   const errors = JSON.parse(found.get("errors") ?? "[]");
   if (status >= 500 || ![200, 400].includes(status)) return { broken: `status ${status}: ${errors[0]?.message ?? text.slice(0, 80)}` };
@@ -79,9 +79,14 @@ export function kindOf(message) {
     .slice(0, 90);
 }
 
+/** The difference that no answer at all is. */
+export function broken({ broken: why }) {
+  return { kind: `broken: ${why.split(":")[0]}`, detail: why };
+}
+
 /** The difference between the two, or null: `{ kind, detail }`. */
 export function differ(expected, answer) {
-  if (answer.broken) return { kind: `broken: ${kindOf(answer.broken)}`, detail: answer.broken };
+  if (answer.broken) return broken(answer);
   if (expected.open || expected.runs === answer.runs) return null;
   return answer.runs
     ? { kind: `runs, should be refused: ${kindOf(expected.refused)}`, detail: expected.refused }

@@ -138,8 +138,9 @@ const OF_DOCUMENTS = {
   },
   "a variable that is not used"(document, rng) {
     const place = choose(rng, document, "OperationDefinition");
-    const type = ast.typeNode(rng.pick(["Int", "Boolean!", "[Nope]", "Nope!", "TimeRange", "Channel", "[[ID!]!]"]));
-    const defaultValue = rng.chance(0.5) ? anyValue(rng) : undefined;
+    const type = ast.typeNode(rng.pick(["Int", "Boolean!", "[Nope]", "[Nope!]!", "Nope!", "TimeRange", "Channel", "[Channel!]", "[[ID!]!]"]));
+    const values = [undefined, anyValue(rng), { kind: "ListValue", values: [anyValue(rng)] }];
+    const defaultValue = rng.pick(values);
     place?.node.variableDefinitions.push({ kind: "VariableDefinition", variable: ast.variable("unused"), type, defaultValue, directives: [] });
     return place;
   },

@@ -14,10 +14,12 @@ export function isDateTime(text) {
   const year = Number(date.groups.year) * (date.groups.sign === "-" ? -1 : 1);
   const [month, day] = [Number(date.groups.month), Number(date.groups.day)];
   const days = [31, year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+  // The last day of the calendar, in every zone.
+  if (year === 9999 && month === 12 && day > 30) return false;
   const fits = (value, most) => Number(value ?? 0) <= most;
   return (
-    (date.groups.year.length === 4 || date.groups.sign !== undefined) &&
-    Math.abs(year) <= 9999 &&
+    (date.groups.year.length === 6) === (date.groups.sign !== undefined) &&
+    year >= -9998 && year <= 9999 &&
     month >= 1 && month <= 12 && day >= 1 && day <= days[month - 1] &&
     fits(time.groups.hour, 23) && fits(time.groups.minute, 59) && fits(time.groups.second, 60) &&
     fits(offset.groups.hours, 25) && fits(offset.groups.minutes, 59) && fits(offset.groups.seconds, 59)
@@ -26,8 +28,8 @@ export function isDateTime(text) {
 
 const DURATION =
   /^P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?=\d)(?:(\d+)(?:[.,](\d{1,9}))?H)?(?:(\d+)(?:[.,](\d{1,9}))?M)?(?:(\d+)(?:[.,](\d{1,9}))?S)?)?$/i;
-/** The most of weeks, days, hours, minutes and seconds that one duration may name. */
-const MOST = [1_043_497, 7_304_484, 175_307_616, 10_518_456_960, 631_107_417_600];
+/** The most weeks and days that one duration may name, and seconds in hours, minutes and seconds: about. */
+const MOST = [1_043_497, 7_304_484, 2e12];
 
 /** Whether a text is a length of time without months and years, and not negative. */
 export function isDuration(text) {
@@ -37,8 +39,11 @@ export function isDuration(text) {
   // Only the last unit may have a fraction.
   if (hourPart && (minutes ?? seconds) !== undefined) return false;
   if (minutePart && seconds !== undefined) return false;
+  // Without a fixed length.
   if (Number(years ?? 0) !== 0 || Number(months ?? 0) !== 0) return false;
-  return [weeks, days, hours, minutes, seconds].every((part, i) => Number(part ?? 0) <= MOST[i]);
+  const number = (part) => Number(part ?? 0);
+  const time = number(hours) * 3_600 + number(minutes) * 60 + number(seconds);
+  return [number(weeks), number(days), time].every((part, i) => part <= MOST[i]);
 }
 
 const LONGEST = 2n ** 63n;

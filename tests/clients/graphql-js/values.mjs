@@ -76,6 +76,8 @@ function everyRequest(schema, facts, seed) {
         requests.push({ query: place.document(value, definitions), variables });
       }
     }
+    // Null where there has to be a value: the field fails, and the request does not.
+    requests.push({ query: place.document("$v", `($v:${type.replace(/!$/, "")}=${own})`), variables: '{"v":null}' });
     // Variables are coerced before anybody looks where they stand: one place for each type will do.
     const key = type.replace(/!$/, "");
     if (byType.has(key)) continue;

@@ -4,7 +4,7 @@ import { differ, placed, read, verdict } from "./judge.mjs";
 import { broken } from "./mutate.mjs";
 import { Random } from "./random.mjs";
 import { inParallel } from "./report.mjs";
-import { oddString, tokens } from "./write.mjs";
+import { oneNotation, tokens } from "./write.mjs";
 
 /** Nothing is called upstream for them. */
 const EXPLAIN = { weir: { explain: true } };
@@ -14,12 +14,7 @@ export function nth(seed, n, schema, facts) {
   const rng = new Random(seed, n);
   const request = new Generator({ schema, facts, rng, fields: rng.pick([4, 10, 10, 30]) }).request();
   const oddness = rng.pick([0, 0, 0.03, 0.3]);
-  const blocks = new Map();
-  const strings = (value) => {
-    // One value in two notations is two values to graphql-js, where fields are compared.
-    if (!blocks.has(value)) blocks.set(value, oddString(value, rng));
-    return blocks.get(value);
-  };
+  const strings = oneNotation(rng);
   return broken(request, rng, { schema, oddness, strings, tokens });
 }
 

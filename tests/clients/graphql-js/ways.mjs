@@ -1,8 +1,9 @@
 // One request in many ways that all mean the same.
-import { getNamedType, isInputObjectType, isListType, isNonNullType, print, stripIgnoredCharacters, TypeInfo, visit, visitWithTypeInfo, valueFromASTUntyped } from "graphql";
+import { getNamedType, isInputObjectType, isListType, isNonNullType, print, stripIgnoredCharacters, TypeInfo, validate, visit, visitWithTypeInfo, valueFromASTUntyped } from "graphql";
 import * as ast from "./ast.mjs";
 import { copy, directive, argument, nodesOf, valueNode } from "./ast.mjs";
-import { joinOddly, plain, tokens } from "./write.mjs";
+import { RULES } from "./judge.mjs";
+import { joinOddly, oneNotation, plain, tokens } from "./write.mjs";
 
 /** Every constant argument as a variable. Fields that share a response name share their variables. */
 function withVariables(document, variables, schema) {
@@ -104,7 +105,30 @@ function amongOthers(document, asked, rng) {
   return { document: { ...changed, definitions }, operationName: name };
 }
 
-/** The request in all ways: `[name, method, { query, variables, operationName }]`. */
+/** A request that looks nearly the same and means something else, if one is found. */
+export function nearTwin({ document, variables, operationName }, { schema, rng }) {
+  for (let n = 0; n < 5; n++) {
+    const changed = copy(document);
+    // Not the dates: another day is another call to the vendor.
+    const strings = nodesOf(changed, "StringValue").filter(({ node }) => !/^(\d{4}-|P)/.test(node.value));
+    const leaves = nodesOf(changed, "Field").filter(({ node }) => !node.selectionSet);
+    if (strings.length > 0 && rng.chance(0.7)) {
+      const { node } = rng.pick(strings);
+      const chars = [...node.value];
+      chars.splice(rng.below(chars.length + 1), 0, rng.pick([" ", ",", "#", "\\", '"', "\n", "  ", "\ufeff"]));
+      node.value = chars.join("");
+    } else if (leaves.length > 0) {
+      const { node } = rng.pick(leaves);
+      if (rng.chance(0.5)) node.name = ast.name("__typename");
+      else node.alias = ast.name(rng.pick(["a", "A", "aa"]));
+    }
+    if (validate(schema, changed, RULES).length > 0) continue;
+    return { query: joinOddly(tokens(changed, oneNotation(rng)), rng, 0), variables: JSON.stringify(variables), operationName: operationName ?? undefined };
+  }
+  return null;
+}
+
+/** The request in all ways, and one that is another: `[name, method, { query, variables, operationName }]`. */
 export function everyWay({ document, variables, operationName }, { schema, rng }) {
   const json = JSON.stringify(variables);
   const sent = (document, values = json, name = operationName) => ({ query: plain(document), variables: values, operationName: name ?? undefined });
@@ -113,6 +137,7 @@ export function everyWay({ document, variables, operationName }, { schema, rng }
   const several = document.definitions.filter((node) => node.kind === "OperationDefinition").length > 1;
   const operation = document.definitions.find((node) => node.kind === "OperationDefinition" && (!several || node.name?.value === operationName));
   const among = several ? null : amongOthers(document, operation.name?.value, rng);
+  const twin = nearTwin({ document, variables, operationName }, { schema, rng });
   return [
     ["as it is", "post", literal],
     ["constants as variables", "post", sent(moved.document, JSON.stringify(moved.variables))],
@@ -122,7 +147,8 @@ export function everyWay({ document, variables, operationName }, { schema, rng }
     ["in @include(if: true)", "post", sent(withFragments(document, schema, rng, true))],
     ["printed", "post", { ...literal, query: print(document) }],
     ["stripped", "post", { ...literal, query: stripIgnoredCharacters(print(document)) }],
-    ["oddly written", "post", { ...literal, query: joinOddly(tokens(document), rng, 0.2) }],
+    ["oddly written", "post", { ...literal, query: joinOddly(tokens(document, oneNotation(rng)), rng, 0.2) }],
+    twin && ["a near twin", "post", twin],
     ["again", "post", literal],
     ["a third time", "post", literal],
   ].filter(Boolean);

@@ -157,6 +157,16 @@ export function oddString(value, rng) {
   return `${text}"`;
 }
 
+/** Writes each string in a notation of its own, and the same string always alike: one value in two notations is two values
+ * to graphql-js where arguments are compared. */
+export function oneNotation(rng) {
+  const written = new Map();
+  return (value) => {
+    if (!written.has(value)) written.set(value, oddString(value, rng));
+    return written.get(value);
+  };
+}
+
 function escaped(code, rng) {
   const hex = (number) => {
     const digits = number.toString(16).padStart(4, "0");
