@@ -2,7 +2,7 @@
 
 #![expect(clippy::unused_async, reason = "the engine wants every resolver asynchronous")]
 
-use async_graphql::{Context, ID, Object, Result};
+use async_graphql::{Context, Description, ID, Object, Result};
 
 use super::catalog::{CatalogApp, CatalogChannel};
 use super::context::request;
@@ -15,10 +15,10 @@ use super::scalars::{Dimension, Granularity};
 use crate::vendor::alibaba_cams::MetricSubject;
 
 /// A configured WhatsApp channel of an Alibaba Cloud CAMS account.
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(super) struct Channel(pub(super) CatalogChannel);
 
-#[Object]
+#[Object(use_type_description)]
 impl Channel {
     /// The vendor's `CustSpaceId`; null where the account's only channel is asked without one.
     async fn cust_space_id(&self) -> Option<ID> {
@@ -77,10 +77,10 @@ impl CatalogChannel {
 }
 
 /// A configured application of a Volcengine RTC account.
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(super) struct Application(pub(super) CatalogApp);
 
-#[Object]
+#[Object(use_type_description)]
 impl Application {
     /// The vendor's `AppId`.
     async fn app_id(&self) -> ID {

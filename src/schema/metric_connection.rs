@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use async_graphql::{Object, SimpleObject};
+use async_graphql::{Description, Object, SimpleObject};
 
 use super::cursor::{self, Position};
 use super::metric_rows::{MetricQuery, Rows};
@@ -19,7 +19,7 @@ const DEFAULT_FIRST: usize = 10_000;
 const MAX_FIRST: usize = 100_000;
 
 /// A page of message counts, ordered by (custSpaceId, phoneNumber, start).
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(super) struct PhoneNumberMetricConnection {
     rows: Rows,
     page: Range<usize>,
@@ -27,14 +27,13 @@ pub(super) struct PhoneNumberMetricConnection {
 }
 
 /// A row and its place.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Description)]
 pub(super) struct PhoneNumberMetricEdge<'a> {
     row: PhoneNumberMetric<'a>,
     seal: &'a cursor::Seal,
 }
 
-/// A row and its place.
-#[Object]
+#[Object(use_type_description)]
 impl PhoneNumberMetricEdge<'_> {
     /// Stands for the row's place: `after` goes on behind it, also when rows were refreshed or added meanwhile.
     async fn cursor(&self) -> String {
@@ -127,7 +126,7 @@ impl PhoneNumberMetricConnection {
     }
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl PhoneNumberMetricConnection {
     /// The rows of the page, each with its cursor.
     async fn edges(&self) -> RawList<PhoneNumberMetricEdge<'_>> {

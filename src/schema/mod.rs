@@ -28,7 +28,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_graphql::parser::types::ExecutableDocument;
-use async_graphql::{EmptySubscription, Request, Schema, ValidationMode, Value, Variables};
+use async_graphql::{EmptySubscription, Request, SDLExportOptions, Schema, ValidationMode, Value, Variables};
 use tokio::time::Instant;
 
 pub use answer::Answer;
@@ -176,14 +176,18 @@ impl Gateway {
     /// The schema in the schema definition language.
     #[must_use]
     pub fn sdl(&self) -> String {
-        self.schema.sdl()
+        written(&self.schema)
     }
 }
 
 /// The schema in the schema definition language: what `weir schema` prints and `schema.graphql` holds.
 #[must_use]
 pub fn sdl() -> String {
-    schema().sdl()
+    written(&schema())
+}
+
+fn written(schema: &Schema<Query, Mutation, EmptySubscription>) -> String {
+    schema.sdl_with_options(SDLExportOptions::new().include_specified_by())
 }
 
 fn schema() -> Schema<Query, Mutation, EmptySubscription> {

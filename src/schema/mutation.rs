@@ -1,6 +1,6 @@
 //! The roots of all changing.
 
-use async_graphql::{Context, ID, Object, SimpleObject};
+use async_graphql::{Context, Description, ID, Object, SimpleObject};
 
 use super::context::request;
 use super::error::{Nullable, nullable};
@@ -9,7 +9,7 @@ use crate::domain::time::DAY;
 use crate::vendor::alibaba_cams::EnableWhatsappRoi;
 
 /// What changes something at a vendor.
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(super) struct Mutation;
 
 /// The vendor has turned a channel's statistics on.
@@ -23,7 +23,7 @@ pub(super) struct EnableWhatsappRoiMetricPayload {
     pub data_expected_from: DateTime,
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl Mutation {
     /// Turns WhatsApp statistics on for a channel. Messages sent before are never counted. Source:
     /// `EnableWhatsappROIMetric` of Alibaba Cloud CAMS, 5 calls a second.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_graphql::{ID, Object, SimpleObject};
+use async_graphql::{Description, ID, Object, SimpleObject};
 
 use super::context::{Omitted, RequestContext};
 use super::error::Nullable;
@@ -18,7 +18,7 @@ use crate::vendor::volcengine_rtc::{self, Distribution, DistributionSubject};
 
 /// Distinct call users of one application per place, over exactly one window. Source: `ListOperationDistribution` of
 /// Volcengine RTC. A user seen in two windows counts in both: windows, applications and places do not add up.
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(super) struct OperationDistribution {
     subject: DistributionSubject,
     window: Window,
@@ -26,7 +26,7 @@ pub(super) struct OperationDistribution {
     source: Source,
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl OperationDistribution {
     /// The application, the vendor's `AppId`.
     async fn app_id(&self) -> ID {

@@ -1,6 +1,6 @@
 //! `PhoneNumberMetric`: WhatsApp messages of one phone number in one bucket.
 
-use async_graphql::{ID, Object};
+use async_graphql::{Description, ID, Object};
 
 use super::raw::{Json, RawItem, Selected};
 use super::scalars::{DateTime, Finality, Granularity, Long, Source};
@@ -9,7 +9,7 @@ use crate::vendor::alibaba_cams::{MetricSubject, PhoneNumberPoint};
 
 /// WhatsApp messages of one business phone number in one bucket. Source: `GetChatappPhoneNumberMetric` of Alibaba Cloud
 /// CAMS. Buckets without messages are absent: a gap means zero.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Description)]
 pub(super) struct PhoneNumberMetric<'a> {
     pub(super) point: &'a PhoneNumberPoint,
     /// The channel that it was asked of.
@@ -19,7 +19,7 @@ pub(super) struct PhoneNumberMetric<'a> {
     pub(super) slice: domain::Source,
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl PhoneNumberMetric<'_> {
     /// The channel, the vendor's `CustSpaceId`; null where the account's only channel is asked without one.
     async fn cust_space_id(&self) -> Option<ID> {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unused_async, reason = "the engine wants every resolver asynchronous")]
 
-use async_graphql::{Context, ID, Object, Result};
+use async_graphql::{Context, Description, ID, Object, Result};
 
 use super::channel::{Application, Channel};
 use super::context::{entry_width, request};
@@ -28,10 +28,10 @@ use crate::vendor::{alibaba_cams, volcengine_rtc};
 ///
 /// Every response carries `extensions.weir`: `upstreamCalls` by vendor, `cacheHits`, `collapsed` and `queueWaitMs`, what
 /// the request really cost.
-#[derive(Debug)]
+#[derive(Debug, Description)]
 pub(super) struct Query;
 
-#[Object]
+#[Object(use_type_description)]
 impl Query {
     /// WhatsApp messages sent and delivered per business phone number, ordered by (custSpaceId, phoneNumber, start).
     /// Source: `GetChatappPhoneNumberMetric` of Alibaba Cloud CAMS. Buckets without messages are absent.

@@ -42,7 +42,7 @@ impl DateTime {
 
 /// An instant as RFC 3339 with any offset, for example `2026-09-01T08:00:00+08:00`; answered in UTC. Digits below a
 /// millisecond are cut off.
-#[async_graphql::Scalar(name = "DateTime")]
+#[async_graphql::Scalar(name = "DateTime", specified_by_url = "https://www.rfc-editor.org/rfc/rfc3339")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
         let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
@@ -76,7 +76,7 @@ impl IsoDuration {
 
 /// A length of time as ISO 8601, for example `P7D` or `PT30M`. A day is 24 hours and a week is seven of them; months and
 /// years have no fixed length and are refused.
-#[async_graphql::Scalar(name = "Duration")]
+#[async_graphql::Scalar(name = "Duration", specified_by_url = "https://scalars.graphql.org/chillicream/duration.html")]
 impl ScalarType for IsoDuration {
     fn parse(value: Value) -> InputValueResult<Self> {
         let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
@@ -101,7 +101,7 @@ impl ScalarType for IsoDuration {
 pub(super) struct Long(pub i64);
 
 /// A 64-bit integer as a JSON number: message counts do not fit `Int`.
-#[async_graphql::Scalar(name = "Long")]
+#[async_graphql::Scalar(name = "Long", specified_by_url = "https://scalars.graphql.org/chillicream/long.html")]
 impl ScalarType for Long {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {

@@ -37,6 +37,7 @@ mod raw;
 mod readme;
 mod replicas;
 mod review;
+mod schema;
 mod sdk_clients;
 mod signing;
 mod signing_verifiers;
