@@ -45,7 +45,7 @@ impl Connection {
     pub(crate) fn send(&mut self, method: &str, path: &str, body: &str) -> Outcome<()> {
         let length = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: bench\r\naccept: application/json\r\ncontent-type: application/json\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\naccept: application/json\r\ncontent-type: application/json\r\n\
              content-length: {length}\r\n\r\n{body}"
         );
         Ok(self.0.get_mut().write_all(request.as_bytes())?)

@@ -147,6 +147,7 @@ impl Warm {
     /// One request through everything but the socket; the length of its answer.
     pub(crate) fn post(&self, body: String) -> usize {
         let request = axum::http::Request::post("/graphql")
+            .header("host", "localhost")
             .header("content-type", "application/json")
             .header("accept", "application/json")
             .body(Body::from(body))

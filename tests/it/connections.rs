@@ -25,7 +25,7 @@ fn padded(length: usize) -> String {
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_while_it_streams() {
     let server = Server::start(small_bodies(), Patience::default()).await;
-    let head = "POST /graphql HTTP/1.1\r\nhost: weir\r\nconnection: close\r\ncontent-type: application/json\r\n";
+    let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n";
     for (length, status) in [(1_000, "200"), (1_001, "413"), (30_000, "413")] {
         let whole = server.raw(format!("{head}content-length: {length}\r\n\r\n{}", padded(length))).await;
         assert!(whole.starts_with(&format!("HTTP/1.1 {status} ")), "{length}: {whole}");
@@ -44,7 +44,7 @@ async fn a_body_without_end_is_cut_off() {
     let server = Server::start(small_bodies(), Patience::default()).await;
     let (mut reading, mut writing) = server.connect().await.into_split();
     let endless = tokio::spawn(async move {
-        let head = "POST /graphql HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\ncontent-length: 1000000000\r\n\r\n";
+        let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000000000\r\n\r\n";
         writing.write_all(head.as_bytes()).await?;
         loop {
             writing.write_all(&[b' '; 1_000]).await?;
@@ -62,16 +62,15 @@ async fn a_body_without_end_is_cut_off() {
 async fn a_head_that_never_ends_is_given_up() {
     let server = Server::start(HttpConfig::default(), Patience::default()).await;
     let started = tokio::time::Instant::now();
-    let answer = server.raw("POST /graphql HTTP/1.1\r\nhost: weir\r\n").await;
+    let answer = server.raw("POST /graphql HTTP/1.1\r\nhost: localhost\r\n").await;
     assert!(!answer.contains("200"), "{answer}");
     assert!(started.elapsed() >= Patience::default().head, "{:?}", started.elapsed());
 }
 
-const HALF: &str =
-    "POST /graphql HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\ncontent-length: 26\r\n\r\n{\"query\":";
+const HALF: &str = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 26\r\n\r\n{\"query\":";
 const OTHER_HALF: &str = "\"{ __typename }\"}";
 
-const PROBE: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: weir\r\n\r\n";
+const PROBE: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 /// A connection that the server knows: it has answered on it.
 async fn known_connection(server: &Server) -> TcpStream {
@@ -129,7 +128,7 @@ async fn a_server_that_stops_does_not_wait_for_ever() {
 async fn a_server_that_stops_says_so_to_the_load_balancer_first() {
     let patience = Patience { notice: Duration::from_hours(1), ..Patience::default() };
     let mut server = Server::start(HttpConfig::default(), patience).await;
-    let probe = "GET /health/ready HTTP/1.1\r\nconnection: close\r\n\r\n";
+    let probe = "GET /health/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     assert!(server.raw(probe).await.starts_with("HTTP/1.1 200"));
     server.begin_to_stop();
     tokio::task::yield_now().await;
@@ -170,7 +169,7 @@ async fn a_caller_that_hangs_up_takes_its_queued_call_along() {
     let ask = async |arguments: &str| {
         let query = format!("{{ operationDistribution(appId: \"app-one\", {arguments}) {{ start }} }}");
         let body = json!({ "query": query }).to_string();
-        let head = "POST /graphql HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\n";
+        let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
         let mut stream = server.connect().await;
         stream.write_all(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes()).await.unwrap();
         stream

@@ -22,9 +22,9 @@ fn app() -> Site {
     Site::new(HttpConfig::default(), gateway())
 }
 
-/// A request with the given headers.
+/// A request of the loopback host with the given headers.
 fn request(method: Method, uri: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
-    let builder = Request::builder().method(method).uri(uri);
+    let builder = Request::builder().method(method).uri(uri).header("host", "localhost");
     headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value)).body(body.into()).unwrap()
 }
 

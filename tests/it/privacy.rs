@@ -285,8 +285,8 @@ async fn wrong_arguments_are_told_without_the_phones_in_them() {
 
 /// The HTTP layer parses and refuses by itself, before the engine sees anything.
 async fn assert_told_over_http_without(canaries: &Canaries, gateway: &TestGateway, body: &Value) {
-    let request =
-        Request::post("/graphql").header("content-type", "application/json").body(Body::from(body.to_string()));
+    let request = Request::post("/graphql").header("host", "localhost").header("content-type", "application/json");
+    let request = request.body(Body::from(body.to_string()));
     let response = Site::new(HttpConfig::default(), gateway.gateway()).oneshot(request.unwrap()).await.unwrap();
     let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
     let mut response: Value = serde_json::from_slice(&bytes).unwrap();
