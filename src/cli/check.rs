@@ -72,6 +72,11 @@ pub fn explain(config: &Config, origin: &str) -> String {
     );
     line("shared", &shared(config));
     line("http", &format!("request bodies up to {}", bytesize::ByteSize(config.http.max_body)));
+    let names = ["localhost".to_owned()].into_iter().chain(config.http.hosts.iter().cloned());
+    line("", &format!("asked as {}; other names are refused", names.collect::<Vec<_>>().join(", ")));
+    if !config.http.cors_origins.is_empty() {
+        line("", &format!("pages of {} may ask from a browser", config.http.cors_origins.join(", ")));
+    }
     for entry in config.entries() {
         text.push('\n');
         text.push_str(&explain_account(config, &entry));

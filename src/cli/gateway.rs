@@ -31,7 +31,12 @@ pub(super) fn build(config: &Config) -> Result<App, Failure> {
 
 /// Serves `app` on `listener` until the process is told to stop.
 pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) {
+    let mut hosts = config.http.hosts.clone();
+    // The address itself is a name that nobody else can be reached under.
+    hosts.extend(listener.local_addr().ok().map(|own| own.to_string()));
     let http = HttpConfig {
+        hosts,
+        cors_origins: config.http.cors_origins.clone(),
         graphiql: config.graphiql,
         max_body: usize::try_from(config.http.max_body).unwrap_or(usize::MAX),
         answer_bytes: config.cache.answer_bytes(),

@@ -187,11 +187,15 @@ pub struct Http {
     /// The longest body of a request, in bytes.
     #[serde(deserialize_with = "units::size")]
     pub max_body: u64,
+    /// Names under which weir may be asked beside loopback's.
+    pub hosts: Vec<String>,
+    /// Origins of other sites whose pages may ask.
+    pub cors_origins: Vec<String>,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { max_body: 1024 * 1024 }
+        Self { max_body: 1024 * 1024, hosts: Vec::new(), cors_origins: Vec::new() }
     }
 }
 

@@ -106,8 +106,19 @@ impl Check<'_, '_, '_> {
         {
             self.refuse(&KeyPath::key("shared").then("redis"), message);
         }
+        let http = KeyPath::key("http");
         if config.http.max_body == 0 {
-            self.refuse(&KeyPath::key("http").then("max_body"), "must be at least one byte; the default is \"1MiB\"");
+            self.refuse(&http.then("max_body"), "must be at least one byte; the default is \"1MiB\"");
+        }
+        for (index, host) in config.http.hosts.iter().enumerate() {
+            if let Err(message) = check_host(host) {
+                self.refuse(&http.then("hosts").at(index), message);
+            }
+        }
+        for (index, origin) in config.http.cors_origins.iter().enumerate() {
+            if let Err(message) = check_origin(origin) {
+                self.refuse(&http.then("cors_origins").at(index), message);
+            }
         }
     }
 
@@ -248,6 +259,31 @@ impl Check<'_, '_, '_> {
     }
 }
 
+/// Says what is wrong with a name under which weir is to be asked: it is compared with what callers send as it stands.
+fn check_host(host: &str) -> Result<(), &'static str> {
+    if host.contains('*') {
+        return Err("stands for many names, and each is a way in; list the names themselves");
+    }
+    let parsed = Host::parse(host).ok().filter(|parsed| parsed.to_string().eq_ignore_ascii_case(host));
+    if parsed.is_none() || host.ends_with('.') {
+        return Err("not a host as browsers send it; write it in ASCII and without scheme, port or path, like \
+                    \"metrics.example.com\"");
+    }
+    Ok(())
+}
+
+/// Says what is wrong with the origin of a site whose pages are to ask: it is compared with what browsers send.
+fn check_origin(origin: &str) -> Result<(), &'static str> {
+    if origin.contains('*') || origin == "null" {
+        return Err("would let any site in, and weir asks for no key yet; list the origins themselves");
+    }
+    if Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == origin) {
+        return Ok(());
+    }
+    Err("not an origin as browsers send it; write scheme, host and port alone, in small letters and without the usual \
+         port, like \"https://dashboards.example.com\" or \"http://localhost:5173\"")
+}
+
 /// Says what is wrong with an endpoint, without repeating it: it may hold a password.
 fn check_endpoint(endpoint: &str) -> Result<(), &'static str> {
     let no_url = "not a URL of a host; write it like \"https://rtc.volcengineapi.com\"";
@@ -321,6 +357,49 @@ mod tests {
             ("", "not a URL"),
         ] {
             let message = check_endpoint(bad).unwrap_err();
+            assert!(message.contains(part), "{bad}: {message}");
+        }
+    }
+
+    #[test]
+    fn hosts_and_origins_are_written_as_browsers_send_them() {
+        for good in
+            ["metrics.example.com", "Metrics.example.com", "weir", "10.0.0.7", "[fd00::7]", "xn--mnchen-3ya.example"]
+        {
+            assert_eq!(check_host(good), Ok(()), "{good}");
+        }
+        for (bad, part) in [
+            ("", "without scheme"),
+            ("https://metrics.example.com", "without scheme"),
+            ("metrics.example.com:8080", "without scheme"),
+            ("metrics.example.com/", "without scheme"),
+            ("metrics.example.com.", "without scheme"),
+            ("fd00::7", "without scheme"),
+            ("0x7f.1", "without scheme"),
+            ("münchen.example", "in ASCII"),
+            ("*", "many names"),
+            ("*.example.com", "many names"),
+        ] {
+            let message = check_host(bad).unwrap_err();
+            assert!(message.contains(part), "{bad}: {message}");
+        }
+        for good in ["http://localhost:5173", "https://dashboards.example.com", "http://[::1]:3000"] {
+            assert_eq!(check_origin(good), Ok(()), "{good}");
+        }
+        for (bad, part) in [
+            ("", "scheme, host and port"),
+            ("localhost:5173", "scheme, host and port"),
+            ("dashboards.example.com", "scheme, host and port"),
+            ("https://dashboards.example.com/", "scheme, host and port"),
+            ("https://dashboards.example.com/a", "scheme, host and port"),
+            ("https://Dashboards.example.com", "small letters"),
+            ("https://dashboards.example.com:443", "usual port"),
+            ("https://me@dashboards.example.com", "scheme, host and port"),
+            ("https://*.example.com", "any site"),
+            ("*", "any site"),
+            ("null", "any site"),
+        ] {
+            let message = check_origin(bad).unwrap_err();
             assert!(message.contains(part), "{bad}: {message}");
         }
     }

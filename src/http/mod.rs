@@ -1,9 +1,9 @@
 //! The HTTP surface: GraphQL over HTTP to the letter, `GraphiQL`, the schema as text and the health of the process.
 //!
-//! It promises that nothing a caller sends is held without a bound (headers, body, parsed documents, size of a
-//! query), that a caller who goes away stops the work done for them alone, and that no query text, variable, header
-//! or phone number reaches the log. It knows nothing of vendors: it hands one request to [`Gateway`] and writes down
-//! the answer.
+//! It promises that nobody asks under a foreign name or from a foreign page (`origin.rs`), that nothing a caller sends is
+//! held without a bound (headers, body, parsed documents, size of a query), that a caller who goes away stops the work
+//! done for them alone, and that no query text, variable, header or phone number reaches the log. It knows nothing of
+//! vendors: it hands one request to [`Gateway`] and writes down the answer.
 //!
 //! A [`Site`] has the routes, [`serve`](serve()) runs them on a socket. Look next at `graphql.rs`, the endpoint.
 
@@ -17,10 +17,12 @@ mod graphql;
 mod health;
 mod metrics;
 mod negotiate;
+mod origin;
 mod params;
 mod serve;
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,9 +38,11 @@ use futures_util::FutureExt;
 use tower::Service;
 use tower_http::CompressionLevel;
 use tower_http::compression::Compression;
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use health::Stopping;
+use negotiate::{MediaType, wanted};
+use origin::Access;
 
 pub use crate::document::Limits;
 pub use serve::{Patience, serve};
@@ -55,8 +59,10 @@ pub struct HttpConfig {
     pub max_body: usize,
     /// How long a caller may take to send a body.
     pub body_timeout: Duration,
-    /// Which other sites may read answers in a browser.
-    pub cors: Cors,
+    /// Names under which weir may be asked beside loopback's, for example `metrics.example.com`.
+    pub hosts: Vec<String>,
+    /// Origins of other sites whose pages may ask, for example `http://localhost:5173`.
+    pub cors_origins: Vec<String>,
     /// What a single query may ask for.
     pub limits: Limits,
     /// How much memory whole answers may take, in bytes; none are kept with 0.
@@ -71,24 +77,13 @@ impl Default for HttpConfig {
             graphiql: Graphiql::default(),
             max_body: 1 << 20,
             body_timeout: Duration::from_secs(30),
-            cors: Cors::default(),
+            hosts: Vec::new(),
+            cors_origins: Vec::new(),
             limits: Limits::default(),
             answer_bytes: 64 << 20,
             document_bytes: 32 << 20,
         }
     }
-}
-
-/// Which other sites may read answers in a browser.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Cors {
-    /// None: pages of this gateway alone.
-    #[default]
-    SameOrigin,
-    /// These origins, for example `https://dashboards.example.com`.
-    Origins(Vec<HeaderValue>),
-    /// Every site. Only for a gateway that keeps nothing from anybody.
-    AnyOrigin,
 }
 
 /// All routes, ready for [`serve`](serve()) or for a test that calls them directly. Cheap to clone.
@@ -115,15 +110,13 @@ impl Site {
             .route("/schema.graphql", get(async move || ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], sdl)))
             .route("/", get(async move || front_page(mode)))
             .fallback(not_found);
-        let routes = match cors_layer(config.cors) {
-            Some(cors) => routes.layer(cors),
-            None => routes,
-        };
-        Self::of(routes, stopping)
+        let origins: Arc<[String]> = config.cors_origins.into();
+        let routes = if origins.is_empty() { routes } else { routes.layer(cors_layer(Arc::clone(&origins))) };
+        Self::of(routes, Access { hosts: config.hosts.into(), origins, pages: pages(mode) }, stopping)
     }
 
-    fn of(routes: Router, stopping: Stopping) -> Self {
-        let guarded = Guarded(routes);
+    fn of(routes: Router, access: Access, stopping: Stopping) -> Self {
+        let guarded = Guarded { routes, access };
         let compressing = Compression::new(guarded.clone()).quality(CompressionLevel::Fastest);
         Self { guarded, compressing, stopping }
     }
@@ -161,7 +154,10 @@ where
 
 /// The routes, and what holds for all of them.
 #[derive(Debug, Clone)]
-struct Guarded(Router);
+struct Guarded {
+    routes: Router,
+    access: Access,
+}
 
 impl<B> Service<Request<B>> for Guarded
 where
@@ -177,8 +173,13 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Answering {
         let entry = access_log::Entry::begin(&mut request);
-        let routes = &mut self.0;
-        Box::pin(guard(entry, routes.call(request)))
+        match self.access.check(&request) {
+            Ok(()) => Box::pin(guard(entry, self.routes.call(request))),
+            Err(refusal) => {
+                let media = wanted(request.headers()).media.unwrap_or(MediaType::Json);
+                Box::pin(guard(entry, ready(Ok(answer::refuse(media, &refusal)))))
+            }
+        }
     }
 }
 
@@ -206,18 +207,21 @@ async fn guard(
     Ok(response)
 }
 
-fn cors_layer(cors: Cors) -> Option<CorsLayer> {
-    let open = CorsLayer::new()
+/// Tells browsers that pages of these origins may read answers.
+fn cors_layer(origins: Arc<[String]>) -> CorsLayer {
+    CorsLayer::new()
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([header::ACCEPT, header::AUTHORIZATION, header::CONTENT_TYPE, access_log::REQUEST_ID])
         .expose_headers([access_log::REQUEST_ID])
-        .max_age(Duration::from_hours(1));
-    match cors {
-        Cors::SameOrigin => None,
-        Cors::Origins(origins) => {
-            Some(open.allow_origin(AllowOrigin::predicate(move |origin, _| origins.contains(origin))))
-        }
-        Cors::AnyOrigin => Some(open.allow_origin(Any)),
+        .max_age(Duration::from_hours(1))
+        .allow_origin(AllowOrigin::predicate(move |origin, _| origins.iter().any(|let_in| origin == let_in.as_str())))
+}
+
+/// Where a browser that wants a page is shown one, or led to one, and nothing is run: `/graphql` leads to `GraphiQL`.
+fn pages(mode: Graphiql) -> &'static [&'static str] {
+    match mode {
+        Graphiql::Off => &["/"],
+        Graphiql::Embedded | Graphiql::Cdn => &["/", "/graphiql", "/graphiql/", "/graphql"],
     }
 }
 
@@ -248,8 +252,10 @@ mod tests {
     #[tokio::test]
     async fn a_handler_that_panics_is_answered_all_the_same() {
         let routes = Router::new().route("/", get(async || assert_eq!(1, 2, "deliberate")));
-        let site = Site::of(routes, Stopping::default());
-        let response = site.oneshot(Request::new(axum::body::Body::empty())).await.unwrap();
+        let access = Access { hosts: [].into(), origins: [].into(), pages: &[] };
+        let site = Site::of(routes, access, Stopping::default());
+        let request = Request::get("/").header(header::HOST, "localhost").body(axum::body::Body::empty());
+        let response = site.oneshot(request.unwrap()).await.unwrap();
         assert_eq!(response.status(), 500);
         assert!(response.headers().contains_key(access_log::REQUEST_ID), "{:?}", response.headers());
         let body = String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap();

@@ -90,6 +90,18 @@ const CASES: &[(&str, &str, &str)] = &[
         "weir.toml:10: unknown key `alibaba_cams[0].quota.getchatappphonenumbermetrics`; did you mean \
          `GetChatappPhoneNumberMetric`?",
     ),
+    (
+        "[queue]",
+        "[http]\nhosts = [\n\"metrics.example.com\",\n\"https://metrics.example.com\",\n]\n[queue]",
+        "weir.toml:31: `http.hosts[1]`: not a host as browsers send it; write it in ASCII and without scheme, port or path, \
+         like \"metrics.example.com\"",
+    ),
+    (
+        "[queue]",
+        "[http]\ncors_origins = [\"*\"]\n[queue]",
+        "weir.toml:29: `http.cors_origins[0]`: would let any site in, and weir asks for no key yet; list the origins \
+         themselves",
+    ),
     ("max_wait = \"30s\"", "zzz = 1", "weir.toml:29: unknown key `queue.zzz`; known here: max_wait"),
     (
         "access_key_id = \"${CAMS_ID}\"",

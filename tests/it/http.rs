@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tower::ServiceExt;
 use weir::config::Graphiql;
-use weir::http::{Cors, HttpConfig, Limits, Patience, Site};
+use weir::http::{HttpConfig, Limits, Patience, Site};
 
 use crate::support::log::Log;
 use crate::support::require;
@@ -309,22 +309,6 @@ async fn the_schema_is_there_as_text() {
     assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
     assert!(answer.header("content-security-policy").contains("frame-ancestors 'none'"));
-}
-
-#[tokio::test]
-async fn other_sites_read_answers_only_where_they_are_allowed_to() {
-    let origin = "https://dashboards.example.com";
-    let preflight = |origin: &str| {
-        let headers = [("origin", origin), ("access-control-request-method", "POST")];
-        request(Method::OPTIONS, "/graphql", &headers, Body::empty())
-    };
-    let with = |cors| Site::new(HttpConfig { cors, ..HttpConfig::default() }, gateway());
-    let named = || with(Cors::Origins(vec![origin.parse().unwrap()]));
-    let allowed = |answer: Answer| answer.header("access-control-allow-origin").to_owned();
-    assert_eq!(allowed(ask(app(), preflight(origin)).await), "");
-    assert_eq!(allowed(ask(named(), preflight(origin)).await), origin);
-    assert_eq!(allowed(ask(named(), preflight("https://elsewhere.example.com")).await), "");
-    assert_eq!(allowed(ask(with(Cors::AnyOrigin), preflight(origin)).await), "*");
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ mod graphiql;
 mod graphql_js;
 mod http;
 mod layering;
+mod origins;
 mod pages;
 mod priorities;
 mod privacy;
