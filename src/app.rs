@@ -223,7 +223,7 @@ impl<'a> Permits<'a> {
         let mut note = |account: Result<Account, EndpointError>, operation, limit| {
             // An endpoint that cannot be used is reported where the account is built.
             if let Ok(account) = account {
-                let known = limits.entry((identity(&account), operation)).or_insert(limit);
+                let known = limits.entry((account.quota_identity().to_owned(), operation)).or_insert(limit);
                 *known = limit.min(*known);
             }
         };
@@ -254,7 +254,7 @@ impl<'a> Permits<'a> {
     }
 
     fn limiter(&mut self, account: &Account, operation: &'static str, limit: u32) -> Result<Limiter, BuildError> {
-        let key = (identity(account), operation);
+        let key = (account.quota_identity().to_owned(), operation);
         if let Some(limiter) = self.limiters.get(&key) {
             return Ok(limiter.clone());
         }
@@ -293,11 +293,6 @@ impl<'a> Permits<'a> {
         };
         files.into_iter().map(|(identity, (file, _))| (file, of(&identity))).collect()
     }
-}
-
-fn identity(account: &Account) -> String {
-    let (vendor, host, owner) = account.identity();
-    format!("{vendor}\n{host}\n{owner}")
 }
 
 /// The config of `weir demo`: one account of each vendor, as the embedded simulator knows them.

@@ -109,10 +109,12 @@ fn explain_account(config: &Config, entry: &Entry<'_>) -> String {
         };
         line("quota", &format!("{} {} a second ({published})", quota.operation, quota.configured));
     }
-    let same = |other: &Entry<'_>| other.name != entry.name && other.identity() == entry.identity();
-    let shared: Vec<&str> = config.entries().filter(same).map(|other| other.name).collect();
+    let others = || config.entries().filter(|other| other.vendor == entry.vendor && other.name != entry.name);
+    let shared: Vec<&str> = others().filter(|other| other.shares_quota_with(entry)).map(|other| other.name).collect();
     if !shared.is_empty() {
         line("", &format!("shared with {}", shared.join(", ")));
+    } else if !entry.quota_account.is_empty() {
+        line("", "shared with no other entry of this file: none has this quota_account");
     }
     line("settle", &format!("final {} after a window's end", span(config.cache.settle.of(entry.vendor))));
     let zone = config.volcengine_rtc.iter().find(|rtc| entry.vendor == Vendor::VolcengineRtc && rtc.name == entry.name);
@@ -133,6 +135,18 @@ pub fn risks(config: &Config) -> Vec<String> {
         }
         if entry.ids.is_empty() && entry.vendor == Vendor::VolcengineRtc {
             risks.push(format!("{account} serves no app: no query will reach it; list its AppIds in `apps`"));
+        }
+        let mut others = config.entries().filter(|other| other.vendor == entry.vendor && other.name != entry.name);
+        let has_same_key = |other: &Entry<'_>| {
+            other.access_key_id.expose_secret() == entry.access_key_id.expose_secret()
+                && !other.shares_quota_with(&entry)
+        };
+        if let Some(other) = others.find(has_same_key) {
+            risks.push(format!(
+                "{account} has the key of {:?} and shares no quota with it: unless the vendor counts the two apart, give \
+                 both the same quota_account",
+                other.name
+            ));
         }
         for quota in entry.quotas().iter().filter(|quota| quota.configured > quota.published) {
             risks.push(format!(

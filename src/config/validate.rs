@@ -218,8 +218,7 @@ impl Check<'_, '_, '_> {
     /// Entries that share permits have to agree how many there are.
     fn one_quota_per_owner(&mut self, paths: &[KeyPath], entries: &[Entry<'_>]) {
         for (nth, (path, entry)) in paths.iter().zip(entries).enumerate() {
-            let earlier =
-                paths.iter().zip(entries).take(nth).find(|(_, earlier)| earlier.identity() == entry.identity());
+            let earlier = paths.iter().zip(entries).take(nth).find(|(_, earlier)| earlier.shares_quota_with(entry));
             let Some((first, earlier)) = earlier else { continue };
             for (quota, wanted) in entry.quotas().iter().zip(earlier.quotas()) {
                 if quota.configured != wanted.configured {

@@ -1,9 +1,9 @@
 //! The accounts of all vendors seen alike, for the checks and explanations that every vendor needs.
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::Config;
-use crate::domain::Vendor;
+use crate::domain::{Account, Vendor};
 use crate::vendor::{alibaba_cams, volcengine_rtc};
 
 /// One configured account, whatever its vendor.
@@ -25,13 +25,13 @@ pub struct Entry<'a> {
     pub quota_account: &'a str,
     /// The channels or apps that the account serves.
     pub ids: &'a [String],
-    quota: Quotas<'a>,
+    room: Room<'a>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Quotas<'a> {
-    AlibabaCams(&'a alibaba_cams::config::QuotaConfig),
-    VolcengineRtc(&'a volcengine_rtc::config::QuotaConfig),
+enum Room<'a> {
+    AlibabaCams(&'a alibaba_cams::Config),
+    VolcengineRtc(&'a volcengine_rtc::Config),
 }
 
 /// Calls a second that are configured and published for one operation.
@@ -58,7 +58,7 @@ impl<'a> Entry<'a> {
             security_token: &config.security_token,
             quota_account: &config.quota_account,
             ids: &config.channels,
-            quota: Quotas::AlibabaCams(&config.quota),
+            room: Room::AlibabaCams(config),
         }
     }
 
@@ -74,7 +74,7 @@ impl<'a> Entry<'a> {
             security_token: &config.security_token,
             quota_account: &config.quota_account,
             ids: &config.apps,
-            quota: Quotas::VolcengineRtc(&config.quota),
+            room: Room::VolcengineRtc(config),
         }
     }
 
@@ -82,8 +82,8 @@ impl<'a> Entry<'a> {
     #[must_use]
     pub fn quotas(&self) -> Vec<OperationQuota> {
         let quota = |operation, configured, published| OperationQuota { operation, configured, published };
-        match self.quota {
-            Quotas::AlibabaCams(configured) => {
+        match self.room {
+            Room::AlibabaCams(alibaba_cams::Config { quota: configured, .. }) => {
                 let published = alibaba_cams::config::QuotaConfig::default();
                 vec![
                     quota(
@@ -98,7 +98,7 @@ impl<'a> Entry<'a> {
                     ),
                 ]
             }
-            Quotas::VolcengineRtc(configured) => {
+            Room::VolcengineRtc(volcengine_rtc::Config { quota: configured, .. }) => {
                 let published = volcengine_rtc::config::QuotaConfig::default();
                 vec![quota(
                     "ListOperationDistribution",
@@ -109,12 +109,17 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// What the vendor counts against: vendor, endpoint host and owner. Entries with one identity share permits.
-    /// Holds the key id: compare it, never show it.
+    /// Whether both share one quota. An endpoint that cannot be used shares nothing; it is refused for itself.
     #[must_use]
-    pub fn identity(&self) -> (Vendor, String, &'a str) {
-        let owner = if self.quota_account.is_empty() { self.access_key_id.expose_secret() } else { self.quota_account };
-        (self.vendor, authority(self.endpoint), owner)
+    pub fn shares_quota_with(&self, other: &Self) -> bool {
+        self.account().zip(other.account()).is_some_and(|(one, other)| one.shares_quota_with(&other))
+    }
+
+    fn account(&self) -> Option<Account> {
+        match self.room {
+            Room::AlibabaCams(config) => config.account().ok(),
+            Room::VolcengineRtc(config) => config.account().ok(),
+        }
     }
 
     /// The table of this vendor in the file.
@@ -134,14 +139,6 @@ impl<'a> Entry<'a> {
             Vendor::VolcengineRtc => "apps",
         }
     }
-}
-
-/// The host of an endpoint, with its port unless that is the scheme's own. Text that is no URL stays as it is.
-#[must_use]
-pub fn authority(endpoint: &str) -> String {
-    let Ok(url) = url::Url::parse(endpoint) else { return endpoint.to_owned() };
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 impl Config {

@@ -43,15 +43,28 @@ pub struct Account(Arc<AccountParts>);
 struct AccountParts {
     vendor: Vendor,
     name: String,
-    host: String,
-    owner: String,
+    quota_identity: String,
+    data_identity: String,
 }
 
 impl Account {
-    /// `host` is the endpoint's authority; `owner` is `quota_account`, else the access key id.
+    /// An entry whose key alone tells what the vendor counts. `host` is the endpoint's, in one spelling
+    /// (`Endpoint::account` sees to it).
     #[must_use]
-    pub fn new(vendor: Vendor, name: &str, host: &str, owner: &str) -> Self {
-        Self(Arc::new(AccountParts { vendor, name: name.to_owned(), host: host.to_owned(), owner: owner.to_owned() }))
+    pub fn new(vendor: Vendor, name: &str, host: &str, key_id: &str) -> Self {
+        let identity = format!("{vendor}\n{host}\n{key_id}");
+        let data_identity = identity.clone();
+        Self(Arc::new(AccountParts { vendor, name: name.to_owned(), quota_identity: identity, data_identity }))
+    }
+
+    /// An entry whose `quota_account` says what the vendor counts, whatever its host and its key.
+    #[must_use]
+    pub fn of_quota_account(vendor: Vendor, name: &str, host: &str, quota_account: &str) -> Self {
+        // No host is empty, so that this is never the identity of a key.
+        let quota_identity = format!("{vendor}\n\n{quota_account}");
+        // Two hosts of one account may be two regions, which hold other data: what was fetched stays apart by host.
+        let data_identity = format!("{vendor}\n{host}\n{quota_account}");
+        Self(Arc::new(AccountParts { vendor, name: name.to_owned(), quota_identity, data_identity }))
     }
 
     /// The vendor that keeps the account.
@@ -66,10 +79,23 @@ impl Account {
         &self.0.name
     }
 
-    /// What limits are counted against: vendor, endpoint host and owner. Holds the key id, so it is never shown.
+    /// What limits are counted against: vendor and `quota_account`, or vendor, endpoint host and key id without one. May
+    /// hold the key id, so it is never shown.
     #[must_use]
-    pub fn identity(&self) -> (Vendor, &str, &str) {
-        (self.0.vendor, &self.0.host, &self.0.owner)
+    pub fn quota_identity(&self) -> &str {
+        &self.0.quota_identity
+    }
+
+    /// Whether the vendor counts both together.
+    #[must_use]
+    pub fn shares_quota_with(&self, other: &Self) -> bool {
+        self.0.quota_identity == other.0.quota_identity
+    }
+
+    /// Whose data it is: vendor, endpoint host, and `quota_account` or key id. May hold the key id, so it is never shown.
+    #[must_use]
+    pub fn data_identity(&self) -> &str {
+        &self.0.data_identity
     }
 }
 

@@ -81,8 +81,7 @@ impl Lessor {
     /// The permits of `operation` for `account`. The key in Redis is named by a hash, since the identity holds the key id.
     #[must_use]
     pub fn new(link: Link, account: &Account, operation: &str, terms: Terms) -> Self {
-        let (vendor, host, owner) = account.identity();
-        let name = Link::hashed(&format!("{vendor}\n{host}\n{owner}\n{operation}"));
+        let name = Link::hashed(&format!("{}\n{operation}", account.quota_identity()));
         Self { link, key: Link::name("permits", &name), terms, script: Script::new(SCRIPT) }
     }
 

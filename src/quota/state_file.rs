@@ -106,8 +106,7 @@ impl StateFile {
 
 /// Named by a hash, since the identity holds the key id.
 fn file_name(account: &Account) -> String {
-    let (vendor, host, owner) = account.identity();
-    let digest = Sha256::digest(format!("{vendor}\n{host}\n{owner}"));
+    let digest = Sha256::digest(account.quota_identity());
     let name = digest.iter().take(12).fold(String::from("account-"), |mut name, byte| {
         // Writing to a string never fails.
         let _never_fails = write!(name, "{byte:02x}");

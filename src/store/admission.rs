@@ -219,7 +219,7 @@ where
     ) -> Option<Step<O::Subject>> {
         let desk = store.desks.get(account)?;
         // Two keys of one vendor account share its permits.
-        let shares = |other: &Account| other.identity() == account.identity();
+        let shares = |other: &Account| other.shares_quota_with(account);
         let drafted = self.0.iter().filter(|(other, _)| shares(other)).map(|(_, draft)| draft.new_calls());
         let pending = pending.iter().filter(|(other, _)| shares(other)).map(|(_, step)| step.new_calls);
         let ahead = drafted.chain(pending).sum();

@@ -103,11 +103,10 @@ impl<O: Operation> SharedAnswers<O> {
     }
 
     fn text(&self, subject: &O::Subject, window: Option<Window>) -> String {
-        let (vendor, host, owner) = subject.account().identity();
         let operation = self.operation.facts().operation;
         let window = window.map(|window| (window.start().as_ms(), window.end().as_ms()));
         // The identity holds the key id, which has no business in Redis.
-        let account = Link::hashed(&format!("{vendor}\n{host}\n{owner}"));
+        let account = Link::hashed(subject.account().data_identity());
         format!("{account}\n{operation}\n{}\n{window:?}", subject.text())
     }
 

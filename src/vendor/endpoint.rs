@@ -1,12 +1,16 @@
 //! The address of a vendor's API, checked once when a room is built.
 
+use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
+
+use crate::domain::{Account, Vendor};
 
 /// A scheme, a host and perhaps a port; both vendors' APIs live at the path `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     origin: String,
     authority: String,
+    host: String,
 }
 
 /// Why an `endpoint` in the config cannot be used. None of the messages repeats the endpoint: it may hold a password.
@@ -49,7 +53,19 @@ impl Endpoint {
             return Err(EndpointError::Surplus);
         }
         let authority = url[url::Position::BeforeHost..url::Position::AfterPort].to_owned();
-        Ok(Self { origin: format!("{}://{authority}", url.scheme()), authority })
+        // The root's dot names the same host, and only a spelling of the account would else be told apart.
+        let name = url.host_str().unwrap_or_default().trim_end_matches('.');
+        let host = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
+        Ok(Self { origin: format!("{}://{authority}", url.scheme()), authority, host })
+    }
+
+    /// The account of an entry with this endpoint. Without a `quota_account`, host and key tell what the vendor counts.
+    #[must_use]
+    pub fn account(&self, vendor: Vendor, name: &str, key_id: &SecretString, quota_account: &str) -> Account {
+        if quota_account.is_empty() {
+            return Account::new(vendor, name, &self.host, key_id.expose_secret());
+        }
+        Account::of_quota_account(vendor, name, &self.host, quota_account)
     }
 
     /// Host, and port unless it is the scheme's own: the value of the `host` header.
@@ -91,6 +107,27 @@ mod tests {
             assert_eq!((endpoint.authority(), endpoint.uri("a=b").as_str()), (authority, uri), "{text}");
         }
         assert_eq!(Endpoint::parse("https://h").unwrap().uri(""), "https://h/");
+    }
+
+    #[test]
+    fn one_host_is_one_account_however_it_is_spelled() {
+        let account = |endpoint: &str, quota_account: &str| {
+            let key = SecretString::from("key".to_owned());
+            Endpoint::parse(endpoint).unwrap().account(Vendor::AlibabaCams, "retail", &key, quota_account)
+        };
+        let one = account("https://cams.example", "");
+        for spelling in ["https://CAMS.example./", "https://cams.example:443", "https://cams.example.:443"] {
+            let same = account(spelling, "");
+            assert!(one.shares_quota_with(&same) && one.data_identity() == same.data_identity(), "{spelling}");
+        }
+        for other in ["https://cams.example:8443", "https://eu.cams.example"] {
+            assert!(!one.shares_quota_with(&account(other, "")), "{other}");
+        }
+        let (here, there) = (account("https://cams.example", "both"), account("https://eu.cams.example", "both"));
+        assert!(here.shares_quota_with(&there), "whatever the host");
+        assert_ne!(here.data_identity(), there.data_identity(), "regions hold other data");
+        assert!(!one.shares_quota_with(&account("https://cams.example", "key")), "a name is no key");
+        assert_eq!(account("https://[::1]:9090", "").quota_identity(), "ALIBABA_CAMS\n[::1]:9090\nkey");
     }
 
     #[test]

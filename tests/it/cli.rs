@@ -180,6 +180,30 @@ fn check_explains_the_config_and_its_risks_without_the_keys() {
 }
 
 #[test]
+fn check_says_who_shares_a_quota_with_whom() {
+    let entry = |name: &str, host: &str, more: &str| {
+        format!(
+            "[[alibaba_cams]]\nname = \"{name}\"\nendpoint = \"https://{host}\"\naccess_key_id = \"canary-id\"\n\
+             access_key_secret = \"secret\"\nchannels = [\"{name}\"]\n{more}"
+        )
+    };
+    let check = |text: String| {
+        let ran = weir_in(config(&text).path(), &["check"]);
+        assert!(ran.code == Some(0) && !ran.out.contains("canary"), "{}{}", ran.out, ran.err);
+        ran.out
+    };
+    let one = "quota_account = \"one\"\n";
+    let out = check(entry("a", "cams.example", one) + &entry("b", "eu.cams.example", one));
+    assert!(out.contains("shared with a\n") && out.contains("shared with b\n"), "{out}");
+    assert!(out.contains("Nothing in it is risky"), "{out}");
+    let out = check(entry("a", "cams.example", "") + &entry("b", "CAMS.example.", ""));
+    assert!(out.contains("shared with a\n") && out.contains("shared with b\n"), "{out}");
+    let out = check(entry("a", "cams.example", "") + &entry("b", "eu.cams.example", one));
+    assert!(out.contains("shared with no other entry of this file"), "{out}");
+    assert!(out.contains("\"a\" has the key of \"b\" and shares no quota with it"), "{out}");
+}
+
+#[test]
 fn a_busy_port_says_how_to_choose_another() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = busy.local_addr().unwrap().to_string();

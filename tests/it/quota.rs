@@ -287,3 +287,40 @@ async fn two_keys_of_one_account_share_its_permits() {
     assert_eq!((codes(&answer), gateway.calls(DISTRIBUTION), gateway.sim().throttled(DISTRIBUTION)), (vec![], 6, 0));
     assert!(gateway.sim().widest_second("one", DISTRIBUTION) <= 2);
 }
+
+/// The widest second of three hundred calls at once through three entries with keys and hosts of their own. The vendor
+/// counts all of it together.
+async fn widest_second_of_three_hosts(quota_account: fn(usize) -> String) -> usize {
+    const KEYS: [&str; 3] = ["first-key", "second-key", "third-key"];
+    let gateway = TestGateway::builder()
+        .config(move |config| {
+            let hosts = ["https://cams.example", "https://Cams.example.:443", "https://eu.cams.example"];
+            let entry = |at: usize| {
+                let mut entry = config.alibaba_cams[0].clone();
+                (entry.name, entry.endpoint) = (format!("entry-{at}"), hosts[at].to_owned());
+                (entry.access_key_id, entry.quota_account) = (KEYS[at].to_owned().into(), quota_account(at));
+                entry.channels = (0..300).filter(|n| n % 3 == at).map(|n| format!("cams-{n}")).collect();
+                entry
+            };
+            config.alibaba_cams = [0, 1, 2].map(entry).to_vec();
+        })
+        .sim(|sim| {
+            sim.keys.extend(KEYS.map(|key| (key.to_owned(), DEMO_KEY.1.to_owned())));
+            sim.owners = KEYS.map(|key| (key.to_owned(), "one".to_owned())).to_vec();
+        })
+        .legs(10..90, 10..90)
+        .build();
+    let answers = join_all(channels(&gateway, 300)).await;
+    let answered = answers.iter().filter(|answer| codes(answer).is_empty()).count();
+    assert!(answered >= 150, "{answered} of 300 answered");
+    gateway.sim().widest_second("one", METRIC)
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_quota_account_on_three_hosts_is_one_quota() {
+    let widest = widest_second_of_three_hosts(|_| "one".to_owned()).await;
+    assert!(widest <= 50, "{widest} arrivals in one second");
+    // The mutant: the host is part of what is counted.
+    let widest = widest_second_of_three_hosts(|at| format!("one at host {at}")).await;
+    assert!(widest > 50, "the mutant was not caught: {widest}");
+}

@@ -32,7 +32,8 @@ pub struct Config {
     /// The STS token; empty without STS.
     #[serde(default)]
     pub security_token: SecretString,
-    /// Entries with equal `quota_account` share one quota; empty means that the access key id tells them apart.
+    /// Entries with equal `quota_account` share one quota, whatever their hosts; empty means that host and access key id
+    /// tell them apart.
     #[serde(default)]
     pub quota_account: String,
     /// The `AppId`s that this account serves.
@@ -50,9 +51,7 @@ impl Config {
     /// When `endpoint` cannot be used.
     pub fn account(&self) -> Result<Account, EndpointError> {
         let endpoint = Endpoint::parse(&self.endpoint)?;
-        let owner =
-            if self.quota_account.is_empty() { self.access_key_id.expose_secret() } else { &self.quota_account };
-        Ok(Account::new(Vendor::VolcengineRtc, &self.name, endpoint.authority(), owner))
+        Ok(endpoint.account(Vendor::VolcengineRtc, &self.name, &self.access_key_id, &self.quota_account))
     }
 
     /// The key that this entry signs with.

@@ -145,6 +145,6 @@ async fn a_key_that_no_header_can_carry_is_an_error_and_no_call() {
 #[test]
 fn accounts_are_told_apart_by_what_the_vendor_counts() {
     let account = |more: &str| room_with(Scripted::default(), more).account;
-    assert_eq!(account("").identity(), (crate::domain::Vendor::VolcengineRtc, "rtc.volcengineapi.com", "the-id"));
-    assert_eq!(account("quota_account = 'shared'").identity().2, "shared");
+    assert_eq!(account("").quota_identity(), "VOLCENGINE_RTC\nrtc.volcengineapi.com\nthe-id");
+    assert_eq!(account("quota_account = 'shared'").quota_identity(), "VOLCENGINE_RTC\n\nshared");
 }
