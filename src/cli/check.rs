@@ -1,6 +1,7 @@
 //! `weir check`: what a config means, and what in it is risky.
 
 mod online;
+mod state_dir;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use super::{ConfigFile, Failure, block_on, output};
 use crate::config::vendors::Entry;
 use crate::config::{Config, Graphiql, Settle, Shared, Upstream};
 use crate::domain::Vendor;
+use crate::quota::Rule;
 
 /// Read a config and explain it; keys and secrets are never shown.
 #[derive(Debug, Clone, clap::Args)]
@@ -81,7 +83,17 @@ pub fn explain(config: &Config, origin: &str) -> String {
         text.push('\n');
         text.push_str(&explain_account(config, &entry));
     }
-    let risks = risks(config);
+    let mut risks = risks(config);
+    // Replicas keep no state of their own.
+    if config.shared.redis().is_none()
+        && let Some(doubt) = state_dir::doubt(&config.state_dir)
+    {
+        risks.push(format!(
+            "the state folder will not last: {doubt}; each start without it waits {} for calls of a process that nobody \
+             remembers; set `state_dir` to a folder on a disk or a volume",
+            span(config.upstream.guard + Rule::HOLD)
+        ));
+    }
     text.push_str(if risks.is_empty() { "\nNothing in it is risky.\n" } else { "\nRisky:\n" });
     for risk in risks {
         let _never_fails = writeln!(text, "- {risk}");

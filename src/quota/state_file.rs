@@ -1,4 +1,5 @@
-//! What carries the rule over a restart: one small file per account identity, locked while a process lives.
+//! What carries the rule over a restart: one small file per account identity, locked while a process lives. Without the
+//! file nobody knows how the last process ended, or whether it has.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -16,8 +17,16 @@ use crate::domain::Account;
 #[derive(Debug)]
 pub struct StateFile {
     file: File,
+    _name: Option<Name>,
     ended_cleanly: bool,
 }
+
+/// A name that one process of the machine can have, for as long as it lives. It holds where a file's lock does not: the
+/// file may be deleted, and another one locked in its place.
+#[cfg(target_os = "linux")]
+type Name = std::os::unix::net::UnixListener;
+#[cfg(not(target_os = "linux"))]
+type Name = std::convert::Infallible;
 
 /// Why an account cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -74,9 +83,20 @@ impl StateFile {
             }
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
-        // A new file is the first start ever; one that cannot be read is the trace of an end that was not clean.
-        let ended_cleanly = text.is_empty() || last.is_some_and(|state| state.ended_cleanly);
-        let mut this = Self { file, ended_cleanly };
+        let name = match take_name(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                let pid = "unknown (its state file was deleted)".to_owned();
+                return Err(StateFileError::InUse { account: account.name().to_owned(), pid });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the account is guarded by its state file alone, which must not be deleted");
+                None
+            }
+            Ok(name) => name,
+        };
+        // No file may be the first start ever, or a folder that was lost in a crash.
+        let ended_cleanly = last.is_some_and(|state| state.ended_cleanly);
+        let mut this = Self { file, _name: name, ended_cleanly };
         this.write(false).map_err(io)?;
         Ok(this)
     }
@@ -106,13 +126,32 @@ impl StateFile {
 
 /// Named by a hash, since the identity holds the key id.
 fn file_name(account: &Account) -> String {
-    let digest = Sha256::digest(account.quota_identity());
-    let name = digest.iter().take(12).fold(String::from("account-"), |mut name, byte| {
+    format!("account-{}.json", hashed(account.quota_identity().as_bytes()))
+}
+
+fn hashed(secret: &[u8]) -> String {
+    Sha256::digest(secret).iter().take(12).fold(String::new(), |mut name, byte| {
         // Writing to a string never fails.
         let _never_fails = write!(name, "{byte:02x}");
         name
-    });
-    name + ".json"
+    })
+}
+
+/// A socket without a file, named after the place of the state file; the system takes it back when the process ends.
+#[cfg(target_os = "linux")]
+fn take_name(file: &Path) -> std::io::Result<Option<Name>> {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::net::SocketAddr;
+
+    let place = hashed(file.canonicalize()?.as_os_str().as_bytes());
+    Name::bind_addr(&SocketAddr::from_abstract_name(format!("weir-{place}"))?).map(Some)
+}
+
+/// Other systems know only sockets with files.
+#[cfg(not(target_os = "linux"))]
+fn take_name(_file: &Path) -> std::io::Result<Option<Name>> {
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -137,11 +176,28 @@ mod tests {
         StateFile::take(dir.path(), &account("a")).expect("free again");
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_deleted_file_lets_no_second_holder_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = StateFile::take(dir.path(), &account("a")).unwrap();
+        for file in std::fs::read_dir(dir.path()).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        for _ in 0..2 {
+            let refusal = StateFile::take(dir.path(), &account("a")).unwrap_err().to_string();
+            assert!(refusal.contains("its state file was deleted"), "{refusal}");
+        }
+        first.end_cleanly().unwrap();
+        let next = StateFile::take(dir.path(), &account("a")).unwrap();
+        assert_eq!(next.start_hold(GUARD), Rule::HOLD + GUARD, "nobody can tell how it ended");
+    }
+
     #[test]
     fn only_an_end_that_was_not_clean_costs_the_guard() {
         let dir = tempfile::tempdir().unwrap();
         let first = StateFile::take(dir.path(), &account("a")).unwrap();
-        assert_eq!(first.start_hold(GUARD), Rule::HOLD, "the first start ever");
+        assert_eq!(first.start_hold(GUARD), Rule::HOLD + GUARD, "no file, which may be lost");
         first.end_cleanly().unwrap();
         let second = StateFile::take(dir.path(), &account("a")).unwrap();
         assert_eq!(second.start_hold(GUARD), Rule::HOLD, "after a clean end");
@@ -149,6 +205,10 @@ mod tests {
         let third = StateFile::take(dir.path(), &account("a")).unwrap();
         assert_eq!(third.start_hold(GUARD), Rule::HOLD + GUARD, "after a crash");
         drop(third);
+        std::fs::write(dir.path().join(file_name(&account("a"))), "").unwrap();
+        let emptied = StateFile::take(dir.path(), &account("a")).unwrap();
+        assert_eq!(emptied.start_hold(GUARD), Rule::HOLD + GUARD, "an empty file");
+        drop(emptied);
         std::fs::write(dir.path().join(file_name(&account("a"))), "{garbled").unwrap();
         let fourth = StateFile::take(dir.path(), &account("a")).unwrap();
         assert_eq!(fourth.start_hold(GUARD), Rule::HOLD + GUARD, "an unreadable file");

@@ -174,6 +174,7 @@ fn check_explains_the_config_and_its_risks_without_the_keys() {
         "EnableWhatsappROIMetric 5 a second (as published)",
         "Risky:\n- alibaba_cams \"retail\" makes 60 calls",
         "- a guard of 1s is less than the default 5s",
+        "- the state folder will not last: it is in a folder for temporary files",
     ] {
         assert!(ran.out.contains(part), "{part:?} is not in {}", ran.out);
     }
@@ -195,7 +196,7 @@ fn check_says_who_shares_a_quota_with_whom() {
     let one = "quota_account = \"one\"\n";
     let out = check(entry("a", "cams.example", one) + &entry("b", "eu.cams.example", one));
     assert!(out.contains("shared with a\n") && out.contains("shared with b\n"), "{out}");
-    assert!(out.contains("Nothing in it is risky"), "{out}");
+    assert!(!out.contains("shares no quota"), "{out}");
     let out = check(entry("a", "cams.example", "") + &entry("b", "CAMS.example.", ""));
     assert!(out.contains("shared with a\n") && out.contains("shared with b\n"), "{out}");
     let out = check(entry("a", "cams.example", "") + &entry("b", "eu.cams.example", one));

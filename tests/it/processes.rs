@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use weir::domain::time::HOUR;
 use weir::domain::{Clock, SystemClock};
 
-use crate::support::process::{Finished, Process, config, in_time, run};
+use crate::support::process::{Finished, Process, config, in_time, note_a_clean_end, run};
 use crate::support::redis::send_signal;
 use crate::support::{DISTRIBUTION, METRIC, codes, require};
 
@@ -130,6 +130,16 @@ async fn a_start_after_a_kill_waits_until_the_last_calls_have_been_counted() {
 }
 
 #[tokio::test]
+async fn a_start_after_a_kill_that_lost_the_state_folder_waits_as_long() {
+    let lost = async |config: &Path| std::fs::remove_dir_all(config.with_file_name("state")).unwrap();
+    let pause = pause_around_a_kill(lost).await;
+    assert!(pause >= 3_010.0, "guard and hold are 3.01 s, not {pause} ms");
+    // The mutant: no file tells of a clean end.
+    let pause = pause_around_a_kill(async |config| note_a_clean_end(config)).await;
+    assert!(pause < 3_010.0, "the mutant was not caught: {pause} ms");
+}
+
+#[tokio::test]
 async fn a_short_run_after_a_kill_does_not_make_the_next_start_forget_it() {
     let pause = pause_around_a_kill(async |config| {
         assert_eq!(query(config, &["{ channels { account } }"]).await.code, Some(0));
@@ -194,10 +204,27 @@ async fn a_second_process_on_an_account_is_refused_and_told_who_has_it() {
     assert_eq!(query(&config, &["{ channels { account } }"]).await.code, Some(0), "the account is free again");
 }
 
+/// By a name that is no file, which Linux alone has.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_state_folder_that_is_deleted_lets_no_second_process_in() {
+    let (simulator, dir) = (Process::simulate(&[]).await, tempfile::tempdir().unwrap());
+    let config = config(dir.path(), &simulator.address, "");
+    let first = Process::serve(&config).await;
+    std::fs::remove_dir_all(dir.path().join("state")).unwrap();
+    for _ in 0..2 {
+        let refused = query(&config, &["{ channels { account } }"]).await;
+        fails_with(&refused, &["account `retail` is in use by process", "its state file was deleted"]);
+    }
+    first.kill().await;
+    assert_eq!(query(&config, &["{ channels { account } }"]).await.code, Some(0), "the account is free again");
+}
+
 #[tokio::test]
 async fn a_busy_port_ends_serve_before_it_takes_an_account() {
     let (simulator, dir) = (Process::simulate(&[]).await, tempfile::tempdir().unwrap());
     let config = config(dir.path(), &simulator.address, "");
+    std::fs::remove_dir_all(dir.path().join("state")).unwrap();
     let ran = run(&["serve", "--listen", &simulator.address, "--config", config.to_str().unwrap()]).await;
     fails_with(&ran, &[&simulator.address, "is in use by another program", "--listen"]);
     assert!(!dir.path().join("state").exists());

@@ -9,6 +9,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
+use weir::config::Config;
+use weir::quota::state_file::StateFile;
+use weir::vendor::{alibaba_cams, volcengine_rtc};
 
 use super::require;
 
@@ -150,7 +153,8 @@ pub(crate) async fn wrong_clock(offset: &str) -> Option<Vec<(&'static str, Strin
     Some(vec![("LD_PRELOAD", library), ("FAKETIME", offset.to_owned()), (alone, "1".to_owned())])
 }
 
-/// A config file with one account of each vendor before the simulator at `address`, and its state beside it.
+/// A config file with one account of each vendor before the simulator at `address`, and its state beside it, which tells
+/// of a clean end: only a start that knows nothing waits for the guard.
 pub(crate) fn config(dir: &Path, address: &str, more: &str) -> PathBuf {
     let account = format!(
         "endpoint = \"http://{address}\"\naccess_key_id = \"weir-demo\"\naccess_key_secret = \"weir-demo-secret\"\n"
@@ -163,7 +167,18 @@ pub(crate) fn config(dir: &Path, address: &str, more: &str) -> PathBuf {
     );
     let path = dir.join("weir.toml");
     std::fs::write(&path, text).unwrap();
+    note_a_clean_end(&path);
     path
+}
+
+/// Leaves the state files of a process that has ended cleanly.
+pub(crate) fn note_a_clean_end(config: &Path) {
+    let config = Config::load(config, &|_| None).unwrap();
+    let cams = config.alibaba_cams.iter().map(alibaba_cams::Config::account);
+    let accounts = cams.chain(config.volcengine_rtc.iter().map(volcengine_rtc::Config::account));
+    for account in accounts {
+        StateFile::take(&config.state_dir, &account.unwrap()).unwrap().end_cleanly().unwrap();
+    }
 }
 
 /// One exchange on a connection of its own; the body of the answer as JSON, null where there is none.
