@@ -1,7 +1,7 @@
 -- The permits of one (account, operation), leased to replicas. One hash without expiry: several keys, or one that is
 -- evicted, would read as "all permits are free". The rule and its proof are in docs/replicas.md.
 --
---   run_id, epoch   of which Redis, and since its state began, these leases tell
+--   run, epoch      of which run and which replication history of Redis, and since its state began, these leases tell
 --   event           counts the calls of this script in the epoch
 --   open            1 once somebody has waited out a whole lease since the epoch began
 --   lease           how long the longest lease is that may be out, in milliseconds
@@ -24,10 +24,14 @@ local own, known, limit = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]
 local old, old_lease = tonumber(ARGV[9]), tonumber(ARGV[10])
 local mine = { tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]) }
 local most, pause, fresh, trip = tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
-local LISTED, BULK_TURN, LIMIT_MS = 18, 5, 60000
+local latest = tonumber(ARGV[18])
+local LISTED, BULK_TURN, LIMIT_MS = 19, 5, 60000
 local STEP_MS, STEP_PART = 10000, 10
 
-local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+-- A Redis that was a replica for a while has the last state of another, and is the same run; its history is not the same.
+local info = redis.call('INFO', 'server', 'replication')
+local history = string.match(info, 'master_replid:(%x+)') or ''
+local run = string.match(info, 'run_id:(%x+)') .. '.' .. history
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
@@ -35,17 +39,22 @@ local function text(number) return string.format('%.0f', number) end
 
 local h, flat = {}, redis.call('HGETALL', key)
 for at = 1, #flat, 2 do h[flat[at]] = flat[at + 1] end
-if not h.epoch or h.run_id ~= run_id then
+-- What the caller was told last must be known here: else this is an older state of the epoch, put back somehow. Its fence
+-- tells best, since the calls of others count events as well.
+local fence, fenced_at = string.match(h['f:' .. replica] or '', '^(%d+)|(%d+)$')
+local seen = tonumber(fenced_at or h.event or 0)
+local is_older = epoch == h.epoch and latest > seen
+if not h.epoch or h.run ~= run or is_older then
   redis.call('DEL', key)
-  h = { run_id = run_id, epoch = nonce, event = '0', open = '0', lease = '0' }
-  redis.call('HSET', key, 'run_id', run_id, 'epoch', nonce, 'event', '0', 'open', '0', 'lease', '0')
+  h = { run = run, epoch = nonce, event = '0', open = '0', lease = '0' }
+  redis.call('HSET', key, 'run', run, 'epoch', nonce, 'event', '0', 'open', '0', 'lease', '0')
+  fence = nil
 end
 local function set(field, value) redis.call('HSET', key, field, value) end
 local function unset(field) redis.call('HDEL', key, field) end
 
 -- A call that was given up, and that this Redis came to only after a later one.
-local fence = h['f:' .. replica]
-if fence and call <= tonumber(string.match(fence, '^(%d+)|')) then
+if fence and call <= tonumber(fence) then
   return { 'fenced', h.epoch }
 end
 local event = tonumber(h.event) + 1

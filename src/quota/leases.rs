@@ -275,6 +275,8 @@ pub(super) struct Agent {
     /// Numbers every call; a later one fences the earlier ones off.
     call: u64,
     epoch: u64,
+    /// The last event of the epoch that we were told of.
+    latest: u64,
     /// The longest lease that Redis last told of.
     known: Duration,
     /// Events and when we were told of them, oldest first.
@@ -292,7 +294,19 @@ impl Agent {
         let known = lessor.terms.lease;
         let marks = VecDeque::new();
         let last_call = Instant::now();
-        Self { lessor, limit, call: 0, epoch: 0, known, marks, sync: true, last_call, last_wish: [0; 3], unmet: None }
+        Self {
+            lessor,
+            limit,
+            call: 0,
+            epoch: 0,
+            latest: 0,
+            known,
+            marks,
+            sync: true,
+            last_call,
+            last_wish: [0; 3],
+            unmet: None,
+        }
     }
 
     /// `changed` is notified when the limiter wants something else.
@@ -350,7 +364,7 @@ impl Agent {
             invocation.arg(want);
         }
         invocation.arg(wish.most).arg(ms(wish.pause.unwrap_or_default())).arg(ms(FRESH));
-        invocation.arg(wish.round_trip.map_or(0, |trip| ms(trip).max(1)));
+        invocation.arg(wish.round_trip.map_or(0, |trip| ms(trip).max(1))).arg(self.latest);
         for lease in &wish.listed {
             invocation.arg(format!("{}:{}", lease.number, lease.event));
         }
@@ -395,7 +409,7 @@ impl Agent {
         }
         // The list of a call that named another epoch was not read.
         self.sync = epoch != self.epoch;
-        self.epoch = epoch;
+        (self.epoch, self.latest) = (epoch, event);
         if self.marks.back().is_none_or(|(_, told)| *told + self.wait() / MARKS <= now) {
             self.marks.push_back((event, now));
         }

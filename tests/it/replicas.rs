@@ -8,5 +8,6 @@ mod forecasts;
 mod killed;
 mod mutants;
 mod processes;
+mod rollback;
 mod script;
 mod turns;

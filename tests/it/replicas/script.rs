@@ -4,7 +4,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, Script};
 use weir::quota::leases::SCRIPT;
 
-use super::mutants::{CLOCK, NO_FENCE, mutated};
+use super::mutants::{CLOCK, EVENT_NOT_COMPARED, NO_FENCE, mutated};
 use crate::support::redis::Redis;
 
 const KEY: &str = "weir:permits:test";
@@ -25,6 +25,8 @@ struct Replica {
     limit: u32,
     old: u64,
     old_lease: u64,
+    /// The last event that it was told of, in the epoch that it names.
+    latest: u64,
     wants: [usize; 3],
     most: usize,
     pause: u64,
@@ -63,6 +65,7 @@ impl Replica {
             limit: 2,
             old: 0,
             old_lease: LEASE,
+            latest: 0,
             wants: [0; 3],
             most: 100,
             pause: 0,
@@ -92,7 +95,7 @@ impl Replica {
         invocation.key(KEY).arg(self.name).arg(self.call).arg(u8::from(self.sync)).arg(&self.epoch);
         invocation.arg(format!("{:x}", rand::random::<u64>())).arg(self.lease).arg(self.known).arg(self.limit);
         invocation.arg(self.old).arg(self.old_lease).arg(&self.wants[..]);
-        invocation.arg(self.most).arg(self.pause).arg(600).arg(0).arg(&self.list[..]);
+        invocation.arg(self.most).arg(self.pause).arg(600).arg(0).arg(self.latest).arg(&self.list[..]);
         invocation.invoke_async(&mut self.connection).await.unwrap()
     }
 
@@ -124,10 +127,12 @@ impl Replica {
             (number.parse::<u32>().unwrap(), class.parse::<u32>().unwrap())
         };
         let (granted, classes) = granted.iter().map(permit).unzip();
+        let event = event.parse().unwrap();
+        self.latest = if *epoch == self.epoch { event } else { 0 };
         Reply {
             status: status.clone(),
             epoch: epoch.clone(),
-            event: event.parse().unwrap(),
+            event,
             lease: lease.parse().unwrap(),
             open: open == "1",
             paused: paused.parse().unwrap(),
@@ -279,6 +284,53 @@ async fn a_new_run_of_redis_or_a_lost_key_begins_a_new_epoch() {
     redis.run::<()>(&["FLUSHALL"]).await;
     let reply = b.want([2, 0, 0]).await;
     assert!(!reply.open && reply.granted.is_empty() && reply.epoch != epoch, "{reply:?}");
+}
+
+/// A replica is granted a permit and another calls; then the state is put back to what it was before, the other one calls
+/// again, and then the first. What the other is granted, and whether each of them is told of a new epoch.
+async fn put_back(redis: &Redis, script: &str, calls_between: u32) -> (usize, [bool; 2]) {
+    let [mut a, mut b] = [Replica::at_home(redis, "a").await, Replica::at_home(redis, "b").await];
+    (a.script, b.script) = (Script::new(script), Script::new(script));
+    b.call().await;
+    a.call().await;
+    redis.run::<()>(&["COPY", KEY, "copy", "REPLACE"]).await;
+    assert_eq!(a.want([2, 0, 0]).await.granted, [0, 1]);
+    for _ in 0..calls_between {
+        b.call().await;
+    }
+    redis.run::<()>(&["COPY", "copy", KEY, "REPLACE"]).await;
+    let mut granted = 0;
+    let mut last = b.want([1, 0, 0]).await;
+    for _ in 0..5 {
+        granted += last.granted.len();
+        last = b.want([1, 0, 0]).await;
+    }
+    let told = [last.epoch != b.epoch, a.call().await.epoch != a.epoch];
+    redis.run::<()>(&["FLUSHALL"]).await;
+    (granted, told)
+}
+
+#[tokio::test]
+async fn a_state_that_is_older_than_what_its_caller_knows_begins_a_new_epoch() {
+    let Some(redis) = Redis::start(&[]).await else { return };
+    assert_eq!(put_back(&redis, SCRIPT, 1).await, (0, [true, true]));
+    let (granted, told) = put_back(&redis, &mutated(&[EVENT_NOT_COMPARED]), 1).await;
+    assert!(granted > 0 && told == [false, false], "the mutant was not caught: {granted} granted, {told:?}");
+    // One who knows nothing newer is believed, and the first who does ends it, however many events there were since.
+    let (granted, told) = put_back(&redis, SCRIPT, 0).await;
+    assert!(granted > 0 && told == [false, true], "{granted} granted, {told:?}");
+}
+
+#[tokio::test]
+async fn a_redis_that_was_a_replica_in_between_begins_a_new_epoch() {
+    let (Some(redis), Some(other)) = (Redis::start(&[]).await, Redis::start(&[]).await) else { return };
+    let mut a = Replica::at_home(&redis, "a").await;
+    redis.run::<()>(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]).await;
+    redis.run::<()>(&["REPLICAOF", "NO", "ONE"]).await;
+    // Whatever state it has then, even the latest.
+    assert!(redis.run::<bool>(&["EXISTS", KEY]).await, "there was no time to take over another's");
+    let reply = a.want([2, 0, 0]).await;
+    assert!(!reply.open && reply.granted.is_empty() && reply.epoch != a.epoch, "{reply:?}");
 }
 
 #[tokio::test]
