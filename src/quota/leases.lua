@@ -25,7 +25,7 @@ local old, old_lease = tonumber(ARGV[9]), tonumber(ARGV[10])
 local mine = { tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]) }
 local most, pause, fresh, trip = tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
 local latest = tonumber(ARGV[18])
-local LISTED, BULK_TURN, LIMIT_MS = 19, 5, 60000
+local LISTED, BULK_TURN, LIMIT_MS, LONGEST_PAUSE_MS = 19, 5, 60000, 3600000
 local STEP_MS, STEP_PART = 10000, 10
 
 -- A Redis that was a replica for a while has the last state of another, and is the same run; its history is not the same.
@@ -138,6 +138,8 @@ else
 end
 
 local pause_until, pause_ms = tonumber(h.pause_until or 0), tonumber(h.pause_ms or 0)
+-- No replica ever sets a longer one.
+if pause_ms > LONGEST_PAUSE_MS then pause_until, pause_ms = 0, 0 end
 local paused = pause_until - now
 if paused < 0 or paused > pause_ms then paused = 0 end
 

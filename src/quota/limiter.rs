@@ -21,6 +21,9 @@ use crate::link::PATIENCE;
 /// A call's usual time from permit to response head before any was measured.
 const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
 
+/// The longest pause after a throttle, as docs/quota.md has it; whatever names a longer one is not believed.
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
 /// Keeps the permits of one (account, operation). Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Limiter {
@@ -175,7 +178,7 @@ impl Limiter {
     /// fewer for some time after.
     pub fn throttled(&self, pause: Option<Duration>) {
         let now = Instant::now();
-        let until = now + pause.unwrap_or_default().max(self.shared.rule.hold);
+        let until = now + pause.unwrap_or_default().min(LONGEST_PAUSE).max(self.shared.rule.hold);
         let mut state = self.shared.lock();
         state.throttled_total += 1;
         // Calls that were out together are throttled together: that is one hint, not several. The budget that replicas
@@ -318,7 +321,7 @@ impl Shared {
         let now = Instant::now();
         let mut state = shared.lock();
         if !answer.paused.is_zero() {
-            state.paused_until = state.paused_until.max(Some(now + answer.paused));
+            state.paused_until = state.paused_until.max(Some(now + answer.paused.min(LONGEST_PAUSE)));
         }
         if let Some(pool) = &mut state.pool {
             let granted = pool.take(answer);

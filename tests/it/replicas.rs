@@ -5,6 +5,7 @@ mod clocks;
 mod failover;
 mod faults;
 mod forecasts;
+mod forged;
 mod killed;
 mod mutants;
 mod processes;

@@ -1,0 +1,65 @@
+//! What somebody else has written into Redis costs some time at most, and heals.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use weir::domain::{Account, Caller, Class, Vendor};
+use weir::link::Link;
+use weir::quota::leases::{Lessor, Terms};
+use weir::quota::{Limiter, Rule};
+
+use super::mutants::mutated;
+use crate::support::redis::Redis;
+
+const PERMITS: u32 = 2;
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// A lease of 2.41 s.
+fn terms() -> Terms {
+    Terms::new(ms(100), ms(100), ms(100), ms(100))
+}
+
+fn lessor(redis: &Redis) -> Lessor {
+    let account = Account::new(Vendor::VolcengineRtc, "toy", "127.0.0.1", "toy");
+    Lessor::new(Link::new(&redis.url().into()).unwrap(), &account, "Toy", terms())
+}
+
+fn limiter(lessor: Lessor) -> Limiter {
+    Limiter::leased(Rule::per_second(PERMITS, ms(100)), lessor)
+}
+
+/// How long one permit is waited for, which then goes back unused.
+async fn waited(limiter: &Limiter) -> Duration {
+    let began = Instant::now();
+    let place = limiter.enqueue(Class::Interactive, Caller::Anonymous);
+    let permit = tokio::time::timeout(Duration::from_secs(30), place.permit()).await.expect("it heals");
+    assert!(permit.is_some());
+    began.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_no_replica_would_set_is_not_believed() {
+    let Some(redis) = Redis::start(&[]).await else { return };
+    let (own, forging) = (lessor(&redis), lessor(&redis).with_script(&mutated(&[("text(paused),", "'86400000000',")])));
+    let key = own.key().to_owned();
+    let honest = limiter(own);
+    waited(&honest).await;
+    let forged = ["HSET", &key, "pause_until", "99999999999999", "pause_ms", "99999999999999"];
+    redis.run::<()>(&forged).await;
+    let again = waited(&honest).await;
+    assert!(again < ms(1_000), "paused for {again:?}");
+    // A throttle of our own is told to the others nevertheless.
+    honest.throttled(None);
+    sleep(ms(300)).await;
+    let pause: u64 = redis.run(&["HGET", &key, "pause_ms"]).await;
+    assert!((900..=1_010).contains(&pause), "{pause}");
+
+    // Nor is it believed for longer than an hour whatever Redis answers.
+    let misled = limiter(forging);
+    sleep(ms(300)).await;
+    let wait = misled.standing().expected_wait;
+    assert!(wait > Duration::from_mins(59) && wait <= Duration::from_hours(1) + ms(100), "{wait:?}");
+}
