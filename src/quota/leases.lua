@@ -37,14 +37,27 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 local function text(number) return string.format('%.0f', number) end
 
-local h, flat = {}, redis.call('HGETALL', key)
-for at = 1, #flat, 2 do h[flat[at]] = flat[at + 1] end
+-- What this script does not write is no state, of whatever type the key is: it heals as a lost one does.
+local SHAPES = {
+  run = '^%x+%.%x*$', epoch = '^%x+$', turns = '^[%x:,]*$', rr1 = '^%x*$', rr2 = '^%x*$', rr3 = '^%x*$',
+  p = '^%x+|%d+|%d+$', f = '^%d+|%d+$', w = '^%d+|%d+|%d+|%d+$',
+}
+local NUMBER, DIGITS = '^%d+$', 16
+local h, flat, is_ours = {}, {}, true
+if redis.call('TYPE', key).ok == 'hash' then flat = redis.call('HGETALL', key) end
+for at = 1, #flat, 2 do
+  local field, value = flat[at], flat[at + 1]
+  local shape = SHAPES[string.match(field, '^(%a):') or field]
+  is_ours = is_ours and string.match(value, shape or NUMBER) and (shape or #value <= DIGITS)
+  h[field] = value
+end
+
 -- What the caller was told last must be known here: else this is an older state of the epoch, put back somehow. Its fence
 -- tells best, since the calls of others count events as well.
 local fence, fenced_at = string.match(h['f:' .. replica] or '', '^(%d+)|(%d+)$')
-local seen = tonumber(fenced_at or h.event or 0)
+local seen = tonumber(fenced_at or h.event) or 0
 local is_older = epoch == h.epoch and latest > seen
-if not h.epoch or h.run ~= run or is_older then
+if not (is_ours and h.epoch and h.event and h.open and h.lease) or h.run ~= run or is_older then
   redis.call('DEL', key)
   h = { run = run, epoch = nonce, event = '0', open = '0', lease = '0' }
   redis.call('HSET', key, 'run', run, 'epoch', nonce, 'event', '0', 'open', '0', 'lease', '0')

@@ -63,3 +63,25 @@ async fn a_pause_that_no_replica_would_set_is_not_believed() {
     let wait = misled.standing().expected_wait;
     assert!(wait > Duration::from_mins(59) && wait <= Duration::from_hours(1) + ms(100), "{wait:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permits_key_that_is_none_heals_one_lease_later() {
+    let Some(redis) = Redis::start(&[]).await else { return };
+    let lessor = lessor(&redis);
+    let key = lessor.key().to_owned();
+    let limiter = limiter(lessor);
+    waited(&limiter).await;
+    for forged in [
+        &["SET", &key, "no hash"][..],
+        &["HSET", &key, "p:0", "nonsense"],
+        &["HSET", &key, "event", "99999999999999999999999"],
+        &["HSET", &key, "n", ""],
+        &["HDEL", &key, "lease"],
+    ] {
+        redis.run::<()>(forged).await;
+        sleep(ms(600)).await; // whoever waits for nothing calls every 500 ms
+        let healed = waited(&limiter).await + ms(600);
+        let (least, most) = (terms().lease(), terms().lease() + ms(1_200));
+        assert!((least..=most).contains(&healed), "{forged:?} healed after {healed:?}, not in {least:?}..{most:?}");
+    }
+}
