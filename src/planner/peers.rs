@@ -110,7 +110,8 @@ where
 {
     loop {
         let now = Instant::now();
-        if now >= until {
+        // Whatever the claim says: when nobody waits for the call any more, nobody waits for its claim.
+        if now >= until || !flight.is_there() {
             return Waited::InVain;
         }
         let stands = peers.news(&flight.group, LOOK.min(until - now)).await;

@@ -159,6 +159,11 @@ impl<O: Operation> SharedAnswers<O> {
         }
     }
 
+    /// How long a claim stands at most: its call and a margin.
+    fn longest_claim(&self) -> Duration {
+        self.longest_call + CLAIM_MARGIN
+    }
+
     async fn claim_call(&self, group: &GroupKey<O::Subject>, call: &Slice<O::Subject>) -> Claim {
         let (name, key) = self.claim_key(group);
         let owner = Owner {
@@ -171,7 +176,7 @@ impl<O: Operation> SharedAnswers<O> {
         };
         let Ok(ours) = serde_json::to_string(&owner) else { return Claim::Nobody };
         let mut invocation = self.claim.prepare_invoke();
-        invocation.key(&name).arg(&ours).arg(ms(self.longest_call + CLAIM_MARGIN));
+        invocation.key(&name).arg(&ours).arg(ms(self.longest_claim()));
         let asked = self
             .link
             .run_for(PATIENCE, async |connection| invocation.invoke_async::<(Option<String>, i64)>(connection).await);
@@ -179,7 +184,9 @@ impl<O: Operation> SharedAnswers<O> {
             Ok((Some(theirs), _)) if theirs.is_empty() => Claim::Ours { name, value: ours },
             Ok((Some(theirs), left)) => match serde_json::from_str::<Owner>(&theirs) {
                 Ok(theirs) if theirs.key == key => Claim::Theirs {
-                    until: Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or(0)),
+                    // One that stands for longer was made by nobody who waits for as long as we do.
+                    until: Instant::now()
+                        + Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(self.longest_claim()),
                     covers: theirs.subject == owner.subject && theirs.start <= owner.start && owner.end <= theirs.end,
                 },
                 _ => Claim::Nobody,

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 use weir::domain::{Account, Caller, Class, Vendor};
 use weir::link::Link;
 use weir::quota::leases::{Lessor, Terms};
 use weir::quota::{Limiter, Rule};
+use weir::sim::{Fault, Scope, Times};
 
 use super::mutants::mutated;
+use crate::support::fleet::{Fleet, quick, window};
 use crate::support::redis::Redis;
+use crate::support::{DISTRIBUTION, codes};
 
 const PERMITS: u32 = 2;
 
@@ -84,4 +88,30 @@ async fn a_permits_key_that_is_none_heals_one_lease_later() {
         let (least, most) = (terms().lease(), terms().lease() + ms(1_200));
         assert!((least..=most).contains(&healed), "{forged:?} healed after {healed:?}, not in {least:?}..{most:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_never_ends_is_waited_for_as_long_as_one_that_does() {
+    let Some(redis) = Redis::start(&[]).await else { return };
+    let fleet = Fleet::start(1, quick(&redis), 23);
+    sleep(fleet.lease() + ms(600)).await;
+    // A call that brings nothing shows what its claim looks like.
+    fleet.sim.faults().push(Fault::Hang, Scope::operation(DISTRIBUTION), Times::Next(3));
+    let failing = fleet.ask_with(0, window(1), json!({}));
+    let name = loop {
+        if let Some(name) = redis.run::<Vec<String>>(&["KEYS", "weir:flight:*"]).await.pop() {
+            break name;
+        }
+        sleep(ms(5)).await;
+    };
+    let claim: String = redis.run(&["GET", &name]).await;
+    assert_eq!(codes(&failing.await.unwrap()).len(), 1);
+    sleep(ms(1_500)).await; // its permits are back
+    redis.run::<()>(&["SET", &name, &claim, "PX", "86400000"]).await;
+    let began = Instant::now();
+    let answer = fleet.query(0, window(1)).await;
+    assert_eq!(codes(&answer), Vec::<String>::new(), "{answer}");
+    // A call takes 0.5 s at most, and its claim 2 s more.
+    let took = began.elapsed();
+    assert!((ms(2_400)..ms(4_500)).contains(&took), "answered after {took:?}");
 }
