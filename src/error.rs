@@ -217,6 +217,7 @@ impl WeirError {
             vendor_request_id: error.request_id.clone(),
             retryable: error.is_transient(),
             retry_after: error.retry_after,
+            limit: error.limit.map(|most| Box::new(Limit { most: most.into(), actual: None })),
             ..Self::new(code, error.message.clone()).of(account)
         }
     }

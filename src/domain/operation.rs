@@ -152,13 +152,16 @@ pub struct CallError {
     pub request_id: Option<String>,
     /// How long the vendor asks to be left alone.
     pub retry_after: Option<Duration>,
+    /// The vendor's limit that was exceeded, where it is a length of time.
+    pub limit: Option<Duration>,
 }
 
 impl CallError {
     /// A failure without a word from the vendor.
     #[must_use]
     pub fn new(vendor: Vendor, kind: CallErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), vendor, vendor_code: None, request_id: None, retry_after: None }
+        let (vendor_code, request_id, retry_after, limit) = (None, None, None, None);
+        Self { kind, message: message.into(), vendor, vendor_code, request_id, retry_after, limit }
     }
 
     /// Whether the call was refused here and nothing was sent: that tells nothing of the vendor.

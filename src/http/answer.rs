@@ -24,7 +24,12 @@ pub(super) struct Refusal {
 impl Refusal {
     /// The request is no GraphQL request, or not one for this method.
     pub(super) fn of_http(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
-        Self { status: Some(status), allow: None, answer: Box::new(Answer::refusal(&WeirError::new(code, message))) }
+        Self::of_error(status, &WeirError::new(code, message))
+    }
+
+    /// The same, where more is to be told.
+    pub(super) fn of_error(status: StatusCode, error: &WeirError) -> Self {
+        Self { status: Some(status), allow: None, answer: Box::new(Answer::refusal(error)) }
     }
 
     /// Another method has to be used, one of `allow`.

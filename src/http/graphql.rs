@@ -32,7 +32,7 @@ use super::params::Params;
 use crate::config::Graphiql;
 use crate::document::{Document, Operation};
 use crate::domain::Caller;
-use crate::error::Code;
+use crate::error::{Code, WeirError};
 use crate::schema::{Answer, Bound, Gateway};
 
 /// How many times the limit of a body is read and thrown away before the connection is cut, so that callers who send
@@ -267,11 +267,9 @@ async fn read_at_most(limit: usize, body: &mut Body) -> Result<Bytes, Refusal> {
     if length <= limit {
         return Ok(held);
     }
-    Err(Refusal::of_http(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        Code::TooExpensive,
-        format!("the body is longer than {limit} bytes, the limit of this gateway"),
-    ))
+    let message = format!("the body is longer than {limit} bytes, the limit of this gateway");
+    let error = WeirError::new(Code::TooExpensive, message).limited(limit, None::<usize>);
+    Err(Refusal::of_error(StatusCode::PAYLOAD_TOO_LARGE, &error))
 }
 
 #[cfg(test)]

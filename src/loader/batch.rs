@@ -151,7 +151,8 @@ impl Batch {
                 "the request plans {planned} upstream calls, and {MAX_PLANNED_CALLS} are the most; ask for fewer windows, \
                  channels or applications at a time"
             ),
-        ))
+        )
+        .limited(MAX_PLANNED_CALLS, Some(planned)))
     }
 }
 

@@ -111,7 +111,10 @@ impl PhoneNumberMetricConnection {
         match first.map(usize::try_from) {
             None => Ok(DEFAULT_FIRST),
             Some(Ok(first)) if first <= MAX_FIRST => Ok(first),
-            Some(_) => Err(WeirError::bad_input(format!("first must be between 0 and {MAX_FIRST}"))),
+            Some(asked) => {
+                Err(WeirError::bad_input(format!("first must be between 0 and {MAX_FIRST}"))
+                    .limited(MAX_FIRST, asked.ok()))
+            }
         }
     }
 

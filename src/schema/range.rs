@@ -16,7 +16,7 @@ use crate::vendor::volcengine_rtc;
 /// The longest range of message counts that one field may ask for: ten years and a little.
 const MAX_METRIC_DAYS: u32 = 3_660;
 /// The most windows that one field may list; how many of them may be fetched is another matter.
-const MAX_WINDOWS: u128 = 20_000;
+const MAX_WINDOWS: u64 = 20_000;
 /// The most windows that bounds are made of: a year's worth, for an archive that goes on past the vendor's retention.
 const MAX_COVER: usize = 60;
 
@@ -61,7 +61,8 @@ impl TimeRange {
             return Err(WeirError::new(
                 Code::RangeTooLong,
                 format!("a range of message counts may span at most {MAX_METRIC_DAYS} days"),
-            ));
+            )
+            .limited(DAY * MAX_METRIC_DAYS, Some(window.length())));
         }
         Ok(window)
     }
@@ -140,7 +141,8 @@ impl TimeRange {
             return Err(WeirError::new(
                 Code::TooExpensive,
                 format!("the range needs more than {MAX_COVER} windows, and the vendor keeps 30 days"),
-            ));
+            )
+            .limited(MAX_COVER, None::<usize>));
         }
         Ok((span, windows))
     }
@@ -161,8 +163,7 @@ impl TimeRange {
                 let window = last(floor_hour(now, zone), length.0)?;
                 let start = window.start().floor(SECOND);
                 let start = if start < earliest { ceil_hour(earliest, zone) } else { start };
-                Window::new(start, window.end())
-                    .ok_or_else(|| WeirError::new(Code::OutOfRetention, "the vendor answers nothing that old"))
+                Window::new(start, window.end()).ok_or_else(too_old)
             }
         }
     }
@@ -192,9 +193,17 @@ fn last(end: Timestamp, length: Duration) -> Result<Window, WeirError> {
     Window::new(end - length, end).ok_or_else(|| WeirError::bad_input("range.last must be longer than zero"))
 }
 
+fn too_old() -> WeirError {
+    let error = WeirError::new(Code::OutOfRetention, "the vendor answers nothing that old");
+    match volcengine_rtc::FACTS.lookback {
+        Some(lookback) => error.limited(lookback, None::<Duration>),
+        None => error,
+    }
+}
+
 /// Whether one field may list so many windows.
 pub(super) fn check_window_count(count: u128) -> Result<(), WeirError> {
-    if count <= MAX_WINDOWS {
+    if count <= u128::from(MAX_WINDOWS) {
         return Ok(());
     }
     Err(WeirError::new(
@@ -203,7 +212,8 @@ pub(super) fn check_window_count(count: u128) -> Result<(), WeirError> {
             "the field lists at least {count} windows, and {MAX_WINDOWS} are the most; ask for longer windows or for \
              fewer applications at a time"
         ),
-    ))
+    )
+    .limited(MAX_WINDOWS, u64::try_from(count).ok()))
 }
 
 /// Whether the vendor answers a window of this length in one piece.
@@ -216,7 +226,8 @@ pub(super) fn check_window_length(length: Duration) -> Result<(), WeirError> {
                  operationDistributions answers one entry a window for longer ranges",
                 most.as_secs() / DAY.as_secs()
             ),
-        )),
+        )
+        .limited(most, Some(length))),
         _ => Ok(()),
     }
 }

@@ -23,7 +23,10 @@ async fn compare(mode: &str, count: Option<u32>) {
     if fetched.is_none() {
         return;
     }
-    let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().expect("a whole number"));
+    let number = |name: &str| {
+        let given = env::var_os(name).and_then(|given| given.into_string().ok());
+        given.map(|given| given.parse::<u64>().expect("a whole number"))
+    };
     let seed = number("WEIR_COMPARE_SEED").unwrap_or(SEED);
     println!("{mode} with WEIR_COMPARE_SEED={seed}");
 

@@ -26,6 +26,7 @@ mod faults;
 mod freshness;
 mod graphiql;
 mod graphql_js;
+mod hostile;
 mod http;
 mod layering;
 mod origins;

@@ -146,7 +146,8 @@ impl Operation for OperationDistributions {
             "the window begins at {}, and the vendor answers only the last 30 days: from {first} on",
             call.window.start()
         );
-        Err(CallError::new(Vendor::VolcengineRtc, CallErrorKind::OutOfRetention, message))
+        let refusal = CallError::new(Vendor::VolcengineRtc, CallErrorKind::OutOfRetention, message);
+        Err(CallError { limit: Some(LOOKBACK), ..refusal })
     }
 
     /// The window as a whole. Only a list, be it empty, can be final.
