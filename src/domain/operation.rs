@@ -97,8 +97,8 @@ pub trait Operation: Send + Sync + 'static {
     /// [`CallErrorKind::OutOfRetention`] beyond the vendor's lookback.
     fn check_retention(&self, call: &Slice<Self::Subject>, at: Timestamp) -> Result<(), CallError>;
 
-    /// Learns from a slice that another replica fetched.
-    fn learn_from(&self, _slice: &Slice<Self::Subject>, _data: &Self::Data) {}
+    /// Learns from a slice that another replica asked for at `sent_at`.
+    fn learn_from(&self, _slice: &Slice<Self::Subject>, _data: &Self::Data, _sent_at: Timestamp) {}
 
     /// Cuts a reply into slices: every cell of the grid that the call covers, or the window as a whole. Also learns from
     /// the reply whatever later calls need.

@@ -30,7 +30,7 @@ impl Channel {
         self.0.account.name()
     }
 
-    /// The business phone numbers seen in replies so far; null before the first. Never an upstream call.
+    /// The business phone numbers that replies of the last month have shown; null before the first. Never an upstream call.
     async fn phone_numbers(&self, context: &Context<'_>) -> Result<Option<Vec<String>>> {
         let context = request(context)?;
         let seen = context.lore().seen_phones(&self.0.account, self.0.id.as_ref());

@@ -146,7 +146,7 @@ impl<O: Operation> SharedAnswers<O> {
             if entry.key != text || (entry.keep == Keep::Unproven && !in_flight) {
                 continue;
             }
-            self.operation.learn_from(&slice, &entry.data);
+            self.operation.learn_from(&slice, &entry.data, entry.sent_at.min(at));
             let Entry { sent_at, keep, is_empty, bytes, data, .. } = entry;
             self.memory.adopt(slice, keep, at.since(sent_at), |fresh_until, stale_until| Held {
                 data: Arc::new(data),

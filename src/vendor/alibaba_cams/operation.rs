@@ -4,7 +4,7 @@
 //! Slices are UTC days: a grid for storage that says nothing about where the vendor's buckets begin. A row belongs to
 //! the day that holds its `start`; no edge of a bucket is ever computed.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -175,8 +175,10 @@ struct Lore {
 
 #[derive(Default)]
 struct ChannelLore {
-    /// Every phone that has shown a row.
-    phones: BTreeSet<PhoneNumber>,
+    /// Phones that have shown a row, and when the last reply that did was asked for.
+    phones: BTreeMap<PhoneNumber, Timestamp>,
+    /// When the latest of all replies was asked for.
+    latest: Option<Timestamp>,
     /// Whether any reply has come.
     has_replied: bool,
     /// Whether a reply for the whole channel has come, so that `phones` is likely all of them.
@@ -188,14 +190,37 @@ struct ChannelLore {
 impl ChannelLore {
     /// A channel that was never asked as a whole is taken for one with this many phones.
     const ASSUMED_PHONES: usize = 20;
+    /// No more are expected, whatever a reply has shown: half hours of two days fit into one call then.
+    const MOST_EXPECTED: usize = 1_000;
+    /// No more are remembered; those that have not shown for the longest time go first.
+    const MOST_REMEMBERED: usize = 10_000;
+    /// A phone that no reply has shown for so long is forgotten.
+    const REMEMBERED: Duration = DAY.saturating_mul(31);
 
     fn expected_phones(&self) -> usize {
-        self.phones.len().max(if self.is_surveyed { 1 } else { Self::ASSUMED_PHONES })
+        self.phones.len().clamp(if self.is_surveyed { 1 } else { Self::ASSUMED_PHONES }, Self::MOST_EXPECTED)
+    }
+
+    /// Time passes with replies: while nobody asks, nothing is forgotten.
+    fn forget(&mut self) {
+        let Some(oldest) = self.latest.map(|latest| latest - Self::REMEMBERED) else { return };
+        self.phones.retain(|_, shown_at| *shown_at >= oldest);
+        let surplus = self.phones.len().saturating_sub(Self::MOST_REMEMBERED);
+        let Some(nth) = surplus.checked_sub(1) else { return };
+        let mut times: Vec<Timestamp> = self.phones.values().copied().collect();
+        let (before, &mut last_to_go, _) = times.select_nth_unstable(nth);
+        // Those of one reply are of one moment: only so many of them go.
+        let mut of_that_moment = surplus - before.iter().filter(|at| **at < last_to_go).count();
+        self.phones.retain(|_, shown_at| {
+            let goes = *shown_at < last_to_go || (*shown_at == last_to_go && of_that_moment > 0);
+            of_that_moment -= usize::from(goes && *shown_at == last_to_go);
+            !goes
+        });
     }
 
     /// Whether `phone`, or for `None` any phone of the channel, has shown a row.
     fn has_shown(&self, phone: Option<&PhoneNumber>) -> bool {
-        phone.map_or(!self.phones.is_empty(), |phone| self.phones.contains(phone))
+        phone.map_or(!self.phones.is_empty(), |phone| self.phones.contains_key(phone))
     }
 }
 
@@ -211,7 +236,7 @@ impl PhoneNumberMetrics {
     pub fn seen_phones(&self, of: &MetricSubject) -> Option<Vec<PhoneNumber>> {
         let lore = self.lore();
         let channel = lore.channels.get(&channel_of(of)).filter(|channel| channel.has_replied)?;
-        Some(channel.phones.iter().cloned().collect())
+        Some(channel.phones.keys().cloned().collect())
     }
 
     /// What goes on the wire for a wanted span: padded on both sides, and cut off at `now` where the vendor is known to
@@ -238,17 +263,25 @@ impl PhoneNumberMetrics {
         }
     }
 
-    /// Takes in what a reply shows; answers whether the subject has ever shown a row.
-    fn learn<'a>(&self, subject: &MetricSubject, phones: impl Iterator<Item = &'a PhoneNumber>) -> bool {
+    /// Takes in what a reply shows; answers whether the subject has ever shown a row, as far as it is remembered.
+    fn learn<'a>(
+        &self,
+        subject: &MetricSubject,
+        phones: impl Iterator<Item = &'a PhoneNumber>,
+        sent_at: Timestamp,
+    ) -> bool {
         let mut lore = self.lore();
         let channel = lore.channels.entry(channel_of(subject)).or_default();
         channel.has_replied = true;
         channel.is_surveyed |= subject.phone.is_none();
+        channel.latest = channel.latest.max(Some(sent_at));
         for phone in phones {
-            if !channel.phones.contains(phone) {
-                channel.phones.insert(phone.clone());
+            match channel.phones.get_mut(phone) {
+                Some(shown_at) => *shown_at = sent_at.max(*shown_at),
+                None => drop(channel.phones.insert(phone.clone(), sent_at)),
             }
         }
+        channel.forget();
         channel.has_shown(subject.phone.as_ref())
     }
 
@@ -320,8 +353,8 @@ impl Operation for PhoneNumberMetrics {
         Ok(())
     }
 
-    fn learn_from(&self, slice: &Slice<MetricSubject>, data: &Vec<PhoneNumberPoint>) {
-        self.learn(&slice.subject, data.iter().map(|point| &point.phone));
+    fn learn_from(&self, slice: &Slice<MetricSubject>, data: &Vec<PhoneNumberPoint>, sent_at: Timestamp) {
+        self.learn(&slice.subject, data.iter().map(|point| &point.phone), sent_at);
     }
 
     /// One slice for each UTC day that the call covers as a whole; rows of the padding are thrown away. A slice that
@@ -330,7 +363,7 @@ impl Operation for PhoneNumberMetrics {
     fn cut(&self, call: &Slice<MetricSubject>, answer: Self::Answer, sent_at: Timestamp) -> Vec<Cut<Self::Data>> {
         let longest = call.subject.granularity.longest();
         let (has_list, answer) = (answer.is_some(), answer.unwrap_or_default());
-        let has_shown = self.learn(&call.subject, answer.iter().map(|row| &row.phone));
+        let has_shown = self.learn(&call.subject, answer.iter().map(|row| &row.phone), sent_at);
         let mut by_day: HashMap<Timestamp, Vec<PhoneNumberPoint>> = HashMap::new();
         for row in answer {
             let is_final = sent_at >= row.end.max(row.start + longest) + self.settle;

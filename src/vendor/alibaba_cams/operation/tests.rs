@@ -180,6 +180,29 @@ fn expected_rows_are_phones_times_buckets_of_the_padded_span() {
 }
 
 #[test]
+fn phones_are_forgotten_and_never_too_many_for_calls_of_some_days() {
+    let metrics = PhoneNumberMetrics::new(SETTLE);
+    let call = call(subject(Granularity::HalfHour, None), "2025-11-01T00:00:00Z", "2025-11-03T00:00:00Z");
+    let (start, end) = (call.window.start(), call.window.end());
+    let rows = |from: u32, to: u32| (from..to).map(|n| row(&n.to_string(), start, 30 * MINUTE)).collect::<Vec<_>>();
+    let known = || metrics.seen_phones(&call.subject).unwrap();
+
+    metrics.cut(&call, Some(rows(0, 3)), end);
+    metrics.cut(&call, Some(rows(2, 12_000)), end + DAY);
+    assert_eq!(known().len(), 10_000);
+    assert!(metrics.expected_rows(&call) <= 100_000, "two days still are one call");
+    metrics.cut(&call, Some(rows(100_000, 100_005)), end + DAY * 2);
+    assert!(known().contains(&phone("100004")) && !known().contains(&phone("0")), "the latest stay");
+
+    // What another replica has learned ages as well.
+    let data = metrics.cut(&call, Some(rows(7, 9)), end + DAY * 20).remove(0).data;
+    metrics.learn_from(&Slice { window: call.window, ..call.clone() }, &data, end + DAY * 30);
+    metrics.cut(&call, Some(rows(1, 2)), end + DAY * 34);
+    assert_eq!(known(), [phone("1"), phone("7"), phone("8")], "a month later");
+    assert_eq!(metrics.expected_rows(&call), 100 * 3);
+}
+
+#[test]
 fn the_second_phone_makes_it_a_call_for_the_whole_channel() {
     let metrics = PhoneNumberMetrics::new(SETTLE);
     let (one, two, all) = (
