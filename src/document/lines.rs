@@ -27,7 +27,7 @@ impl<'a> Lines<'a> {
                 last = next;
                 continue;
             }
-            column += 1;
+            column += character.len_utf16();
             if next - last >= STRIDE {
                 known.push((next, line, column));
                 last = next;
@@ -36,11 +36,11 @@ impl<'a> Lines<'a> {
         Self { text, known }
     }
 
-    /// The line and the column of an offset in bytes, both from 1; columns count characters.
+    /// The line and the column of an offset in bytes, both from 1; columns count UTF-16 units, as graphql-js and editors do.
     pub(super) fn at(&self, offset: usize) -> Pos {
         let after = self.known.partition_point(|(known, ..)| *known <= offset);
         let (from, line, column) = after.checked_sub(1).and_then(|at| self.known.get(at)).copied().unwrap_or((0, 1, 1));
-        let between = self.text.get(from..offset).map_or(0, |text| text.chars().count());
+        let between = self.text.get(from..offset).map_or(0, |text| text.chars().map(char::len_utf16).sum());
         Pos { line, column: column + between }
     }
 }
@@ -50,10 +50,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_end_as_the_grammar_says_and_columns_count_characters() {
-        let text = "{ a\n 名b\r\n  c\rd }";
+    fn lines_end_as_the_grammar_says_and_columns_count_as_editors_do() {
+        let text = "{ a\n 😀b\r\n  c\rd }";
         let lines = Lines::new(text);
-        for (word, line, column) in [("{", 1, 1), ("a", 1, 3), ("b", 2, 3), ("c", 3, 3), ("d", 4, 1), ("}", 4, 3)] {
+        for (word, line, column) in [("{", 1, 1), ("a", 1, 3), ("b", 2, 4), ("c", 3, 3), ("d", 4, 1), ("}", 4, 3)] {
             let at = lines.at(text.find(word).unwrap());
             assert_eq!((at.line, at.column), (line, column), "{word}");
         }

@@ -43,7 +43,11 @@ const facts = await learnFacts(server);
 const { seed } = options;
 const report = new Report(mode, { seed, all: options.all, shrink: !options["no-shrink"] });
 if (sdl) await report.differ({ kind: "introspection and /schema.graphql differ", detail: sdl }, 0, { query: "" });
-await compare({ server, schema, facts, report, seed, count: number(options.count) ?? usual, only: number(options.only) });
+try {
+  await compare({ server, schema, facts, report, seed, count: number(options.count) ?? usual, only: number(options.only) });
+} catch (error) {
+  await report.differ({ kind: "the comparison broke off", detail: error.stack }, 0, { query: "" });
+}
 report.extra = { ...report.extra, requests: server.asked, seconds: Math.round((Date.now() - begun) / 100) / 10 };
 const isFine = report.finish(options.out);
 server.close();

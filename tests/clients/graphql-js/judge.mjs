@@ -41,8 +41,21 @@ function judged(schema, { query, variables, operationName }) {
   const values = JSON.parse(variables ?? "{}") ?? {};
   const coerced = getVariableValues(schema, named[0].variableDefinitions ?? [], values);
   if (coerced.errors) return refused(coerced.errors);
-  const open = query.includes("__") && validate(schema, document, recommendedRules).length > 0;
+  const open = (query.includes("__") && validate(schema, document, recommendedRules).length > 0) || isBeyond(values);
   return { runs: true, open, document, operation: named[0] };
+}
+
+/** Whether a number of the variables has no whole form of 64 bits: JavaScript takes it for a whole number all the same, its last
+ * digits lost. */
+function isBeyond(value) {
+  if (typeof value === "number") return Math.abs(value) >= 2 ** 64;
+  return value !== null && typeof value === "object" && Object.values(value).some(isBeyond);
+}
+
+/** A place as text, counted in UTF-16 units as graphql-js counts and in characters: a column may be either. */
+export function namesOf({ line, column }, query) {
+  const before = (query.split(/\r\n|[\n\r]/)[line - 1] ?? "").slice(0, column - 1);
+  return [`${line}:${column}`, `${line}:${[...before].length + 1}`];
 }
 
 /** What an answer says: `{ runs, broken, data, errors, message, locations }`. `broken` is why it is no answer at all;
@@ -94,9 +107,9 @@ export function differ(expected, answer) {
 }
 
 /** Whether the server points to a place that graphql-js points to: "same", "other" or "none". */
-export function placed(expected, answer) {
+export function placed(expected, answer, { query }) {
   if (expected.locations.length === 0) return null;
   if (answer.locations.length === 0) return "none";
   const [{ line, column }] = answer.locations;
-  return expected.locations.some((place) => place.line === line && place.column === column) ? "same" : "other";
+  return expected.locations.some((place) => namesOf(place, query).includes(`${line}:${column}`)) ? "same" : "other";
 }

@@ -13,6 +13,8 @@ import { teachScalars } from "./scalars.mjs";
 
 const ACCEPT = "application/graphql-response+json";
 const PATIENCE_MS = 40_000;
+/** Requests in a row without an answer, after which none is hoped for. */
+const HOPELESS = 24;
 
 /** What graphql-js has beyond the specification of September 2025. */
 function leaveOutNovelties() {
@@ -27,19 +29,28 @@ export class Server {
     this.url = new URL(url);
     this.agent = new Agent({ keepAlive: true, maxSockets: connections });
     this.asked = 0;
+    this.failed = 0;
   }
 
-  /** Sends bytes; never throws: a failure has status 0 and says why. */
+  /** Sends bytes. A failure has status 0 and says why; only where there is no hope left it throws. */
   send(method, path, body, headers = {}) {
     this.asked += 1;
-    return new Promise((resolve) => {
-      const failed = (error) => resolve({ status: 0, text: String(error.message ?? error) });
+    return new Promise((resolve, reject) => {
+      const failed = (error) => {
+        this.failed += 1;
+        const why = String(error.message || error.code || error);
+        if (this.failed >= HOPELESS) reject(new Error(`the server answers no more: ${why}`));
+        else resolve({ status: 0, text: why });
+      };
       const options = { method, agent: this.agent, timeout: PATIENCE_MS, headers };
       const request = httpRequest(new URL(path, this.url), options, (response) => {
         const chunks = [];
         response.on("data", (chunk) => chunks.push(chunk));
         response.on("error", failed);
-        response.on("end", () => resolve({ status: response.statusCode, text: Buffer.concat(chunks).toString("utf8") }));
+        response.on("end", () => {
+          this.failed = 0;
+          resolve({ status: response.statusCode, text: Buffer.concat(chunks).toString("utf8") });
+        });
       });
       request.on("timeout", () => request.destroy(new Error(`no answer within ${PATIENCE_MS / 1000} s`)));
       request.on("error", failed);

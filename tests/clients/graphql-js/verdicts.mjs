@@ -37,7 +37,7 @@ export async function verdicts({ server, schema, facts, report, seed, count, onl
       return report.differ(difference, n, request, again);
     }
     report.agree();
-    const place = expected.runs ? null : placed(expected, answer);
+    const place = expected.runs ? null : placed(expected, answer, request);
     if (place) places[place] += 1;
     if (place === "other") elsewhere.push({ n, weir: answer.locations[0], message: answer.message, expected: expected.locations, says: expected.refused, query: request.query });
   });
