@@ -274,9 +274,7 @@ async fn check_online_asks_every_account_once() {
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
     let lines: Vec<&str> = ran.out.lines().filter(|line| line.contains(": ok, ")).collect();
     assert_eq!(lines.len(), 2, "{}", ran.out);
-    assert!(
-        lines[0].starts_with("alibaba_cams \"retail\": ok, ") && lines[0].ends_with(" for channel cams-alpha")
-    );
+    assert!(lines[0].starts_with("alibaba_cams \"retail\": ok, ") && lines[0].ends_with(" for channel cams-alpha"));
     assert!(lines[1].starts_with("volcengine_rtc \"calls\": ok, ") && lines[1].ends_with(" for app app-one"));
     assert!(lines.iter().all(|line| !line.contains("ok, 0 rows")), "{lines:?}");
     let operations: Vec<String> = simulator.arrivals().await.into_iter().map(|(operation, _)| operation).collect();

@@ -51,7 +51,6 @@ function everyRow({ channels, apps }) {
       [`query($v:Float!){application(appId:$v){account}}`, refused, { variables: '{"v":1.5}' }],
       ["query($b:Boolean){datasets @include(if:$b){name}}", refused, { variables: '{"b":true}' }],
       ["query($a:[ID]){operationDistributions(appIds:$a,range:{last:\"P1D\"}){start}}", refused, { variables: '{"a":[]}' }],
-      ["query($l:Duration){phoneNumberMetrics(range:{last:$l}){totalCount}}", refused, { variables: '{"l":"P1D"}' }],
     ]],
     [9, "a variable used by __typename alone", [["query($x:Boolean!){datasets{name __typename @include(if:$x)}}", runs, { variables: '{"x":true}' }]]],
     [10, "what the rules refuse", [
