@@ -1,4 +1,4 @@
-// Small helpers for parsed documents.
+// Parsed documents: how their parts are made, found and copied.
 
 export const name = (value) => ({ kind: "Name", value });
 export const variable = (value) => ({ kind: "Variable", name: name(value) });

@@ -429,8 +429,9 @@ export function broken(request, rng, { schema, oddness, strings, tokens }) {
   const level = rng.below(12);
   const names = Object.keys(OF_DOCUMENTS);
   if (level < 6) {
-    // Most changes need an operation, and one of them leaves none.
-    for (let i = 0; i < times && nodesOf(document, "OperationDefinition").length > 0; i++) {
+    // Most changes need an operation with a selection, and some leave none.
+    const isWhole = () => nodesOf(document, "OperationDefinition").length > 0 && nodesOf(document, ...SELECTIONS).length > 0;
+    for (let i = 0; i < times && isWhole(); i++) {
       const name = rng.pick(names);
       if (OF_DOCUMENTS[name](document, rng, { schema })) changes.push(name);
     }
