@@ -154,7 +154,7 @@ fn refuse(value: &ConstValue, wanted: &Type, types: &Types) -> Misfit {
         ConstValue::List(_) => "a list".to_owned(),
         ConstValue::Object(_) => "an object".to_owned(),
         ConstValue::String(text) => format!("the text \"{}\"", echo(text)),
-        ConstValue::Number(number) => super::values::number_found(&number.to_string(), wanted),
+        ConstValue::Number(number) => echo(&number.to_string()),
         other => echo(&other.to_string()),
     };
     let word = match value {

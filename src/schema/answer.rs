@@ -17,6 +17,7 @@ pub(super) const MAX_ERRORS: usize = 100;
 pub struct Answer {
     response: Response,
     lasting: Option<Lasting>,
+    is_refused: bool,
 }
 
 impl Answer {
@@ -31,13 +32,14 @@ impl Answer {
             response.errors.push(error::refused(&error.limited(MAX_ERRORS, Some(actual)), None));
         }
         response.extensions.entry("weir".to_owned()).or_insert_with(no_cost);
-        Self { response, lasting }
+        Self { response, lasting, is_refused: false }
     }
 
     /// The answer to a request that was not run.
     #[must_use]
     pub fn refusal(error: &WeirError) -> Self {
-        Self::new(Response::from_errors(vec![error::refused(error, None)]), None, 0)
+        let response = Response::from_errors(vec![error::refused(error, None)]);
+        Self { is_refused: true, ..Self::new(response, None, 0) }
     }
 
     /// The answer to a document, or to values sent with it, that cannot be run.
@@ -45,14 +47,14 @@ impl Answer {
     pub fn refused(complaints: &[Complaint]) -> Self {
         let errors = complaints.iter().take(MAX_ERRORS);
         let errors = errors.map(|complaint| error::refused(&complaint.error, complaint.at)).collect();
-        Self::new(Response::from_errors(errors), None, complaints.len().saturating_sub(MAX_ERRORS))
+        let n_untold = complaints.len().saturating_sub(MAX_ERRORS);
+        Self { is_refused: true, ..Self::new(Response::from_errors(errors), None, n_untold) }
     }
 
-    /// Whether nothing was executed: an error that happened while executing has a path.
+    /// Whether nothing was executed.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        let Response { data, errors, .. } = &self.response;
-        *data == Value::Null && !errors.is_empty() && errors.iter().all(|error| error.path.is_empty())
+        self.is_refused
     }
 
     /// Whether an error of this code is in it.
@@ -182,7 +184,9 @@ mod tests {
     #[test]
     fn data_is_left_out_only_where_nothing_was_executed() {
         let failed = || ServerError::new("no", None).with_path(vec![PathSegment::Field("a".to_owned())]);
-        assert_eq!(written(Response::from_errors(vec![ServerError::new("what?", None)])).get("data"), None);
+        let refused: serde_json::Value =
+            serde_json::from_slice(&Answer::refusal(&WeirError::bad_input("what?")).to_json()).unwrap();
+        assert_eq!(refused.get("data"), None);
         assert_eq!(written(Response::from_errors(vec![failed()])).get("data"), Some(&json!(null)));
         let mut partial = Response::new(value!({ "a": null }));
         partial.errors.push(failed());

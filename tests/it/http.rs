@@ -190,7 +190,9 @@ async fn a_query_that_asks_for_too_much_is_told_the_limit() {
         assert!(answer.message().contains(words), "{}", answer.message());
     }
     let open = "{a".repeat(60_000);
-    for query in [open.as_str(), &format!("{{ a(x: {}", "[".repeat(120_000)), &"query($x: [".repeat(1_000)] {
+    for query in
+        [open.as_str(), &format!("{{ a(x: {}", "[".repeat(120_000)), &format!("query($x: {}", "[".repeat(1_000))]
+    {
         assert_eq!(post(app(), GRAPHQL, &json!({ "query": query })).await.code(), "TOO_EXPENSIVE");
     }
 }
