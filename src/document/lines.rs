@@ -9,12 +9,15 @@ const STRIDE: usize = 256;
 #[derive(Debug)]
 pub(super) struct Lines<'a> {
     text: &'a str,
+    /// Then every character is one byte and one column.
+    is_ascii: bool,
     /// Places in the order of the text, the beginning of each line among them: offset, line, column.
     known: Vec<(usize, usize, usize)>,
 }
 
 impl<'a> Lines<'a> {
     pub(super) fn new(text: &'a str) -> Self {
+        let is_ascii = text.is_ascii();
         let mut known = vec![(0, 1, 1)];
         let (mut line, mut column, mut last) = (1, 1, 0);
         let mut characters = text.char_indices().peekable();
@@ -28,18 +31,21 @@ impl<'a> Lines<'a> {
                 continue;
             }
             column += character.len_utf16();
-            if next - last >= STRIDE {
+            if !is_ascii && next - last >= STRIDE {
                 known.push((next, line, column));
                 last = next;
             }
         }
-        Self { text, known }
+        Self { text, is_ascii, known }
     }
 
     /// The line and the column of an offset in bytes, both from 1; columns count UTF-16 units, as graphql-js and editors do.
     pub(super) fn at(&self, offset: usize) -> Pos {
         let after = self.known.partition_point(|(known, ..)| *known <= offset);
         let (from, line, column) = after.checked_sub(1).and_then(|at| self.known.get(at)).copied().unwrap_or((0, 1, 1));
+        if self.is_ascii {
+            return Pos { line, column: column + offset.saturating_sub(from) };
+        }
         let between = self.text.get(from..offset).map_or(0, |text| text.chars().map(char::len_utf16).sum());
         Pos { line, column: column + between }
     }

@@ -76,13 +76,47 @@ pub(super) fn merge(set: &mut SelectionSet) {
 }
 
 /// Puts the values of variables where these stand. An argument whose variable has no value is not given at all.
-pub(super) fn put_in(set: &mut SelectionSet, values: &Variables) {
+pub(super) fn put_in(set: &mut SelectionSet, values: &Variables) -> Result<(), Complaint> {
+    let sizes = values.iter().map(|(name, value)| (name.clone(), bytes(value))).collect();
+    let mut room = MOST_PUT_IN;
+    put_into(set, &Values { values, sizes }, &mut room)
+        .ok_or_else(|| Complaint::too_much(TOO_MUCH_PUT_IN.to_owned(), MOST_PUT_IN, None, None))
+}
+
+/// The most bytes of values that stand where variables stood: a long value may be asked for many times.
+const MOST_PUT_IN: usize = 4 << 20;
+const TOO_MUCH_PUT_IN: &str =
+    "the values of the variables, counted once for each use, are longer than 4 MiB, the limit";
+
+struct Values<'a> {
+    values: &'a Variables,
+    sizes: HashMap<async_graphql::Name, usize>,
+}
+
+/// The memory that a value takes, about.
+fn bytes(value: &ConstValue) -> usize {
+    size_of::<ConstValue>()
+        + match value {
+            ConstValue::String(text) => text.len(),
+            ConstValue::List(items) => items.iter().map(bytes).sum(),
+            ConstValue::Object(fields) => fields.iter().map(|(name, value)| name.len() + bytes(value)).sum(),
+            _ => 0,
+        }
+}
+
+/// `None` if there is no more room.
+fn put_into(set: &mut SelectionSet, values: &Values<'_>, room: &mut usize) -> Option<()> {
     for field in fields(set) {
-        field.arguments.retain_mut(|(name, argument)| {
-            put(&mut argument.node, values).is_some() && is_given(&name.node, &argument.node)
-        });
-        put_in(&mut field.selection_set.node, values);
+        let mut kept = Vec::with_capacity(field.arguments.len());
+        for (name, mut argument) in std::mem::take(&mut field.arguments) {
+            if put(&mut argument.node, values, room)? && is_given(&name.node, &argument.node) {
+                kept.push((name, argument));
+            }
+        }
+        field.arguments = kept;
+        put_into(&mut field.selection_set.node, values, room)?;
     }
+    Some(())
 }
 
 /// The schema's description of itself takes null for no answer; the engine does not.
@@ -90,21 +124,33 @@ pub(super) fn is_given(argument: &str, value: &Value) -> bool {
     argument != "includeDeprecated" || *value != Value::Null
 }
 
-/// `None` if the value is a variable without one.
-fn put(value: &mut Value, values: &Variables) -> Option<()> {
+/// Whether there is a value: not if it is a variable without one. `None` if there is no more room.
+fn put(value: &mut Value, values: &Values<'_>, room: &mut usize) -> Option<bool> {
     match value {
-        Value::Variable(name) => *value = values.get(name)?.clone().into_value(),
+        Value::Variable(name) => {
+            let Some(given) = values.values.get(name) else { return Some(false) };
+            *room = room.checked_sub(values.sizes.get(name).copied().unwrap_or_default())?;
+            *value = given.clone().into_value();
+        }
         Value::List(items) => {
             for item in items {
-                if put(item, values).is_none() {
+                if !put(item, values, room)? {
                     *item = Value::Null;
                 }
             }
         }
-        Value::Object(fields) => fields.retain(|_, field| put(field, values).is_some()),
+        Value::Object(fields) => {
+            let mut kept = async_graphql::indexmap::IndexMap::with_capacity(fields.len());
+            for (name, mut field) in std::mem::take(fields) {
+                if put(&mut field, values, room)? {
+                    kept.insert(name, field);
+                }
+            }
+            *fields = kept;
+        }
         _ => {}
     }
-    Some(())
+    Some(true)
 }
 
 /// A field at its place.

@@ -178,7 +178,7 @@ impl Operation {
             merge::merge(&mut fields);
         }
         if self.is_open {
-            merge::put_in(&mut fields, &values);
+            merge::put_in(&mut fields, &values).map_err(|complaint| vec![complaint])?;
         }
         let operation = OperationDefinition {
             ty: self.kind,

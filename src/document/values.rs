@@ -161,8 +161,8 @@ impl<'a> Literals<'a> {
             ast::Value::String(text) => format!("the text \"{}\"", echo(text)),
             ast::Value::Enum(word) => format!("`{}`", echo(word)),
             ast::Value::Variable(variable) => format!("the variable `${}`", echo(variable)),
-            ast::Value::Int(number) => echo(number.as_str()),
-            ast::Value::Float(number) => echo(number.as_str()),
+            ast::Value::Int(number) => number_found(number.as_str(), wanted),
+            ast::Value::Float(number) => number_found(number.as_str(), wanted),
             ast::Value::Boolean(truth) => truth.to_string(),
         };
         let word = match &**value {
@@ -177,6 +177,14 @@ impl<'a> Literals<'a> {
     fn complain(&mut self, value: &Node<ast::Value>, message: String) -> Value {
         self.complaints.push(Complaint::new(message, self.plain.of(value.location())));
         Value::Null
+    }
+}
+
+/// A number as it is told. Where a number is wanted it stands there by its size, and a long one may be a phone number.
+pub(super) fn number_found(digits: &str, wanted: &Type) -> String {
+    match wanted.inner_named_type().as_str() {
+        "Int" | "Float" | "Long" => "another number".to_owned(),
+        _ => echo(digits),
     }
 }
 

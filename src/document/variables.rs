@@ -6,7 +6,7 @@ use async_graphql::indexmap::IndexMap;
 use async_graphql::{Number, Pos, Value as ConstValue, Variables};
 
 use super::complaint::Complaint;
-use super::values::{exactly_one, is_one_of, misfit, missing_field, own_scalar, unknown_field};
+use super::values::{exactly_one, is_one_of, misfit, missing_field, number_found, own_scalar, unknown_field};
 use super::{Types, name};
 use crate::domain::wording::echo;
 
@@ -154,7 +154,7 @@ fn refuse(value: &ConstValue, wanted: &Type, types: &Types) -> Misfit {
         ConstValue::List(_) => "a list".to_owned(),
         ConstValue::Object(_) => "an object".to_owned(),
         ConstValue::String(text) => format!("the text \"{}\"", echo(text)),
-        ConstValue::Number(number) => echo(&number.to_string()),
+        ConstValue::Number(number) => number_found(&number.to_string(), wanted),
         other => echo(&other.to_string()),
     };
     let word = match value {

@@ -6,6 +6,7 @@ use async_graphql::{Value, Variables};
 use serde::Deserialize;
 
 use super::answer::Refusal;
+use crate::domain::wording::echo;
 
 /// The parameters as they were sent, each of the right type.
 #[derive(Debug)]
@@ -33,7 +34,9 @@ impl Params {
             // A derived struct would read a list as its fields in order.
             Some(b'[') => Err(Refusal::malformed("batches are not supported; send one request at a time")),
             Some(_) => serde_json::from_slice::<Sent>(body)
-                .map_err(|error| Refusal::malformed(format!("the body is not a GraphQL request: {error}")))?
+                .map_err(|error| {
+                    Refusal::malformed(format!("the body is not a GraphQL request: {}", echo(&error.to_string())))
+                })?
                 .checked(),
         }
     }
@@ -43,7 +46,7 @@ impl Params {
         let mut named = HashMap::new();
         for (name, value) in form_urlencoded::parse(text.as_bytes()).filter(|(_, value)| !value.is_empty()) {
             if named.insert(name.clone(), value).is_some() {
-                return Err(Refusal::malformed(format!("the parameter {name} is there twice")));
+                return Err(Refusal::malformed(format!("the parameter {} is there twice", echo(&name))));
             }
         }
         let mut take = |name: &str| named.remove(name).map(std::borrow::Cow::into_owned);
@@ -69,6 +72,7 @@ impl Sent {
 }
 
 fn parameter<'a, T: Deserialize<'a>>(name: &str, json: &'a str) -> Result<T, Refusal> {
-    serde_json::from_str(json)
-        .map_err(|error| Refusal::malformed(format!("the parameter {name} is not a JSON object: {error}")))
+    serde_json::from_str(json).map_err(|error| {
+        Refusal::malformed(format!("the parameter {name} is not a JSON object: {}", echo(&error.to_string())))
+    })
 }

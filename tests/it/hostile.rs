@@ -11,7 +11,7 @@ use crate::support::process::Process;
 
 /// What a request may take of the processor. Without its bounds weir takes seconds, or for ever; with them some
 /// milliseconds, and more where nothing is optimised.
-const MAX_CPU: Duration = Duration::from_secs(2);
+const MAX_CPU: Duration = Duration::from_secs(10);
 /// How much the process may grow, in bytes: an answer at its limit, and what it is made of.
 const MAX_GROWTH: u64 = 300 << 20;
 
@@ -142,7 +142,7 @@ async fn answers_errors_and_echoes_are_bounded_before_they_are_made() {
         ("many lists", json!({ "query": many(350, &format!("{rows}{{nodes{all}}}")) }), "TOO_EXPENSIVE"),
         (
             "many lists of edges",
-            json!({ "query": many(300, &format!("{rows}{{edges{{cursor node{all}}}}}")) }),
+            json!({ "query": many(300, &format!("{rows}{{edges{{node{all}}}}}")) }),
             "TOO_EXPENSIVE",
         ),
         ("many failing windows", json!({ "query": format!("{{{seconds}{{start}}}}") }), "OUT_OF_RETENTION"),
@@ -156,7 +156,8 @@ async fn answers_errors_and_echoes_are_bounded_before_they_are_made() {
             json!({ "query": many(1_000, "channel(custSpaceId:\"none\"){account}") }),
             "UNKNOWN_CHANNEL",
         ),
-        ("many echoes", json!({ "query": unknown(1_000), "variables": { "v": big } }), "UNKNOWN_CHANNEL"),
+        ("many echoes", json!({ "query": unknown(1_000), "variables": { "v": big } }), "TOO_EXPENSIVE"),
+        ("some echoes", json!({ "query": unknown(4), "variables": { "v": big } }), "UNKNOWN_CHANNEL"),
         ("many unknown fields", json!({ "query": many(9_000, "nope") }), "BAD_USER_INPUT"),
         ("many wrong values", json!({ "query": many(2_000, "channel(custSpaceId:nope){account}") }), "BAD_USER_INPUT"),
         (

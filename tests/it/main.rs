@@ -24,6 +24,7 @@ mod examples;
 mod explain;
 mod faults;
 mod freshness;
+mod fuzz;
 mod graphiql;
 mod graphql_js;
 mod hostile;
