@@ -110,7 +110,7 @@ async fn answers_errors_and_echoes_are_bounded_before_they_are_made() {
         format!("{{{}}}", (0..n).fold(String::new(), |text, n| text + &format!("a{n}:{field} ")))
     };
     let long = "x".repeat(120_000);
-    let seconds = "operationDistributions(range:{between:{start:\"2020-01-01T00:00:00Z\",end:\"2020-01-01T05:30:00Z\"}},window:\"PT1S\")";
+    let seconds = "operationDistributions(appIds:[\"app-one\"],range:{between:{start:\"2020-01-01T00:00:00Z\",end:\"2020-01-01T05:30:00Z\"}},window:\"PT1S\")";
     let all = "{custSpaceId phoneNumber granularity start end sentCount deliveredCount deliveryRate finality fetchedAt source}";
     let big = "8".repeat(900_000);
     let unknown = |n: usize| many(n, "channel(custSpaceId:$v){account}").replacen('{', "query($v:ID!){", 1);
@@ -145,7 +145,11 @@ async fn answers_errors_and_echoes_are_bounded_before_they_are_made() {
             json!({ "query": many(300, &format!("{rows}{{edges{{node{all}}}}}")) }),
             "TOO_EXPENSIVE",
         ),
-        ("many failing windows", json!({ "query": format!("{{{seconds}{{start}}}}") }), "OUT_OF_RETENTION"),
+        (
+            "many failing windows",
+            json!({ "query": format!("{{{seconds}{{start}}}}") }),
+            "OUT_OF_RETENTION TOO_EXPENSIVE",
+        ),
         (
             "many failing windows many times",
             json!({ "query": many(40, &format!("{seconds}{{start}}")) }),
