@@ -4,21 +4,10 @@
 //                     "screenshot": "graphiql.png"}'
 // Without "tab" it runs the query that is open, with "run": false none. "colorScheme", "width" and "height" are the
 // browser's. Every request that leaves the machine is refused and listed.
-import { chromium } from "playwright-core";
+import { launch } from "./browser.mjs";
 
 const wish = JSON.parse(process.argv[2]);
-const flags = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-];
-
-const browser = await chromium.launch({ executablePath: wish.chromium, headless: true, args: flags });
+const browser = await launch(wish.chromium, ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]);
 try {
   const context = await browser.newContext({
     viewport: { width: wish.width ?? 1440, height: wish.height ?? 900 },

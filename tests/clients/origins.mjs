@@ -3,22 +3,13 @@
 // node origins.mjs '{"chromium": "/usr/bin/chromium", "page": "http://127.0.0.1:5173/", "gateway": "http://127.0.0.1:8080",
 //                    "query": "{ channels { custSpaceId } }"}'
 // With #sandbox the page asks from a sandboxed frame. A page of rebound.example, which means 127.0.0.1, asks itself.
-import { chromium } from "playwright-core";
+import { launch } from "./browser.mjs";
 
 const wish = JSON.parse(process.argv[2]);
-const flags = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
+const browser = await launch(wish.chromium, [
   "--no-proxy-server",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
   "--host-resolver-rules=MAP rebound.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
-];
-
-const browser = await chromium.launch({ executablePath: wish.chromium, headless: true, args: flags });
+]);
 try {
   const context = await browser.newContext({ serviceWorkers: "block" });
   const page = await context.newPage();

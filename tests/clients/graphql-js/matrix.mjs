@@ -1,15 +1,13 @@
 // Every type a variable may have, in every place: is it refused where the specification refuses it?
 import { getNamedType, isInputType } from "graphql";
+import { askEach } from "./ask.mjs";
 import { valueNode } from "./ast.mjs";
 import { Generator } from "./generate.mjs";
-import { differ, read, verdict } from "./judge.mjs";
 import { everyPlace } from "./places.mjs";
 import { Random } from "./random.mjs";
-import { inParallel } from "./report.mjs";
 import { plain } from "./write.mjs";
 
 const WRAPPINGS = ["#", "#!", "[#]", "[#!]", "[#]!", "[#!]!", "[[#]]", "[[#!]!]!"];
-const EXPLAIN = { weir: { explain: true } };
 
 /** A value of a type that is written as text. */
 function valueOf(type, named, rng, generator) {
@@ -41,16 +39,6 @@ export async function matrix({ server, schema, facts, report, seed, count, only 
       }
     }
   }
-  const ask = async (request) => differ(verdict(schema, request), read(await server.post({ ...request, extensions: EXPLAIN })));
-  let runs = 0;
-  await inParallel(only === undefined ? Math.min(count, requests.length) : 1, 8, async (i) => {
-    const n = only ?? i;
-    const request = requests[n];
-    const expected = verdict(schema, request);
-    runs += expected.runs ? 1 : 0;
-    const difference = differ(expected, read(await server.post({ ...request, extensions: EXPLAIN })));
-    if (!difference) return report.agree();
-    return report.differ(difference, n, request, async (smaller) => (await ask(smaller))?.kind);
-  });
+  const runs = await askEach(requests, { server, schema, report, count, only });
   report.extra = { combinations: requests.length, runs };
 }

@@ -1,12 +1,9 @@
 // Values of every sort in every place: as literals, as variables and as their defaults.
 import { isInputObjectType, isNonNullType } from "graphql";
+import { askEach } from "./ask.mjs";
 import { valueNode } from "./ast.mjs";
-import { differ, read, verdict } from "./judge.mjs";
 import { everyPlace } from "./places.mjs";
-import { inParallel } from "./report.mjs";
 import { plain } from "./write.mjs";
-
-const EXPLAIN = { weir: { explain: true } };
 
 /** Literals of every sort. */
 const LITERALS = [
@@ -101,16 +98,6 @@ function everyRequest(schema, facts, seed) {
 
 export async function values({ server, schema, facts, report, seed, count, only }) {
   const requests = everyRequest(schema, facts, seed);
-  let runs = 0;
-  const ask = async (request) => differ(verdict(schema, request), read(await server.post({ ...request, extensions: EXPLAIN })));
-  await inParallel(only === undefined ? Math.min(count, requests.length) : 1, 8, async (i) => {
-    const n = only ?? i;
-    const request = requests[n];
-    const expected = verdict(schema, request);
-    runs += expected.runs ? 1 : 0;
-    const difference = differ(expected, read(await server.post({ ...request, extensions: EXPLAIN })));
-    if (!difference) return report.agree();
-    return report.differ(difference, n, request, async (smaller) => (await ask(smaller))?.kind);
-  });
+  const runs = await askEach(requests, { server, schema, report, count, only });
   report.extra = { runs };
 }

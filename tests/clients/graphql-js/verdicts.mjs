@@ -1,13 +1,11 @@
 // Random documents, most of them broken: does the server run what graphql-js would run, and nothing else?
+import { EXPLAIN } from "./ask.mjs";
 import { Generator } from "./generate.mjs";
 import { differ, placed, read, verdict } from "./judge.mjs";
 import { broken } from "./mutate.mjs";
 import { Random } from "./random.mjs";
 import { inParallel } from "./report.mjs";
 import { oneNotation, tokens } from "./write.mjs";
-
-/** Nothing is called upstream for them. */
-const EXPLAIN = { weir: { explain: true } };
 
 /** The n-th request of a seed. */
 export function nth(seed, n, schema, facts) {
