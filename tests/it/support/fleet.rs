@@ -1,16 +1,19 @@
 //! Several gateways in one process and in real time, as replicas of one another, before one simulator.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_graphql::Request;
+use async_graphql::{Request, Variables};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use weir::app::{App, Ground, Start, demo_config};
 use weir::config::Config;
+use weir::document::{Document, Limits};
 use weir::domain::{Caller, Clock, ManualClock, Timestamp};
+use weir::schema::Gateway;
 use weir::sim::{DEMO_KEY, Legs, LocalTransport, Simulator, SimulatorConfig};
 
 use super::redis::Redis;
@@ -28,6 +31,7 @@ pub(crate) struct Fleet {
     pub(crate) config: Config,
     transport: Arc<LocalTransport>,
     next: Arc<AtomicU32>,
+    documents: Mutex<HashMap<String, Arc<Document>>>,
 }
 
 /// Short timeouts, so that a lease is short: 0.2 + 1 + 0.2 + 0.3 + 0.2 + 1.01 s.
@@ -52,7 +56,8 @@ impl Fleet {
         let legs = Legs { there: ms(5)..ms(15), back: ms(5)..ms(15) };
         let transport = LocalTransport::new(Arc::clone(&sim), legs, seed).with_timeout(config.upstream.timeout);
         let transport = Arc::new(transport);
-        let mut fleet = Self { sim, apps: Vec::new(), config, transport, next: Arc::default() };
+        let mut fleet =
+            Self { sim, apps: Vec::new(), config, transport, next: Arc::default(), documents: Mutex::default() };
         (0..replicas).for_each(|_| fleet.join());
         fleet
     }
@@ -77,8 +82,21 @@ impl Fleet {
     }
 
     pub(crate) async fn query(&self, replica: usize, query: String) -> Value {
-        let app = Arc::clone(&self.apps[replica]);
-        tokio::spawn(async move { ask(&app, query).await }).await.unwrap()
+        let gateway = self.apps[replica].gateway().clone();
+        let document = self.document(&gateway, query);
+        let answer = tokio::spawn(async move {
+            let operation = document.operation(None).expect("one operation");
+            let bound = gateway.bind(operation, &Variables::default()).expect("no variables");
+            gateway.run(Caller::Anonymous, bound, &HashMap::new()).await
+        });
+        serde_json::from_slice(&answer.await.unwrap().to_json()).expect("an answer is JSON")
+    }
+
+    /// Documents are read once, as the HTTP layer does: hundreds at a moment would keep the processor from the calls.
+    fn document(&self, gateway: &Gateway, query: String) -> Arc<Document> {
+        let read = |query: &String| Arc::new(gateway.read(query, &Limits::default()).expect("a valid document"));
+        let mut known = self.documents.lock().unwrap();
+        Arc::clone(known.entry(query).or_insert_with_key(read))
     }
 
     /// The same with controls, in a task that goes on if nobody waits for it.
