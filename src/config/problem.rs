@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::domain::wording::nearest;
+use crate::domain::wording::hint;
 
 /// Why a config is refused: one line for each problem. Holds no secret and no value of the environment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -117,8 +117,6 @@ impl fmt::Display for KeyPath {
 
 /// "; did you mean `listen`?" where a known word is near, else all known words.
 pub(super) fn suggest(word: &str, known: &[&str]) -> String {
-    match nearest(word, known.iter().copied()) {
-        Some(near) => format!("; did you mean `{near}`?"),
-        None => format!("; known here: {}", known.join(", ")),
-    }
+    let near = hint(word, known);
+    if near.is_empty() { format!("; known here: {}", known.join(", ")) } else { near }
 }

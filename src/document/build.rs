@@ -3,18 +3,17 @@
 //! Fragments are laid open where they are used, so that a selection holds fields alone. What they are conditional on, each
 //! of their fields is. Literals are judged on the way, also in fields that are never selected.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use apollo_compiler::Node;
 use apollo_compiler::executable::{self, DirectiveList, ExecutableDocument, NamedType};
-use async_graphql::parser::types::{Directive, Field, OperationType, SelectionSet};
+use async_graphql::parser::types::{Directive, Field, OperationType, Selection, SelectionSet};
 use async_graphql::{Name, Pos, Positioned};
 use async_graphql_value::Value;
 
-use super::complaint::Complaint;
+use super::complaint::{Complaint, in_order};
 use super::grammar::Plain;
-use super::merge::{is_given, merge, positioned};
+use super::merge::{is_given, merge};
 use super::values::{Literals, Place};
 use super::variables::Variable;
 use super::{Operation, Types, name};
@@ -24,43 +23,16 @@ pub(super) fn operations(
     document: &ExecutableDocument,
     types: &Types,
     plain: &Plain<'_>,
-) -> Result<(Vec<Operation>, usize), Vec<Complaint>> {
+) -> Result<(Vec<Arc<Operation>>, usize), Vec<Complaint>> {
     let (mut operations, mut complaints, mut n_fields) = (Vec::new(), Vec::new(), 0);
     for operation in document.operations.iter() {
-        let literals = || Literals { types, plain, variables: None, complaints: Vec::new(), is_open: false };
-        let variables = self::variables(operation, literals(), &mut complaints);
-        let literals = Literals { variables: Some(&operation.variables), ..literals() };
+        let literals = Literals { types, plain, variables: None, complaints: Vec::new(), is_open: false };
         let mut builder = Builder { document, literals, is_conditional: false, n_fields: 0 };
-        let mut fields = SelectionSet::default();
-        builder.lay_open(&operation.selection_set, &operation.selection_set.ty, &[], &mut fields);
-        let Builder {
-            literals: Literals { complaints: more, is_open, .. }, is_conditional, n_fields: more_fields, ..
-        } = builder;
-        complaints.extend(more);
-        n_fields += more_fields;
-        if !is_conditional {
-            merge(&mut fields);
-        }
-        operations.push(Operation {
-            kind: kind(operation.operation_type),
-            name: operation.name.as_ref().map(|name| Arc::from(name.as_str())),
-            at: plain.of(operation.location()),
-            variables,
-            fields,
-            is_conditional,
-            is_open,
-        });
+        operations.push(Arc::new(builder.operation(operation)));
+        complaints.append(&mut builder.literals.complaints);
+        n_fields += builder.n_fields;
     }
-    if complaints.is_empty() {
-        return Ok((operations, n_fields));
-    }
-    // A fragment that is used twice says everything twice.
-    let mut said = HashSet::new();
-    complaints.sort_by_key(|complaint| complaint.at.map(|at| (at.line, at.column)));
-    complaints.retain(|complaint| {
-        said.insert((complaint.at.map(|at| (at.line, at.column)), complaint.error.message.clone()))
-    });
-    Err(complaints)
+    if complaints.is_empty() { Ok((operations, n_fields)) } else { Err(in_order(complaints)) }
 }
 
 fn kind(kind: executable::OperationType) -> OperationType {
@@ -71,26 +43,6 @@ fn kind(kind: executable::OperationType) -> OperationType {
     }
 }
 
-/// The variables of an operation with their defaults.
-fn variables(
-    operation: &executable::Operation,
-    mut literals: Literals<'_>,
-    complaints: &mut Vec<Complaint>,
-) -> Vec<Variable> {
-    let variables = operation.variables.iter().map(|definition| {
-        let label = format!("${}", definition.name);
-        let default = definition.default_value.as_ref().map(|default| {
-            let read = literals.read(default, &definition.ty, Place::new("", &label, false));
-            read.into_const().unwrap_or_default()
-        });
-        let at = literals.plain.of(definition.location());
-        Variable { name: name(&definition.name), at, wanted: (*definition.ty).clone(), default }
-    });
-    let variables = variables.collect();
-    complaints.append(&mut literals.complaints);
-    variables
-}
-
 struct Builder<'a> {
     document: &'a ExecutableDocument,
     literals: Literals<'a>,
@@ -98,7 +50,37 @@ struct Builder<'a> {
     n_fields: usize,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    fn operation(&mut self, operation: &'a Node<executable::Operation>) -> Operation {
+        // No variable may stand in their own defaults.
+        let variables = operation.variables.iter().map(|definition| self.variable(definition)).collect();
+        self.literals.variables = Some(&operation.variables);
+        let mut fields = SelectionSet::default();
+        self.lay_open(&operation.selection_set, &operation.selection_set.ty, &[], &mut fields);
+        if !self.is_conditional {
+            merge(&mut fields);
+        }
+        Operation {
+            kind: kind(operation.operation_type),
+            name: operation.name.as_ref().map(|name| Arc::from(name.as_str())),
+            at: self.literals.plain.of(operation.location()),
+            variables,
+            fields,
+            is_conditional: self.is_conditional,
+            is_open: self.literals.is_open,
+        }
+    }
+
+    fn variable(&mut self, definition: &Node<executable::VariableDefinition>) -> Variable {
+        let label = format!("${}", definition.name);
+        let default = definition.default_value.as_ref().map(|default| {
+            let read = self.literals.read(default, &definition.ty, Place::new("", &label, false));
+            read.into_const().unwrap_or_default()
+        });
+        let at = self.literals.plain.of(definition.location());
+        Variable { name: name(&definition.name), at, wanted: (*definition.ty).clone(), default }
+    }
+
     /// Adds the fields of a selection on an object of the type `on`, each under `conditions`.
     fn lay_open(
         &mut self,
@@ -118,8 +100,8 @@ impl Builder<'_> {
             match selection {
                 executable::Selection::Field(field) => {
                     let at = self.literals.plain.of(field.location());
-                    let field = self.field(field, conditions.clone(), at);
-                    out.items.push(positioned(field, at));
+                    let field = Positioned::new(self.field(field, conditions.clone(), at), at);
+                    out.items.push(Positioned::new(Selection::Field(field), at));
                 }
                 executable::Selection::InlineFragment(fragment) => {
                     self.fragment(&fragment.selection_set, on, conditions, out);
@@ -192,20 +174,18 @@ impl Builder<'_> {
                 let Some(wanted) = wanted else { continue };
                 let place = Place::new(&directive.name, &argument.name, wanted.default_value.is_some());
                 let (argument, value) = self.argument(argument, &wanted.ty, place);
-                let is_include = directive.name == "include";
-                match &value.node {
-                    _ if !is_include && directive.name != "skip" => {}
-                    Value::Boolean(truth) => never |= *truth != is_include,
-                    _ => {
-                        self.is_conditional = true;
-                        let at = self.literals.plain.of(directive.location());
-                        let condition = Directive {
-                            name: Positioned::new(name(&directive.name), at),
-                            arguments: vec![(argument, value)],
-                        };
-                        conditions.push(Positioned::new(condition, at));
-                    }
+                if directive.name != "include" && directive.name != "skip" {
+                    continue;
                 }
+                if let Value::Boolean(truth) = value.node {
+                    never |= truth != (directive.name == "include");
+                    continue;
+                }
+                self.is_conditional = true;
+                let at = self.literals.plain.of(directive.location());
+                let arguments = vec![(argument, value)];
+                let condition = Directive { name: Positioned::new(name(&directive.name), at), arguments };
+                conditions.push(Positioned::new(condition, at));
             }
         }
         (!never).then_some(conditions)

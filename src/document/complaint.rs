@@ -4,6 +4,8 @@
 //! fault and the words that it quotes are enough to say the usual ones as weir says everything; the rest of its sentences
 //! are plain and are passed on.
 
+use std::collections::HashSet;
+
 use apollo_compiler::Name;
 use apollo_compiler::diagnostic::ToCliReport;
 use apollo_compiler::parser::SourceSpan;
@@ -13,7 +15,7 @@ use async_graphql::Pos;
 
 use super::Types;
 use super::grammar::Plain;
-use crate::domain::wording::{echo, nearest};
+use crate::domain::wording::{echo, hint};
 use crate::error::{Code, WeirError};
 
 /// What is wrong, and where in the document.
@@ -28,7 +30,7 @@ pub struct Complaint {
 impl Complaint {
     /// Something that makes no sense at a place of the document.
     pub(super) fn new(message: impl Into<String>, at: Pos) -> Self {
-        Self { error: Box::new(WeirError::bad_input(message)), at: Some(at).filter(|at| at.line > 0) }
+        Self { at: Some(at).filter(|at| at.line > 0), ..Self::of_request(message) }
     }
 
     /// Something that makes no sense, and not for anything that the document says.
@@ -66,18 +68,24 @@ pub(super) fn of_diagnostics(found: &DiagnosticList, types: &Types, plain: &Plai
                 unknown.iter().any(|inner| span.offset() < inner.offset() && inner.end_offset() <= span.end_offset())
             })
     };
-    let mut complaints: Vec<_> = found
+    let complaints = found
         .iter()
         .filter(|found| !follows(found.error.unstable_error_name(), found.error.location()))
         .map(|found| {
             let said = found.error.to_string();
             let message = said_again(found.error.unstable_error_name().unwrap_or_default(), &said, types);
-            let at = found.error.location().map(|span| plain.at(span.offset()));
-            Complaint { at, ..Complaint::of_request(message.unwrap_or_else(|| echo_sentence(&said))) }
+            Complaint::new(message.unwrap_or_else(|| echo_sentence(&said)), plain.of(found.error.location()))
         })
         .collect();
-    complaints.sort_by_key(|complaint| complaint.at.map(|at| (at.line, at.column)));
-    complaints.dedup_by(|one, other| one.at == other.at && one.error.message == other.error.message);
+    in_order(complaints)
+}
+
+/// Complaints in the order of the text, each once: a fragment that is used twice says everything twice.
+pub(super) fn in_order(mut complaints: Vec<Complaint>) -> Vec<Complaint> {
+    let place = |complaint: &Complaint| complaint.at.map(|at| (at.line, at.column));
+    complaints.sort_by_key(place);
+    let mut said = HashSet::new();
+    complaints.retain(|complaint| said.insert((place(complaint), complaint.error.message.clone())));
     complaints
 }
 
@@ -146,11 +154,6 @@ fn arguments_of<'a>(coordinate: &str, types: &'a Types) -> Vec<&'a str> {
             .map(|field| &field.arguments),
     };
     definitions.into_iter().flatten().map(|argument| argument.name.as_str()).collect()
-}
-
-/// "; did you mean `x`?" where a known name is near.
-pub(super) fn hint(word: &str, known: &[&str]) -> String {
-    nearest(word, known.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
 }
 
 /// A sentence that may quote long names.

@@ -5,7 +5,9 @@
 //! operations. So a document is first held against the grammar of the specification here, on the tokens of the same lexer,
 //! and the parser is given it without what the grammar ignores. What is refused is named by the words of the document.
 
+use apollo_compiler::parser::SourceSpan;
 use apollo_parser::{Lexer, Token, TokenKind};
+use async_graphql::Pos;
 
 use super::Limits;
 use super::complaint::Complaint;
@@ -23,16 +25,12 @@ pub(super) struct Plain<'a> {
 }
 
 impl Plain<'_> {
-    /// Where in the document it is that begins at an offset of the plain text.
-    pub(super) fn at(&self, offset: usize) -> async_graphql::Pos {
-        let after = self.moved.partition_point(|(plain, _)| *plain <= offset);
+    /// Where in the document it is that apollo finds at a span of the plain text; what has none is nowhere.
+    pub(super) fn of(&self, span: Option<SourceSpan>) -> Pos {
+        let Some(span) = span else { return Pos::default() };
+        let after = self.moved.partition_point(|(plain, _)| *plain <= span.offset());
         let token = after.checked_sub(1).and_then(|at| self.moved.get(at));
         self.lines.at(token.map_or(0, |(_, was)| *was))
-    }
-
-    /// The same for a span that apollo names; what is not of the document is nowhere.
-    pub(super) fn of(&self, span: Option<apollo_compiler::parser::SourceSpan>) -> async_graphql::Pos {
-        span.map_or_else(Default::default, |span| self.at(span.offset()))
     }
 }
 
@@ -53,19 +51,26 @@ pub(super) fn read<'a>(text: &'a str, limits: &Limits) -> Result<Plain<'a>, Comp
             }
         }
     }
-    let mut reader =
-        Reader { tokens: &tokens, next: 0, nesting: 0, n_directives: 0, limits, lines: &lines, left_out: Vec::new() };
+    let mut reader = Reader {
+        tokens: &tokens,
+        next: 0,
+        nesting: 0,
+        n_directives: 0,
+        limits,
+        lines: &lines,
+        descriptions: Vec::new(),
+    };
     reader.document()?;
-    let left_out = reader.left_out;
-    Ok(plain(text, &tokens, &left_out, lines))
+    let descriptions = reader.descriptions;
+    Ok(plain(text, &tokens, &descriptions, lines))
 }
 
 /// Writes the tokens as close to one another as they may stand.
-fn plain<'a>(text: &str, tokens: &[Token<'_>], left_out: &[usize], lines: Lines<'a>) -> Plain<'a> {
+fn plain<'a>(text: &str, tokens: &[Token<'_>], descriptions: &[usize], lines: Lines<'a>) -> Plain<'a> {
     let (mut plain, mut moved) = (String::with_capacity(text.len()), Vec::with_capacity(tokens.len()));
     let mut was_word = false;
     for (at, token) in tokens.iter().enumerate() {
-        if left_out.binary_search(&at).is_ok() {
+        if descriptions.binary_search(&at).is_ok() {
             continue;
         }
         let is_word =
@@ -94,7 +99,7 @@ struct Reader<'a> {
     limits: &'a Limits,
     lines: &'a Lines<'a>,
     /// Descriptions, by their place among the tokens.
-    left_out: Vec<usize>,
+    descriptions: Vec<usize>,
 }
 
 impl Reader<'_> {
@@ -106,7 +111,7 @@ impl Reader<'_> {
         self.tokens.get(self.next).filter(|token| token.kind() == TokenKind::Name).map_or("", Token::data)
     }
 
-    fn at(&self) -> async_graphql::Pos {
+    fn at(&self) -> Pos {
         self.lines.at(self.tokens.get(self.next).map_or(0, Token::index))
     }
 
@@ -194,7 +199,7 @@ impl Reader<'_> {
     }
 
     /// At least one of something, up to and with `end`.
-    fn some(&mut self, end: TokenKind, one: fn(&mut Self) -> Read) -> Read {
+    fn some(&mut self, end: TokenKind, one: impl Fn(&mut Self) -> Read) -> Read {
         loop {
             one(self)?;
             if self.takes(end) {
@@ -205,7 +210,7 @@ impl Reader<'_> {
 
     fn description(&mut self) {
         if self.kind() == TokenKind::StringValue {
-            self.left_out.push(self.next);
+            self.descriptions.push(self.next);
             self.next += 1;
         }
     }
@@ -249,15 +254,7 @@ impl Reader<'_> {
         if !self.takes(TokenKind::LParen) {
             return Ok(());
         }
-        self.some(TokenKind::RParen, if is_const { Self::const_argument } else { Self::argument })
-    }
-
-    fn argument(&mut self) -> Read {
-        self.named_value(false, "an argument or `)`")
-    }
-
-    fn const_argument(&mut self) -> Read {
-        self.named_value(true, "an argument or `)`")
+        self.some(TokenKind::RParen, |reader| reader.named_value(is_const, "an argument or `)`"))
     }
 
     fn named_value(&mut self, is_const: bool, expected: &str) -> Read {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use async_graphql::parser::types::{Field, Selection, SelectionSet};
-use async_graphql::{Pos, Positioned, Value as ConstValue, Variables};
+use async_graphql::{Positioned, Value as ConstValue, Variables};
 use async_graphql_value::Value;
 
 use super::complaint::Complaint;
@@ -75,22 +75,54 @@ pub(super) fn merge(set: &mut SelectionSet) {
     fields(set).for_each(|field| merge(&mut field.selection_set.node));
 }
 
-/// Puts the values of variables where these stand. An argument whose variable has no value is not given at all.
-pub(super) fn put_in(set: &mut SelectionSet, values: &Variables) -> Result<(), Complaint> {
-    let sizes = values.iter().map(|(name, value)| (name.clone(), bytes(value))).collect();
-    let mut room = MOST_PUT_IN;
-    put_into(set, &Values { values, sizes }, &mut room)
-        .ok_or_else(|| Complaint::too_much(TOO_MUCH_PUT_IN.to_owned(), MOST_PUT_IN, None, None))
-}
-
 /// The most bytes of values that stand where variables stood: a long value may be asked for many times.
 const MOST_PUT_IN: usize = 4 << 20;
-const TOO_MUCH_PUT_IN: &str =
-    "the values of the variables, counted once for each use, are longer than 4 MiB, the limit";
 
-struct Values<'a> {
+/// Puts the values of variables where these stand. An argument whose variable has no value is not given at all.
+pub(super) fn put_in(set: &mut SelectionSet, values: &Variables) -> Result<(), Complaint> {
+    let mut putting = Putting { values, room: Some(MOST_PUT_IN) };
+    putting.put_all(set);
+    if putting.room.is_some() {
+        return Ok(());
+    }
+    let message = "the values of the variables, counted once for each use, are longer than 4 MiB, the limit";
+    Err(Complaint::too_much(message.to_owned(), MOST_PUT_IN, None, None))
+}
+
+struct Putting<'a> {
     values: &'a Variables,
-    sizes: HashMap<async_graphql::Name, usize>,
+    /// `None` once a value found none; from then on nothing is copied.
+    room: Option<usize>,
+}
+
+impl Putting<'_> {
+    fn put_all(&mut self, set: &mut SelectionSet) {
+        for field in fields(set) {
+            field.arguments.retain_mut(|(name, value)| self.put(&mut value.node) && is_given(&name.node, &value.node));
+            self.put_all(&mut field.selection_set.node);
+        }
+    }
+
+    /// Whether there is a value: not if it is a variable without one.
+    fn put(&mut self, value: &mut Value) -> bool {
+        match value {
+            Value::Variable(name) => {
+                let Some(given) = self.values.get(name) else { return false };
+                self.room = self.room.and_then(|room| room.checked_sub(bytes(given)));
+                *value = if self.room.is_some() { given.clone().into_value() } else { Value::Null };
+            }
+            Value::List(items) => {
+                for item in items {
+                    if !self.put(item) {
+                        *item = Value::Null;
+                    }
+                }
+            }
+            Value::Object(fields) => fields.retain(|_, field| self.put(field)),
+            _ => {}
+        }
+        true
+    }
 }
 
 /// The memory that a value takes, about.
@@ -104,56 +136,7 @@ fn bytes(value: &ConstValue) -> usize {
         }
 }
 
-/// `None` if there is no more room.
-fn put_into(set: &mut SelectionSet, values: &Values<'_>, room: &mut usize) -> Option<()> {
-    for field in fields(set) {
-        let mut kept = Vec::with_capacity(field.arguments.len());
-        for (name, mut argument) in std::mem::take(&mut field.arguments) {
-            if put(&mut argument.node, values, room)? && is_given(&name.node, &argument.node) {
-                kept.push((name, argument));
-            }
-        }
-        field.arguments = kept;
-        put_into(&mut field.selection_set.node, values, room)?;
-    }
-    Some(())
-}
-
 /// The schema's description of itself takes null for no answer; the engine does not.
 pub(super) fn is_given(argument: &str, value: &Value) -> bool {
     argument != "includeDeprecated" || *value != Value::Null
-}
-
-/// Whether there is a value: not if it is a variable without one. `None` if there is no more room.
-fn put(value: &mut Value, values: &Values<'_>, room: &mut usize) -> Option<bool> {
-    match value {
-        Value::Variable(name) => {
-            let Some(given) = values.values.get(name) else { return Some(false) };
-            *room = room.checked_sub(values.sizes.get(name).copied().unwrap_or_default())?;
-            *value = given.clone().into_value();
-        }
-        Value::List(items) => {
-            for item in items {
-                if !put(item, values, room)? {
-                    *item = Value::Null;
-                }
-            }
-        }
-        Value::Object(fields) => {
-            let mut kept = async_graphql::indexmap::IndexMap::with_capacity(fields.len());
-            for (name, mut field) in std::mem::take(fields) {
-                if put(&mut field, values, room)? {
-                    kept.insert(name, field);
-                }
-            }
-            *fields = kept;
-        }
-        _ => {}
-    }
-    Some(true)
-}
-
-/// A field at its place.
-pub(super) fn positioned(field: Field, at: Pos) -> Positioned<Selection> {
-    Positioned::new(Selection::Field(Positioned::new(field, at)), at)
 }

@@ -76,7 +76,7 @@ fn know_one_of(schema: &mut Schema) {
 pub struct Document {
     /// The text in its one canonical form, without what the grammar ignores: equal for equal documents.
     canonical: Arc<str>,
-    operations: Vec<Operation>,
+    operations: Vec<Arc<Operation>>,
     n_fields: usize,
 }
 
@@ -133,7 +133,7 @@ impl Document {
     ///
     /// # Errors
     /// There is none of this name, or there are several and no name.
-    pub fn operation(&self, name: Option<&str>) -> Result<&Operation, Complaint> {
+    pub fn operation(&self, name: Option<&str>) -> Result<&Arc<Operation>, Complaint> {
         match (name, self.operations.as_slice()) {
             (None, []) => Err(Complaint::of_request("the query has no operation, only fragments")),
             (None, [only]) => Ok(only),

@@ -8,10 +8,10 @@ use async_graphql::indexmap::IndexMap;
 use async_graphql::{Number, Value as ConstValue};
 use async_graphql_value::Value;
 
-use super::complaint::{Complaint, hint};
+use super::complaint::Complaint;
 use super::grammar::Plain;
 use super::{Types, name};
-use crate::domain::wording::echo;
+use crate::domain::wording::{echo, hint};
 
 /// Judges a value of a scalar of the schema's own; says what is wrong with it.
 pub type Scalar = fn(&ConstValue) -> Result<(), String>;

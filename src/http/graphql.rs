@@ -33,7 +33,7 @@ use crate::config::Graphiql;
 use crate::document::{Document, Operation};
 use crate::domain::Caller;
 use crate::error::{Code, WeirError};
-use crate::schema::{Answer, Bound, Gateway};
+use crate::schema::{Answer, Gateway};
 
 /// How many times the limit of a body is read and thrown away before the connection is cut, so that callers who send
 /// all before they read still see why they were refused.
@@ -121,6 +121,7 @@ impl Sent {
 /// A request whose operation may be run, if its values fit.
 struct Prepared {
     document: Arc<Document>,
+    operation: Arc<Operation>,
     params: Params,
 }
 
@@ -171,47 +172,37 @@ impl Endpoint {
             self.answers.put(as_sent, &kept);
             return again(media, &kept);
         }
-        let Prepared { document, params } = prepared;
-        let (bound, operation_name, is_query) = match self.bind(&document, &params) {
+        let Prepared { operation, params, .. } = prepared;
+        let bound = match self.gateway.bind(&operation, &params.variables) {
             Ok(bound) => bound,
-            Err(refusal) => return told(refuse(media, &refusal), None, false),
+            Err(refusal) => return told(refuse(media, &Refusal::of_query(refusal)), None, false),
         };
         let gateway = Arc::clone(&self.gateway);
         let work = async move { gateway.run(caller, bound, &params.extensions).await };
         let Some(answer) = in_one_task(work).await else { return for_mistake(media) };
         let json = Bytes::from(answer.to_json());
-        let kept = Kept::new(&answer, json.clone(), operation_name.clone());
-        if let Some(kept) = kept.filter(|_| is_query) {
+        let name = operation.name().cloned();
+        let kept = Kept::new(&answer, json.clone(), name.clone());
+        if let Some(kept) = kept.filter(|_| operation.kind() == OperationType::Query) {
             self.answers.put(as_sent, &kept);
             self.answers.put(meaning, &kept);
         }
-        told(write(status_of(media, &answer), media, json), operation_name, false)
+        told(write(status_of(media, &answer), media, json), name, false)
     }
 
     /// Everything that can be refused before the values of variables are looked at.
     fn prepare(&self, params: Params, sent: &Sent) -> Result<Prepared, Refusal> {
         let document = self.documents.read(&params.query, &self.gateway)?;
-        match operation(&document, &params)?.kind() {
+        let operation = document.operation(params.operation_name.as_deref()).map(Arc::clone);
+        let operation = operation.map_err(|complaint| Refusal::of_query(Box::new(Answer::refused(&[complaint]))))?;
+        match operation.kind() {
             OperationType::Mutation if matches!(sent, Sent::ByGet(_)) => {
                 Err(Refusal::wrong_method("POST", "a mutation is asked by POST"))
             }
             OperationType::Subscription => Err(Refusal::malformed("subscriptions are not answered over plain HTTP")),
-            OperationType::Mutation | OperationType::Query => Ok(Prepared { document, params }),
+            OperationType::Mutation | OperationType::Query => Ok(Prepared { document, operation, params }),
         }
     }
-
-    /// What is run, its operation's name, and whether it only reads.
-    fn bind(&self, document: &Document, params: &Params) -> Result<(Bound, Option<Arc<str>>, bool), Refusal> {
-        let operation = operation(document, params)?;
-        let bound = self.gateway.bind(operation, &params.variables).map_err(Refusal::of_query)?;
-        Ok((bound, operation.name().cloned(), operation.kind() == OperationType::Query))
-    }
-}
-
-/// The operation that is meant.
-fn operation<'a>(document: &'a Document, params: &Params) -> Result<&'a Operation, Refusal> {
-    let operation = document.operation(params.operation_name.as_deref());
-    operation.map_err(|complaint| Refusal::of_query(Box::new(Answer::refused(&[complaint]))))
 }
 
 /// An answer that was given before.

@@ -42,7 +42,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use health::Stopping;
 use negotiate::{MediaType, wanted};
-use origin::Access;
+use origin::{Access, is_listed};
 
 pub use crate::document::Limits;
 pub use serve::{Patience, serve};
@@ -214,7 +214,7 @@ fn cors_layer(origins: Arc<[String]>) -> CorsLayer {
         .allow_headers([header::ACCEPT, header::AUTHORIZATION, header::CONTENT_TYPE, access_log::REQUEST_ID])
         .expose_headers([access_log::REQUEST_ID])
         .max_age(Duration::from_hours(1))
-        .allow_origin(AllowOrigin::predicate(move |origin, _| origins.iter().any(|let_in| origin == let_in.as_str())))
+        .allow_origin(AllowOrigin::predicate(move |origin, _| is_listed(&origins, origin)))
 }
 
 /// Where a browser that wants a page is shown one, or led to one, and nothing is run: `/graphql` leads to `GraphiQL`.

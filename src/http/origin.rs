@@ -48,7 +48,7 @@ impl Access {
         let is_foreign = sites.iter().any(|site| site != "same-origin" && site != "none");
         // The browser knows better than we do what is its page's own origin: behind a proxy our port and scheme are others.
         let is_let_in = |origin: &HeaderValue| {
-            self.origins.iter().any(|let_in| origin == let_in.as_str())
+            is_listed(&self.origins, origin)
                 || (!is_foreign && host.is_some_and(|host| is_origin_of(origin.as_bytes(), host.as_bytes())))
         };
         let origins = headers.get_all(header::ORIGIN);
@@ -76,6 +76,11 @@ impl Access {
             && self.pages.contains(&request.uri().path())
             && wanted(headers).page
     }
+}
+
+/// Whether an origin is one of those whose pages may ask.
+pub(super) fn is_listed(origins: &[String], origin: &HeaderValue) -> bool {
+    origins.iter().any(|listed| origin == listed.as_str())
 }
 
 /// The host that is asked. Only HTTP/1.0, which no browser speaks, may leave it out.

@@ -24,7 +24,7 @@ mod reuse;
 mod scalars;
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::parser::types::ExecutableDocument;
@@ -67,6 +67,7 @@ pub struct Gateway {
     patience: Patience,
     answer_bytes: usize,
     writes_raw: bool,
+    /// What documents are judged by.
     types: Arc<Types>,
 }
 
@@ -78,8 +79,9 @@ impl Gateway {
     /// A gateway over `stores` for what `catalog` names.
     #[must_use]
     pub fn new(stores: Arc<Stores>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, patience: Patience) -> Self {
-        let types = Arc::clone(&TYPES);
-        Self { schema: schema(), stores, catalog, clock, patience, answer_bytes: ANSWER_BYTES, writes_raw: true, types }
+        let schema = schema();
+        let types = Arc::new(Types::read(&written(&schema), &scalars::SCALARS));
+        Self { schema, stores, catalog, clock, patience, answer_bytes: ANSWER_BYTES, writes_raw: true, types }
     }
 
     /// The same gateway without lists that are written in one go: slower, and the same answers.
@@ -194,9 +196,6 @@ fn schema() -> Schema<Query, Mutation, EmptySubscription> {
     // What is run has been validated: the engine looks no further than it must.
     Schema::build(Query, Mutation, EmptySubscription).validation_mode(ValidationMode::Fast).finish()
 }
-
-/// What documents are judged by.
-static TYPES: LazyLock<Arc<Types>> = LazyLock::new(|| Arc::new(Types::read(&sdl(), &scalars::SCALARS)));
 
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

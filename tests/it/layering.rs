@@ -21,10 +21,7 @@ fn for_all(owner: &str) -> &'static [&'static str] {
 const ALLOWED: [(&str, &[&str]); 17] = [
     ("app", &["*"]),
     ("cli", &["*"]),
-    (
-        "http",
-        &["schema::Gateway", "schema::Answer", "schema::Bound", "schema::Lasting", "document", "config::Graphiql"],
-    ),
+    ("http", &["schema::Gateway", "schema::Answer", "schema::Lasting", "document", "config::Graphiql"]),
     ("document", &[]),
     (
         "schema",
