@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use apollo_compiler::Node;
-use apollo_compiler::executable::{self, DirectiveList, ExecutableDocument, NamedType};
+use apollo_compiler::executable::{self, DirectiveList, ExecutableDocument};
 use async_graphql::parser::types::{Directive, Field, OperationType, Selection, SelectionSet};
 use async_graphql::{Name, Pos, Positioned};
 use async_graphql_value::Value;
@@ -56,7 +56,7 @@ impl<'a> Builder<'a> {
         let variables = operation.variables.iter().map(|definition| self.variable(definition)).collect();
         self.literals.variables = Some(&operation.variables);
         let mut fields = SelectionSet::default();
-        self.lay_open(&operation.selection_set, &operation.selection_set.ty, &[], &mut fields);
+        self.lay_open(&operation.selection_set, &[], &mut fields);
         if !self.is_conditional {
             merge(&mut fields);
         }
@@ -81,52 +81,38 @@ impl<'a> Builder<'a> {
         Variable { name: name(&definition.name), at, wanted: (*definition.ty).clone(), default }
     }
 
-    /// Adds the fields of a selection on an object of the type `on`, each under `conditions`.
+    /// Adds the fields of a selection, each under `conditions`.
     fn lay_open(
         &mut self,
         set: &executable::SelectionSet,
-        on: &NamedType,
         conditions: &[Positioned<Directive>],
         out: &mut SelectionSet,
     ) {
         for selection in &set.selections {
             let selected = self.under(selection.directives(), conditions);
-            // What is never selected must be right all the same.
-            let (mut nowhere, never) = (SelectionSet::default(), Vec::new());
-            let (conditions, out) = match &selected {
-                Some(conditions) => (conditions, &mut *out),
-                None => (&never, &mut nowhere),
-            };
-            match selection {
+            let inner = match selection {
                 executable::Selection::Field(field) => {
                     let at = self.literals.plain.of(field.location());
-                    let field = Positioned::new(self.field(field, conditions.clone(), at), at);
-                    out.items.push(Positioned::new(Selection::Field(field), at));
-                }
-                executable::Selection::InlineFragment(fragment) => {
-                    self.fragment(&fragment.selection_set, on, conditions, out);
-                }
-                executable::Selection::FragmentSpread(spread) => {
-                    if let Some(fragment) = self.document.fragments.get(&spread.fragment_name) {
-                        self.fragment(&fragment.selection_set, on, conditions, out);
+                    let is_selected = selected.is_some();
+                    let field = self.field(field, selected.unwrap_or_default(), at);
+                    // What is never selected must be right all the same.
+                    if is_selected {
+                        out.items.push(Positioned::new(Selection::Field(Positioned::new(field, at)), at));
                     }
+                    continue;
                 }
+                executable::Selection::InlineFragment(fragment) => Some(&fragment.selection_set),
+                executable::Selection::FragmentSpread(spread) => {
+                    self.document.fragments.get(&spread.fragment_name).map(|fragment| &fragment.selection_set)
+                }
+            };
+            let Some(inner) = inner else { continue };
+            // The schema has no type that is several; one that had would need the fields of each apart.
+            match selected.filter(|_| inner.ty == set.ty) {
+                Some(conditions) => self.lay_open(inner, &conditions, out),
+                None => self.lay_open(inner, &[], &mut SelectionSet::default()),
             }
         }
-    }
-
-    /// The fields of a fragment, if it is about objects of the type `on`.
-    fn fragment(
-        &mut self,
-        set: &executable::SelectionSet,
-        on: &NamedType,
-        conditions: &[Positioned<Directive>],
-        out: &mut SelectionSet,
-    ) {
-        // The schema has no type that is several; one that had would need the fields of each apart.
-        let mut nowhere = SelectionSet::default();
-        let out = if set.ty == *on { out } else { &mut nowhere };
-        self.lay_open(set, &set.ty, conditions, out);
     }
 
     fn field(&mut self, field: &executable::Field, directives: Vec<Positioned<Directive>>, at: Pos) -> Field {
@@ -139,7 +125,7 @@ impl<'a> Builder<'a> {
         });
         let arguments = arguments.collect();
         let mut inner = SelectionSet::default();
-        self.lay_open(&field.selection_set, &field.selection_set.ty, &[], &mut inner);
+        self.lay_open(&field.selection_set, &[], &mut inner);
         Field {
             alias: field.alias.as_ref().map(|alias| Positioned::new(name(alias), at)),
             name: Positioned::new(name(&field.name), at),
