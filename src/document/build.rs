@@ -12,7 +12,7 @@ use async_graphql::{Name, Pos, Positioned};
 use async_graphql_value::Value;
 
 use super::complaint::{Complaint, in_order};
-use super::grammar::Plain;
+use super::grammar::Places;
 use super::merge::{is_given, merge};
 use super::values::{Literals, Place};
 use super::variables::Variable;
@@ -22,11 +22,11 @@ use super::{Operation, Types, name};
 pub(super) fn operations(
     document: &ExecutableDocument,
     types: &Types,
-    plain: &Plain<'_>,
+    places: &Places<'_>,
 ) -> Result<(Vec<Arc<Operation>>, usize), Vec<Complaint>> {
     let (mut operations, mut complaints, mut n_fields) = (Vec::new(), Vec::new(), 0);
     for operation in document.operations.iter() {
-        let literals = Literals { types, plain, variables: None, complaints: Vec::new(), is_open: false };
+        let literals = Literals { types, places, variables: None, complaints: Vec::new(), is_open: false };
         let mut builder = Builder { document, literals, is_conditional: false, n_fields: 0 };
         operations.push(Arc::new(builder.operation(operation)));
         complaints.append(&mut builder.literals.complaints);
@@ -63,7 +63,6 @@ impl<'a> Builder<'a> {
         Operation {
             kind: kind(operation.operation_type),
             name: operation.name.as_ref().map(|name| Arc::from(name.as_str())),
-            at: self.literals.plain.of(operation.location()),
             variables,
             fields,
             is_conditional: self.is_conditional,
@@ -77,7 +76,7 @@ impl<'a> Builder<'a> {
             let read = self.literals.read(default, &definition.ty, Place::new("", &label, false));
             read.into_const().unwrap_or_default()
         });
-        let at = self.literals.plain.of(definition.location());
+        let at = self.literals.places.of_name(&definition.name);
         Variable { name: name(&definition.name), at, wanted: (*definition.ty).clone(), default }
     }
 
@@ -92,7 +91,7 @@ impl<'a> Builder<'a> {
             let selected = self.under(selection.directives(), conditions);
             let inner = match selection {
                 executable::Selection::Field(field) => {
-                    let at = self.literals.plain.of(field.location());
+                    let at = self.literals.places.of_name(&field.name);
                     let is_selected = selected.is_some();
                     let field = self.field(field, selected.unwrap_or_default(), at);
                     // What is never selected must be right all the same.
@@ -141,7 +140,7 @@ impl<'a> Builder<'a> {
         wanted: &executable::Type,
         place: Place<'_>,
     ) -> (Positioned<Name>, Positioned<Value>) {
-        let at = self.literals.plain.of(argument.value.location());
+        let at = self.literals.places.of_value(&argument.value);
         let value = self.literals.read(&argument.value, wanted, place);
         (Positioned::new(name(&argument.name), at), Positioned::new(value, at))
     }
@@ -168,7 +167,7 @@ impl<'a> Builder<'a> {
                     continue;
                 }
                 self.is_conditional = true;
-                let at = self.literals.plain.of(directive.location());
+                let at = self.literals.places.of_name(&directive.name);
                 let arguments = vec![(argument, value)];
                 let condition = Directive { name: Positioned::new(name(&directive.name), at), arguments };
                 conditions.push(Positioned::new(condition, at));

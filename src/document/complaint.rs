@@ -14,7 +14,7 @@ use apollo_compiler::validation::DiagnosticList;
 use async_graphql::Pos;
 
 use super::Types;
-use super::grammar::Plain;
+use super::grammar::Places;
 use crate::domain::wording::{echo, hint};
 use crate::error::{Code, WeirError};
 
@@ -44,18 +44,13 @@ impl Complaint {
     }
 }
 
-/// What validation found, in the order of the text. Faults of values are left out where they are all that was found:
-/// these are judged anew when the document is built.
-pub(super) fn of_validation(found: &DiagnosticList, types: &Types, plain: &Plain<'_>) -> Vec<Complaint> {
-    let is_of_values = |kind: Option<&str>| kind.is_some_and(|kind| VALUES.contains(&kind));
-    if found.iter().all(|found| is_of_values(found.error.unstable_error_name())) {
-        return Vec::new();
-    }
-    of_diagnostics(found, types, plain)
+/// Whether only values are at fault: these are judged anew when the document is built.
+pub(super) fn is_of_values_alone(found: &DiagnosticList) -> bool {
+    found.iter().all(|found| found.error.unstable_error_name().is_some_and(|kind| VALUES.contains(&kind)))
 }
 
 /// All that was found, in the order of the text.
-pub(super) fn of_diagnostics(found: &DiagnosticList, types: &Types, plain: &Plain<'_>) -> Vec<Complaint> {
+pub(super) fn of_diagnostics(found: &DiagnosticList, types: &Types, places: &Places<'_>) -> Vec<Complaint> {
     let unknown: Vec<_> = found
         .iter()
         .filter(|found| found.error.unstable_error_name() == Some("UndefinedField"))
@@ -74,7 +69,7 @@ pub(super) fn of_diagnostics(found: &DiagnosticList, types: &Types, plain: &Plai
         .map(|found| {
             let said = found.error.to_string();
             let message = said_again(found.error.unstable_error_name().unwrap_or_default(), &said, types);
-            Complaint::new(message.unwrap_or_else(|| echo_sentence(&said)), plain.of(found.error.location()))
+            Complaint::new(message.unwrap_or_else(|| echo_sentence(&said)), places.of_span(found.error.location()))
         })
         .collect();
     in_order(complaints)

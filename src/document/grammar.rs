@@ -1,11 +1,18 @@
 //! The grammar of executable documents, token by token.
 //!
 //! apollo's parser is made to go on after a fault: it leaves out what it cannot read, sometimes without a word, and so would
-//! run `(first 5)` as if no argument were there. It stumbles over commas where it looks ahead, and knows no descriptions of
-//! operations. So a document is first held against the grammar of the specification here, on the tokens of the same lexer,
-//! and the parser is given it without what the grammar ignores. What is refused is named by the words of the document.
+//! run `(first 5)` as if no argument were there. It stumbles over commas where it looks ahead, knows no descriptions of
+//! operations, and takes a third of the time of a new document for a tree that nobody needs. So documents are read here, on
+//! the tokens of its lexer, into its abstract tree. What is refused is named by the words of the document.
 
-use apollo_compiler::parser::SourceSpan;
+use std::collections::HashMap;
+
+use apollo_compiler::ast::{
+    Argument, Definition, Directive, DirectiveList, Document, Field, FloatValue, FragmentDefinition, FragmentSpread,
+    InlineFragment, IntValue, OperationDefinition, OperationType, Selection, Type, Value, VariableDefinition,
+};
+use apollo_compiler::parser::{Parser, SourceSpan};
+use apollo_compiler::{Name, Node};
 use apollo_parser::{Lexer, Token, TokenKind};
 use async_graphql::Pos;
 
@@ -14,28 +21,8 @@ use super::complaint::Complaint;
 use super::lines::Lines;
 use crate::domain::wording::echo;
 
-/// A document that the grammar has, in its shortest spelling: equal for documents that differ only in what the grammar
-/// ignores.
-#[derive(Debug)]
-pub(super) struct Plain<'a> {
-    pub(super) text: String,
-    lines: Lines<'a>,
-    /// Where tokens were: the offset in `text`, the offset in the document.
-    moved: Vec<(usize, usize)>,
-}
-
-impl Plain<'_> {
-    /// Where in the document it is that apollo finds at a span of the plain text; what has none is nowhere.
-    pub(super) fn of(&self, span: Option<SourceSpan>) -> Pos {
-        let Some(span) = span else { return Pos::default() };
-        let after = self.moved.partition_point(|(plain, _)| *plain <= span.offset());
-        let token = after.checked_sub(1).and_then(|at| self.moved.get(at));
-        self.lines.at(token.map_or(0, |(_, was)| *was))
-    }
-}
-
 /// Reads a document by the grammar.
-pub(super) fn read<'a>(text: &'a str, limits: &Limits) -> Result<Plain<'a>, Complaint> {
+pub(super) fn read<'a>(text: &'a str, limits: &Limits) -> Result<(Document, Places<'a>), Complaint> {
     let lines = Lines::new(text);
     let mut tokens = Vec::new();
     for token in Lexer::new(text) {
@@ -51,74 +38,125 @@ pub(super) fn read<'a>(text: &'a str, limits: &Limits) -> Result<Plain<'a>, Comp
             }
         }
     }
-    let mut reader = Reader {
-        tokens: &tokens,
-        next: 0,
-        nesting: 0,
-        n_directives: 0,
-        limits,
-        lines: &lines,
-        descriptions: Vec::new(),
-    };
-    reader.document()?;
-    let descriptions = reader.descriptions;
-    Ok(plain(text, &tokens, &descriptions, lines))
+    let places = Places { lines, tokens: Vec::new(), descriptions: Vec::new(), of: HashMap::new() };
+    let texts = unescaped(&tokens).into_iter();
+    let mut reader = Reader { tokens, texts, next: 0, nesting: 0, n_directives: 0, limits: *limits, places };
+    let document = reader.document()?;
+    Ok((document, Places { tokens: reader.tokens, ..reader.places }))
 }
 
-/// Writes the tokens as close to one another as they may stand.
-fn plain<'a>(text: &str, tokens: &[Token<'_>], descriptions: &[usize], lines: Lines<'a>) -> Plain<'a> {
-    let (mut plain, mut moved) = (String::with_capacity(text.len()), Vec::with_capacity(tokens.len()));
-    let mut was_word = false;
-    for (at, token) in tokens.iter().enumerate() {
-        if descriptions.binary_search(&at).is_ok() {
-            continue;
+/// Where in the text the parts of its tree are. apollo's tree has places only if its own parser made it; here they are found
+/// by the address of a name or a value, which stays the same while the tree is made into others.
+#[derive(Debug)]
+pub(super) struct Places<'a> {
+    lines: Lines<'a>,
+    tokens: Vec<Token<'a>>,
+    /// Descriptions, by their place among the tokens.
+    descriptions: Vec<usize>,
+    of: HashMap<usize, usize>,
+}
+
+impl Places<'_> {
+    /// Where the field, the directive or the variable begins that has this very name.
+    pub(super) fn of_name(&self, name: &Name) -> Pos {
+        self.at(name.as_ptr().addr())
+    }
+
+    /// Where a value begins.
+    pub(super) fn of_value(&self, value: &Node<Value>) -> Pos {
+        self.at(address(value))
+    }
+
+    fn at(&self, address: usize) -> Pos {
+        self.of.get(&address).map_or_else(Pos::default, |offset| self.lines.at(*offset))
+    }
+
+    /// Where it is that apollo finds at a span of the text [`for_apollo`](Self::for_apollo).
+    pub(super) fn of_span(&self, span: Option<SourceSpan>) -> Pos {
+        span.map_or_else(Pos::default, |span| self.lines.at(span.offset()))
+    }
+
+    /// The same document for apollo's own parser: every token is where it was, and what this one stumbles over is blank.
+    pub(super) fn for_apollo(&self) -> String {
+        let mut text = String::new();
+        for (_, token) in self.tokens.iter().enumerate().filter(|(at, _)| self.descriptions.binary_search(at).is_err())
+        {
+            text.extend(std::iter::repeat_n(' ', token.index().saturating_sub(text.len())));
+            text.push_str(token.data());
         }
-        let is_word =
-            matches!(token.kind(), TokenKind::Name | TokenKind::Int | TokenKind::Float | TokenKind::StringValue);
-        if is_word && was_word {
-            plain.push(' ');
-        }
-        was_word = is_word;
-        moved.push((plain.len(), token.index()));
-        if token.data().starts_with("\"\"\"") && token.data().contains('\r') {
-            plain.push_str(&token.data().replace("\r\n", "\n").replace('\r', "\n"));
+        text
+    }
+}
+
+fn address(value: &Node<Value>) -> usize {
+    std::ptr::from_ref::<Value>(value).addr()
+}
+
+/// Whether a string is other than what stands between its quotes.
+fn is_escaped(token: &Token<'_>) -> bool {
+    token.kind() == TokenKind::StringValue && (token.data().contains('\\') || token.data().starts_with("\"\"\""))
+}
+
+/// What those strings say that have escapes or are blocks, in the order of the text: read by apollo's parser.
+fn unescaped(tokens: &[Token<'_>]) -> Vec<String> {
+    let mut list = String::new();
+    for token in tokens.iter().filter(|token| is_escaped(token)) {
+        list.push(' ');
+        if token.data().contains('\r') {
+            list.push_str(&token.data().replace("\r\n", "\n").replace('\r', "\n"));
         } else {
-            plain.push_str(token.data());
+            list.push_str(token.data());
         }
     }
-    Plain { text: plain, lines, moved }
+    if list.is_empty() {
+        return Vec::new();
+    }
+    let read = || {
+        let document = Parser::new().parse_ast(format!("{{a(a:[{list}])}}"), "").ok()?;
+        let operation = document.definitions.first()?.as_operation_definition()?;
+        let list = &operation.selection_set.first()?.as_field()?.arguments.first()?.value;
+        Some(list.as_list()?.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect())
+    };
+    read().unwrap_or_default()
 }
 
-type Read = Result<(), Complaint>;
+type Read<T> = Result<T, Complaint>;
 
 struct Reader<'a> {
-    tokens: &'a [Token<'a>],
+    tokens: Vec<Token<'a>>,
+    texts: std::vec::IntoIter<String>,
     next: usize,
     nesting: usize,
     n_directives: usize,
-    limits: &'a Limits,
-    lines: &'a Lines<'a>,
-    /// Descriptions, by their place among the tokens.
-    descriptions: Vec<usize>,
+    limits: Limits,
+    places: Places<'a>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn kind(&self) -> TokenKind {
         self.tokens.get(self.next).map_or(TokenKind::Eof, Token::kind)
     }
 
-    fn word(&self) -> &str {
-        self.tokens.get(self.next).filter(|token| token.kind() == TokenKind::Name).map_or("", Token::data)
+    fn data(&self) -> &'a str {
+        self.tokens.get(self.next).map_or("", Token::data)
+    }
+
+    fn word(&self) -> &'a str {
+        if self.kind() == TokenKind::Name { self.data() } else { "" }
+    }
+
+    fn offset(&self) -> usize {
+        self.tokens.get(self.next).map_or(0, Token::index)
     }
 
     fn at(&self) -> Pos {
-        self.lines.at(self.tokens.get(self.next).map_or(0, Token::index))
+        self.places.lines.at(self.offset())
     }
 
-    fn refuse<T>(&self, expected: &str) -> Result<T, Complaint> {
-        let found = match self.tokens.get(self.next).map(Token::data) {
-            None | Some("") => "the end of the query".to_owned(),
-            Some(found) => format!("`{}`", echo(found)),
+    fn refuse<T>(&self, expected: &str) -> Read<T> {
+        let found = match self.data() {
+            "" => "the end of the query".to_owned(),
+            found => format!("`{}`", echo(found)),
         };
         Err(Complaint::new(format!("syntax error: expected {expected}, found {found}"), self.at()))
     }
@@ -135,188 +173,267 @@ impl Reader<'_> {
         is_there
     }
 
-    fn must(&mut self, kind: TokenKind, expected: &str) -> Read {
+    fn must(&mut self, kind: TokenKind, expected: &str) -> Read<()> {
         if self.takes(kind) { Ok(()) } else { self.refuse(expected) }
     }
 
-    fn name(&mut self, expected: &str) -> Read {
-        let length = self.word().len();
-        if length > self.limits.name {
-            return Err(self.limits.has_too_long_a_name(length, self.at()));
+    fn name(&mut self, expected: &str) -> Read<Name> {
+        let word = self.word();
+        if word.len() > self.limits.name {
+            return Err(self.limits.has_too_long_a_name(word.len(), self.at()));
         }
-        self.must(TokenKind::Name, expected)
+        self.must(TokenKind::Name, expected)?;
+        Ok(Name::new_unchecked(word))
+    }
+
+    /// Remembers where the field, directive or variable of this name begins.
+    fn place(&mut self, name: &Name, offset: usize) {
+        self.places.of.insert(name.as_ptr().addr(), offset);
     }
 
     /// What nests in itself, one level deeper.
-    fn deeper(&mut self, read: impl FnOnce(&mut Self) -> Read) -> Read {
+    fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Read<T>) -> Read<T> {
         self.nesting += 1;
         if self.nesting > self.limits.nesting {
             return Err(self.limits.nests_too_deep(Some(self.at())));
         }
-        read(self)?;
+        let read = read(self)?;
         self.nesting -= 1;
-        Ok(())
+        Ok(read)
     }
 
-    fn document(&mut self) -> Read {
+    fn document(&mut self) -> Read<Document> {
         if self.kind() == TokenKind::Eof {
             return Err(Complaint::new("the query is empty", self.at()));
         }
+        let mut document = Document::new();
         while self.kind() != TokenKind::Eof {
-            self.definition()?;
+            document.definitions.push(self.definition()?);
         }
-        Ok(())
+        Ok(document)
     }
 
-    fn definition(&mut self) -> Read {
-        if self.kind() == TokenKind::LCurly {
-            return self.selection_set();
-        }
-        self.description();
-        if self.takes_word("fragment") {
-            if self.word() == "on" {
-                return self.refuse("the name of the fragment");
+    fn definition(&mut self) -> Read<Definition> {
+        let mut operation = OperationDefinition {
+            operation_type: OperationType::Query,
+            name: None,
+            variables: Vec::new(),
+            directives: DirectiveList::new(),
+            selection_set: Vec::new(),
+        };
+        if self.kind() != TokenKind::LCurly {
+            self.description()?;
+            if self.takes_word("fragment") {
+                return self.fragment();
             }
-            self.name("the name of the fragment")?;
-            if !self.takes_word("on") {
-                return self.refuse("`on` and the type of the fragment");
-            }
-            self.name("the type of the fragment")?;
-            self.directives(false)?;
-            return self.selection_set();
+            self.head(&mut operation)?;
         }
-        if !["query", "mutation", "subscription"].iter().any(|word| self.takes_word(word)) {
-            return self.refuse("an operation or a fragment");
+        operation.selection_set = self.selection_set()?;
+        Ok(Definition::OperationDefinition(Node::new(operation)))
+    }
+
+    fn fragment(&mut self) -> Read<Definition> {
+        if self.word() == "on" {
+            return self.refuse("the name of the fragment");
         }
+        let name = self.name("the name of the fragment")?;
+        if !self.takes_word("on") {
+            return self.refuse("`on` and the type of the fragment");
+        }
+        let type_condition = self.name("the type of the fragment")?;
+        let directives = self.directives(false)?;
+        let selection_set = self.selection_set()?;
+        let fragment = FragmentDefinition { name, type_condition, directives, selection_set };
+        Ok(Definition::FragmentDefinition(Node::new(fragment)))
+    }
+
+    /// What comes before the selection of an operation.
+    fn head(&mut self, operation: &mut OperationDefinition) -> Read<()> {
+        operation.operation_type = match self.word() {
+            "query" => OperationType::Query,
+            "mutation" => OperationType::Mutation,
+            "subscription" => OperationType::Subscription,
+            _ => return self.refuse("an operation or a fragment"),
+        };
+        self.next += 1;
         if self.kind() == TokenKind::Name {
-            self.name("a name")?;
+            operation.name = Some(self.name("a name")?);
         }
         if self.takes(TokenKind::LParen) {
-            self.some(TokenKind::RParen, Self::variable_definition)?;
+            operation.variables = self.some(TokenKind::RParen, Self::variable_definition)?;
         }
-        self.directives(false)?;
-        self.selection_set()
+        operation.directives = self.directives(false)?;
+        Ok(())
     }
 
     /// At least one of something, up to and with `end`.
-    fn some(&mut self, end: TokenKind, one: impl Fn(&mut Self) -> Read) -> Read {
+    fn some<T>(&mut self, end: TokenKind, one: impl Fn(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+        let mut all = Vec::new();
         loop {
-            one(self)?;
+            all.push(one(self)?);
             if self.takes(end) {
-                return Ok(());
+                return Ok(all);
             }
         }
     }
 
-    fn description(&mut self) {
+    fn description(&mut self) -> Read<()> {
         if self.kind() == TokenKind::StringValue {
-            self.descriptions.push(self.next);
-            self.next += 1;
+            self.places.descriptions.push(self.next);
+            self.text()?;
         }
-    }
-
-    fn variable_definition(&mut self) -> Read {
-        self.description();
-        self.must(TokenKind::Dollar, "a variable such as `$name`")?;
-        self.name("the name of the variable")?;
-        self.must(TokenKind::Colon, "`:` and the type of the variable")?;
-        self.of_type()?;
-        if self.takes(TokenKind::Eq) {
-            self.value(true)?;
-        }
-        self.directives(true)
-    }
-
-    fn of_type(&mut self) -> Read {
-        if self.takes(TokenKind::LBracket) {
-            self.deeper(Self::of_type)?;
-            self.must(TokenKind::RBracket, "`]`")?;
-        } else {
-            self.name("a type")?;
-        }
-        self.takes(TokenKind::Bang);
         Ok(())
     }
 
-    fn directives(&mut self, is_const: bool) -> Read {
-        while self.takes(TokenKind::At) {
+    fn text(&mut self) -> Read<String> {
+        let Some(token) = self.tokens.get(self.next) else { return self.refuse("a text") };
+        let text = if is_escaped(token) {
+            self.texts.next()
+        } else {
+            token.data().strip_prefix('"').and_then(|text| text.strip_suffix('"')).map(str::to_owned)
+        };
+        let Some(text) = text else { return self.refuse("a text") };
+        self.next += 1;
+        Ok(text)
+    }
+
+    fn variable_definition(&mut self) -> Read<Node<VariableDefinition>> {
+        self.description()?;
+        let at = self.offset();
+        self.must(TokenKind::Dollar, "a variable such as `$name`")?;
+        let name = self.name("the name of the variable")?;
+        self.place(&name, at);
+        self.must(TokenKind::Colon, "`:` and the type of the variable")?;
+        let ty = Node::new(self.of_type()?);
+        let default_value = if self.takes(TokenKind::Eq) { Some(self.value(true)?) } else { None };
+        let directives = self.directives(true)?;
+        Ok(Node::new(VariableDefinition { name, ty, default_value, directives }))
+    }
+
+    fn of_type(&mut self) -> Read<Type> {
+        let ty = if self.takes(TokenKind::LBracket) {
+            let item = self.deeper(Self::of_type)?;
+            self.must(TokenKind::RBracket, "`]`")?;
+            item.list()
+        } else {
+            Type::Named(self.name("a type")?)
+        };
+        Ok(if self.takes(TokenKind::Bang) { ty.non_null() } else { ty })
+    }
+
+    fn directives(&mut self, is_const: bool) -> Read<DirectiveList> {
+        let mut directives = DirectiveList::new();
+        loop {
+            let at = self.offset();
+            if !self.takes(TokenKind::At) {
+                return Ok(directives);
+            }
             self.n_directives += 1;
             if self.n_directives > self.limits.directives {
                 return Err(self.limits.has_too_many_directives(self.at()));
             }
-            self.name("the name of a directive")?;
-            self.arguments(is_const)?;
+            let name = self.name("the name of a directive")?;
+            self.place(&name, at);
+            let arguments = self.arguments(is_const)?;
+            directives.push(Directive { name, arguments });
         }
-        Ok(())
     }
 
-    fn arguments(&mut self, is_const: bool) -> Read {
+    fn arguments(&mut self, is_const: bool) -> Read<Vec<Node<Argument>>> {
         if !self.takes(TokenKind::LParen) {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        self.some(TokenKind::RParen, |reader| reader.named_value(is_const, "an argument or `)`"))
+        self.some(TokenKind::RParen, |reader| {
+            let (name, value) = reader.named_value(is_const, "an argument or `)`")?;
+            Ok(Node::new(Argument { name, value }))
+        })
     }
 
-    fn named_value(&mut self, is_const: bool, expected: &str) -> Read {
-        self.name(expected)?;
+    fn named_value(&mut self, is_const: bool, expected: &str) -> Read<(Name, Node<Value>)> {
+        let name = self.name(expected)?;
         self.must(TokenKind::Colon, "`:` and a value")?;
-        self.value(is_const)
+        Ok((name, self.value(is_const)?))
     }
 
-    fn value(&mut self, is_const: bool) -> Read {
-        match self.kind() {
-            TokenKind::Int | TokenKind::Float | TokenKind::StringValue => {
+    fn value(&mut self, is_const: bool) -> Read<Node<Value>> {
+        let at = self.offset();
+        let value = Node::new(self.value_at(is_const)?);
+        self.places.of.insert(address(&value), at);
+        Ok(value)
+    }
+
+    fn value_at(&mut self, is_const: bool) -> Read<Value> {
+        let data = self.data();
+        Ok(match self.kind() {
+            TokenKind::StringValue => Value::String(self.text()?),
+            TokenKind::Int => {
                 self.next += 1;
-                Ok(())
+                Value::Int(IntValue::new_parsed(data))
             }
-            TokenKind::Name => self.name("a value"),
+            TokenKind::Float => {
+                self.next += 1;
+                Value::Float(FloatValue::new_parsed(data))
+            }
+            TokenKind::Name => match self.name("a value")? {
+                word if word == "true" => Value::Boolean(true),
+                word if word == "false" => Value::Boolean(false),
+                word if word == "null" => Value::Null,
+                word => Value::Enum(word),
+            },
             TokenKind::Dollar if !is_const => {
                 self.next += 1;
-                self.name("the name of a variable")
+                Value::Variable(self.name("the name of a variable")?)
             }
-            TokenKind::LBracket => self.deeper(|reader| {
-                reader.next += 1;
-                while !reader.takes(TokenKind::RBracket) {
-                    reader.value(is_const)?;
-                }
-                Ok(())
-            }),
-            TokenKind::LCurly => self.deeper(|reader| {
-                reader.next += 1;
-                while !reader.takes(TokenKind::RCurly) {
-                    reader.named_value(is_const, "a field or `}`")?;
-                }
-                Ok(())
-            }),
-            _ if is_const => self.refuse("a value that is no variable"),
-            _ => self.refuse("a value"),
-        }
+            TokenKind::LBracket => Value::List(self.any(TokenKind::RBracket, |reader| reader.value(is_const))?),
+            TokenKind::LCurly => {
+                Value::Object(self.any(TokenKind::RCurly, |reader| reader.named_value(is_const, "a field or `}`"))?)
+            }
+            _ if is_const => return self.refuse("a value that is no variable"),
+            _ => return self.refuse("a value"),
+        })
     }
 
-    fn selection_set(&mut self) -> Read {
+    /// Any number of something between brackets, one level deeper.
+    fn any<T>(&mut self, end: TokenKind, one: impl Fn(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+        self.deeper(|reader| {
+            reader.next += 1;
+            if reader.takes(end) { Ok(Vec::new()) } else { reader.some(end, one) }
+        })
+    }
+
+    fn selection_set(&mut self) -> Read<Vec<Selection>> {
         self.must(TokenKind::LCurly, "`{` and what is selected")?;
         self.deeper(|reader| reader.some(TokenKind::RCurly, Self::selection))
     }
 
-    fn selection(&mut self) -> Read {
+    fn selection(&mut self) -> Read<Selection> {
         if self.takes(TokenKind::Spread) {
-            if self.kind() == TokenKind::Name && self.word() != "on" {
-                self.name("the name of a fragment")?;
-                return self.directives(false);
-            }
-            if self.takes_word("on") {
-                self.name("the type of the fragment")?;
-            }
-            self.directives(false)?;
-            return self.selection_set();
+            return self.spread();
         }
-        self.name("a field or `}`")?;
-        if self.takes(TokenKind::Colon) {
-            self.name("the field that the alias stands for")?;
+        let at = self.offset();
+        let first = self.name("a field or `}`")?;
+        let (alias, name) = if self.takes(TokenKind::Colon) {
+            (Some(first), self.name("the field that the alias stands for")?)
+        } else {
+            (None, first)
+        };
+        self.place(&name, at);
+        let arguments = self.arguments(false)?;
+        let directives = self.directives(false)?;
+        let selection_set = if self.kind() == TokenKind::LCurly { self.selection_set()? } else { Vec::new() };
+        Ok(Selection::Field(Node::new(Field { alias, name, arguments, directives, selection_set })))
+    }
+
+    fn spread(&mut self) -> Read<Selection> {
+        if self.kind() == TokenKind::Name && self.word() != "on" {
+            let fragment_name = self.name("the name of a fragment")?;
+            let directives = self.directives(false)?;
+            return Ok(Selection::FragmentSpread(Node::new(FragmentSpread { fragment_name, directives })));
         }
-        self.arguments(false)?;
-        self.directives(false)?;
-        if self.kind() == TokenKind::LCurly { self.selection_set() } else { Ok(()) }
+        let type_condition = if self.takes_word("on") { Some(self.name("the type of the fragment")?) } else { None };
+        let directives = self.directives(false)?;
+        let selection_set = self.selection_set()?;
+        Ok(Selection::InlineFragment(Node::new(InlineFragment { type_condition, directives, selection_set })))
     }
 }
 
@@ -324,12 +441,12 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
-    fn said(text: &str) -> String {
-        read(text, &Limits::default()).map_or_else(|refused| refused.error.message.clone(), |plain| plain.text)
+    fn parsed(text: &str) -> Document {
+        Document::parse(text, "").unwrap_or_else(|refused| panic!("{text}: {}", refused.errors))
     }
 
     #[test]
-    fn what_the_grammar_ignores_makes_no_other_document() {
+    fn trees_are_those_of_apollo() {
         for (text, plain) in [
             ("  { a  ,b }\n", "{a b}"),
             ("query Q ( $x : Int! ) { a ( x : $x ) # why\n b }", "query Q($x:Int!){a(x:$x)b}"),
@@ -348,8 +465,10 @@ mod tests {
             ),
             ("{ ...,F a,:b }", "{...F a:b}"),
         ] {
-            assert_eq!(said(text), plain, "{text}");
-            assert_eq!(said(plain), plain);
+            let (tree, places) = read(text, &Limits::default()).unwrap();
+            assert_eq!(tree, parsed(plain), "{text}");
+            let for_apollo = places.for_apollo();
+            assert_eq!(parsed(&for_apollo.replace("\r\n", "\n").replace('\r', "\n")), tree, "{for_apollo}");
         }
     }
 
@@ -370,7 +489,8 @@ mod tests {
             ("\"why\" { a }", "expected an operation or a fragment, found `{`"),
             ("{ a(s: \"x) }", "unterminated"),
         ] {
-            assert!(said(text).contains(words), "{}: {text}", said(text));
+            let said = read(text, &Limits::default()).unwrap_err().error.message;
+            assert!(said.contains(words), "{said}: {text}");
         }
         let found = read("{\n  a(first 5) }", &Limits::default()).unwrap_err().at.unwrap();
         assert_eq!((found.line, found.column), (2, 11));

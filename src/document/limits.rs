@@ -189,8 +189,8 @@ mod tests {
     fn check(limits: &Limits, text: &str) -> Result<(), String> {
         let judge = || {
             limits.check_text(text)?;
-            let plain = grammar::read(text, limits)?;
-            limits.check(&Document::parser().parse_ast(plain.text.as_str(), "").unwrap())
+            let (tree, _) = grammar::read(text, limits)?;
+            limits.check(&tree)
         };
         judge().map_err(|complaint| complaint.error.message)
     }

@@ -1,6 +1,6 @@
 //! Documents: from the text of a request to the tree that the engine runs.
 //!
-//! A text is parsed and validated once, by apollo-compiler, and turned into a [`Document`]: its operations with fragments
+//! A text is parsed once, validated by apollo-compiler, and turned into a [`Document`]: its operations with fragments
 //! laid open and equal response keys merged, so that nothing that runs depends on the engine's own merging. For each
 //! request the values of the variables are checked and put in ([`Operation::bind`]), and what comes out has constants
 //! alone: no variable, no fragment, no directive. The engine neither parses nor validates (docs/decisions/0016).
@@ -30,6 +30,7 @@ use async_graphql::parser::types::{
 use async_graphql::{Name, Pos, Positioned, Variables};
 
 pub use complaint::Complaint;
+use grammar::Places;
 pub use limits::Limits;
 pub use values::Scalar;
 
@@ -74,8 +75,6 @@ fn know_one_of(schema: &mut Schema) {
 /// A valid document.
 #[derive(Debug)]
 pub struct Document {
-    /// The text in its one canonical form, without what the grammar ignores: equal for equal documents.
-    canonical: Arc<str>,
     operations: Vec<Arc<Operation>>,
     n_fields: usize,
 }
@@ -85,7 +84,6 @@ pub struct Document {
 pub struct Operation {
     kind: OperationType,
     name: Option<Arc<str>>,
-    at: Pos,
     variables: Vec<Variable>,
     fields: SelectionSet,
     /// Whether fields of it are selected by variables; then equal keys are merged only once these are known.
@@ -101,32 +99,21 @@ impl Document {
     /// Everything that is wrong with it, or the limit that it exceeds.
     pub fn read(text: &str, types: &Types, limits: &Limits) -> Result<Self, Vec<Complaint>> {
         limits.check_text(text).map_err(|complaint| vec![complaint])?;
-        let plain = grammar::read(text, limits).map_err(|complaint| vec![complaint])?;
-        let parsed = Parser::new().recursion_limit(usize::MAX).parse_ast(plain.text.as_str(), "");
-        let parsed = parsed.map_err(|refused| complaint::of_diagnostics(&refused.errors, types, &plain))?;
-        limits.check(&parsed).map_err(|complaint| vec![complaint])?;
-        let (document, refused) = match parsed.to_executable_validate(&types.schema) {
-            Ok(valid) => (valid.into_inner(), None),
-            Err(refused) => (refused.partial, Some(refused.errors)),
+        let (tree, places) = grammar::read(text, limits).map_err(|complaint| vec![complaint])?;
+        limits.check(&tree).map_err(|complaint| vec![complaint])?;
+        let document = match tree.to_executable_validate(&types.schema) {
+            Ok(valid) => valid.into_inner(),
+            // Values are judged here alone: by the types of the schema's own scalars, too.
+            Err(refused) if complaint::is_of_values_alone(&refused.errors) => refused.partial,
+            Err(_) => return Err(refused(types, &places)),
         };
-        // Values are judged here alone: by the types of the schema's own scalars, too.
-        let complaints = refused.map(|refused| complaint::of_validation(&refused, types, &plain)).unwrap_or_default();
-        if !complaints.is_empty() {
-            return Err(complaints);
-        }
         let document = Valid::assume_valid(document);
         for operation in document.operations.iter() {
             // The description of the schema goes round in circles, so that a short question about it may have no end.
             introspection::check_max_depth(&document, operation).map_err(|_| vec![limits::introspects_too_deep()])?;
         }
-        let (operations, n_fields) = build::operations(&document, types, &plain)?;
-        Ok(Self { canonical: plain.text.into(), operations, n_fields })
-    }
-
-    /// The text in its one canonical form: documents that differ only in what the grammar ignores have the same.
-    #[must_use]
-    pub fn canonical(&self) -> &Arc<str> {
-        &self.canonical
+        let (operations, n_fields) = build::operations(&document, types, &places)?;
+        Ok(Self { operations, n_fields })
     }
 
     /// The operation that a request means.
@@ -148,7 +135,7 @@ impl Document {
     /// How much memory it takes, about, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.canonical.len().saturating_add(self.n_fields.saturating_mul(BYTES_A_FIELD))
+        self.n_fields.saturating_mul(BYTES_A_FIELD)
     }
 }
 
@@ -184,10 +171,22 @@ impl Operation {
             ty: self.kind,
             variable_definitions: Vec::new(),
             directives: Vec::new(),
-            selection_set: Positioned::new(fields, self.at),
+            selection_set: Positioned::new(fields, Pos::default()),
         };
-        let operations = DocumentOperations::Single(Positioned::new(operation, self.at));
+        let operations = DocumentOperations::Single(Positioned::new(operation, Pos::default()));
         Ok(ExecutableDocument { operations, fragments: std::collections::HashMap::new() })
+    }
+}
+
+/// What is wrong with a document that is not valid, told where: apollo knows the places of what its own parser has read.
+fn refused(types: &Types, places: &Places<'_>) -> Vec<Complaint> {
+    let parsed = Parser::new().recursion_limit(usize::MAX).parse_ast(places.for_apollo(), "");
+    let found = parsed
+        .map_err(|refused| refused.errors)
+        .and_then(|tree| tree.to_executable_validate(&types.schema).map_err(|refused| refused.errors));
+    match found {
+        Err(found) => complaint::of_diagnostics(&found, types, places),
+        Ok(_) => vec![Complaint::of_request("the query is not valid")],
     }
 }
 

@@ -9,7 +9,7 @@ use async_graphql::{Number, Value as ConstValue};
 use async_graphql_value::Value;
 
 use super::complaint::Complaint;
-use super::grammar::Plain;
+use super::grammar::Places;
 use super::{Types, name};
 use crate::domain::wording::{echo, hint};
 
@@ -47,7 +47,7 @@ impl<'a> Place<'a> {
 #[derive(Debug)]
 pub(super) struct Literals<'a> {
     pub(super) types: &'a Types,
-    pub(super) plain: &'a Plain<'a>,
+    pub(super) places: &'a Places<'a>,
     /// `None` where no variable may stand.
     pub(super) variables: Option<&'a [Node<VariableDefinition>]>,
     pub(super) complaints: Vec<Complaint>,
@@ -175,7 +175,7 @@ impl<'a> Literals<'a> {
     }
 
     fn complain(&mut self, value: &Node<ast::Value>, message: String) -> Value {
-        self.complaints.push(Complaint::new(message, self.plain.of(value.location())));
+        self.complaints.push(Complaint::new(message, self.places.of_value(value)));
         Value::Null
     }
 }

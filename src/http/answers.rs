@@ -1,18 +1,14 @@
 //! Whole answers, kept as they were written: the same request again costs little more than its bytes.
 //!
-//! An answer is found by the request as it was sent or, failing that, by what it means: its document without what
-//! the grammar ignores, the operation's name, the variables and the controls, whatever their order. Both are compared
-//! whole, together with the caller's scope. Only answers that cost nothing are kept, and none is given out once it
-//! might be another one ([`Gateway::still_holds`]).
+//! An answer is found by the request as it was sent and by its caller, both compared whole. Only answers that cost nothing
+//! are kept, and none is given out once it might be another one ([`Gateway::still_holds`]).
 
 use std::sync::Arc;
 
-use async_graphql::Value;
 use axum::body::Bytes;
 use moka::sync::Cache;
 
 use super::door::Door;
-use super::params::Params;
 use crate::domain::Caller;
 use crate::schema::{Answer, Gateway, Lasting};
 
@@ -32,8 +28,6 @@ enum Spelling {
     Body(Bytes),
     /// The query string of a GET.
     QueryString(Bytes),
-    /// The document, and all else in its one canonical form.
-    Meaning { document: Arc<str>, rest: Box<str> },
 }
 
 impl Key {
@@ -47,27 +41,11 @@ impl Key {
         Self { caller, spelling: Spelling::QueryString(text.into()) }
     }
 
-    /// A request by what it means: whichever way it was sent, and whatever the order of its values.
-    pub(super) fn of_meaning(caller: Caller, document: &Arc<str>, params: &Params) -> Self {
-        let mut rest = String::new();
-        let name = params.operation_name.as_deref().map_or(Value::Null, Value::from);
-        write_canonical(&name, &mut rest);
-        for (name, value) in &*params.variables {
-            write_canonical(&Value::from(name.as_str()), &mut rest);
-            write_canonical(value, &mut rest);
-        }
-        if let Some(controls) = params.extensions.get("weir") {
-            rest.push(';');
-            write_canonical(controls, &mut rest);
-        }
-        Self { caller, spelling: Spelling::Meaning { document: Arc::clone(document), rest: rest.into() } }
-    }
-
     /// A key that keeps nothing alive but its own text: a body is a part of all that the connection read.
     fn detached(self) -> Self {
         let spelling = match self.spelling {
             Spelling::Body(body) => Spelling::Body(Bytes::copy_from_slice(&body)),
-            other => other,
+            Spelling::QueryString(text) => Spelling::QueryString(text),
         };
         Self { spelling, ..self }
     }
@@ -75,35 +53,6 @@ impl Key {
     fn bytes(&self) -> usize {
         match &self.spelling {
             Spelling::Body(text) | Spelling::QueryString(text) => text.len(),
-            Spelling::Meaning { document, rest } => document.len() + rest.len(),
-        }
-    }
-}
-
-/// Writes a value so that equal ones are written alike and different ones are not: JSON with its keys in order.
-fn write_canonical(value: &Value, out: &mut String) {
-    match value {
-        Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.iter().collect();
-            fields.sort_unstable_by_key(|(name, _)| *name);
-            out.push('{');
-            for (name, value) in fields {
-                write_canonical(&Value::from(name.as_str()), out);
-                write_canonical(value, out);
-            }
-            out.push('}');
-        }
-        Value::List(items) => {
-            out.push('[');
-            for item in items {
-                write_canonical(item, out);
-                out.push(',');
-            }
-            out.push(']');
-        }
-        leaf => {
-            out.push_str(&leaf.to_string());
-            out.push(' ');
         }
     }
 }

@@ -30,7 +30,7 @@ use super::documents::Documents;
 use super::negotiate::{MediaType, is_json, wanted};
 use super::params::Params;
 use crate::config::Graphiql;
-use crate::document::{Document, Operation};
+use crate::document::Operation;
 use crate::domain::Caller;
 use crate::error::{Code, WeirError};
 use crate::schema::{Answer, Gateway};
@@ -120,7 +120,6 @@ impl Sent {
 
 /// A request whose operation may be run, if its values fit.
 struct Prepared {
-    document: Arc<Document>,
     operation: Arc<Operation>,
     params: Params,
 }
@@ -163,16 +162,10 @@ impl Endpoint {
 
     /// Answers what has not been answered before, or not in these words.
     async fn work_out(&self, media: MediaType, caller: Caller, sent: Sent, as_sent: Key) -> Response {
-        let prepared = match sent.params().and_then(|params| self.prepare(params, &sent)) {
+        let Prepared { operation, params } = match sent.params().and_then(|params| self.prepare(params, &sent)) {
             Ok(prepared) => prepared,
             Err(refusal) => return told(refuse(media, &refusal), None, false),
         };
-        let meaning = Key::of_meaning(caller.clone(), prepared.document.canonical(), &prepared.params);
-        if let Some(kept) = self.answers.get(&meaning, &self.gateway) {
-            self.answers.put(as_sent, &kept);
-            return again(media, &kept);
-        }
-        let Prepared { operation, params, .. } = prepared;
         let bound = match self.gateway.bind(&operation, &params.variables) {
             Ok(bound) => bound,
             Err(refusal) => return told(refuse(media, &Refusal::of_query(refusal)), None, false),
@@ -185,7 +178,6 @@ impl Endpoint {
         let kept = Kept::new(&answer, json.clone(), name.clone());
         if let Some(kept) = kept.filter(|_| operation.kind() == OperationType::Query) {
             self.answers.put(as_sent, &kept);
-            self.answers.put(meaning, &kept);
         }
         told(write(status_of(media, &answer), media, json), name, false)
     }
@@ -200,7 +192,7 @@ impl Endpoint {
                 Err(Refusal::wrong_method("POST", "a mutation is asked by POST"))
             }
             OperationType::Subscription => Err(Refusal::malformed("subscriptions are not answered over plain HTTP")),
-            OperationType::Mutation | OperationType::Query => Ok(Prepared { document, operation, params }),
+            OperationType::Mutation | OperationType::Query => Ok(Prepared { operation, params }),
         }
     }
 }

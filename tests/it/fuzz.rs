@@ -153,9 +153,9 @@ async fn no_document_and_no_values_make_anything_panic() {
         asked += 1;
         let Ok(document) = gateway.read(&text, &Limits::default()) else { continue };
         valid += 1;
-        // What the grammar ignores changes nothing: the short spelling is read as the same document.
-        let again = gateway.read(document.canonical(), &Limits::default());
-        assert_eq!(again.unwrap_or_else(|_| panic!("{text:?}")).canonical(), document.canonical(), "{text:?}");
+        // What the grammar ignores changes nothing.
+        let again = gateway.read(&format!("#\n,{text}\r,\u{feff}\t# why"), &Limits::default());
+        assert_eq!(again.unwrap_or_else(|_| panic!("{text:?}")).bytes(), document.bytes(), "{text:?}");
         for name in [None, Some("A"), Some("B"), Some("Q"), Some("M")] {
             let Ok(operation) = document.operation(name) else { continue };
             for _ in 0..3 {
