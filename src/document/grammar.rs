@@ -38,7 +38,8 @@ pub(super) fn read<'a>(text: &'a str, limits: &Limits) -> Result<(Document, Plac
             }
         }
     }
-    let places = Places { lines, tokens: Vec::new(), descriptions: Vec::new(), of: HashMap::new() };
+    let places =
+        Places { lines, tokens: Vec::new(), descriptions: Vec::new(), of: HashMap::with_capacity(tokens.len() / 2) };
     let texts = unescaped(&tokens).into_iter();
     let mut reader = Reader { tokens, texts, next: 0, nesting: 0, n_directives: 0, limits: *limits, places };
     let document = reader.document()?;

@@ -41,7 +41,7 @@ pub(super) struct RawList<T>(pub(super) Vec<T>);
 /// A selection on items of one type, read once for all of them.
 #[derive(Debug)]
 pub(super) struct Plan<T: RawItem> {
-    /// The key in quotes and with its colon, and the field; `None` for the type's name.
+    /// The key with what stands before and after it, and the field; `None` for the type's name.
     fields: Vec<(String, Option<T::Field>)>,
     type_name: Cow<'static, str>,
 }
@@ -90,21 +90,21 @@ impl<T: RawItem> Plan<T> {
     /// `None` if anything in the selection is not known here, or is no field that is selected once.
     fn read(set: &SelectionSet, context: &ContextSelectionSet<'_>) -> Option<Self> {
         let mut keys = HashSet::with_capacity(set.items.len());
-        let fields = set.items.iter().map(|selection| {
+        let fields = set.items.iter().enumerate().map(|(at, selection)| {
             let Selection::Field(Positioned { node: field, .. }) = &selection.node else { return None };
             let key = field.response_key().node.as_str();
             let selected = Selected { field, context };
             let known = if selected.name() == "__typename" { Some(None) } else { T::field(&selected).map(Some) };
             known
                 .filter(|_| field.directives.is_empty() && keys.insert(key))
-                .map(|known| (format!("\"{key}\":"), known))
+                .map(|known| (format!("{}\"{key}\":", if at == 0 { "{" } else { "," }), known))
         });
         Some(Self { fields: fields.collect::<Option<_>>()?, type_name: T::type_name() })
     }
 
     /// The bytes that no item takes less than: its keys and the shortest values.
     fn least_bytes(&self) -> usize {
-        self.fields.iter().map(|(key, _)| key.len() + 2).sum::<usize>() + 2
+        self.fields.iter().map(|(key, _)| key.len() + 1).sum::<usize>() + 2
     }
 }
 
@@ -145,11 +145,10 @@ impl Json {
 
     /// An object with what is selected of it.
     pub(super) fn object<T: RawItem>(&mut self, item: &T, plan: &Plan<T>) {
-        self.text.push(b'{');
-        for (at, (key, field)) in plan.fields.iter().enumerate() {
-            if at > 0 {
-                self.text.push(b',');
-            }
+        if plan.fields.is_empty() {
+            self.text.push(b'{');
+        }
+        for (key, field) in &plan.fields {
             self.text.extend_from_slice(key.as_bytes());
             match field {
                 Some(field) => item.write(field, self),
