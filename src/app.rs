@@ -14,10 +14,11 @@ use crate::domain::{Account, AppId, ChannelId, Clock, Operation, Vendor};
 use crate::link::{Link, LinkError};
 use crate::loader::Stores;
 use crate::planner::{Command, Desk, Peers, Shelf};
+use crate::query::{Catalog, CatalogApp, CatalogChannel, Service, Waits};
 use crate::quota::leases::{Lessor, Terms};
 use crate::quota::state_file::{StateFile, StateFileError};
 use crate::quota::{Limiter, Metered, Rule};
-use crate::schema::{Catalog, CatalogApp, CatalogChannel, Gateway, Patience};
+use crate::schema::Gateway;
 use crate::store::lifetime::Lifetimes;
 use crate::store::{Memory, SharedAnswers, Store};
 use crate::vendor::endpoint::EndpointError;
@@ -82,9 +83,10 @@ impl App {
         let (metrics, enable) = metrics(config, ground, &mut permits, &mut catalog)?;
         let distributions = distributions(config, ground, &mut permits, &mut catalog)?;
         let stores = Arc::new(Stores::new(metrics, distributions, enable));
-        let patience = Patience { max_wait: config.queue.max_wait, timeout: config.upstream.timeout };
-        let gateway = Gateway::new(stores, Arc::new(catalog), Arc::clone(&ground.clock), patience)
-            .with_answer_bytes(usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX));
+        let waits = Waits { max_wait: config.queue.max_wait, timeout: config.upstream.timeout };
+        let service = Service::new(stores, Arc::new(catalog), Arc::clone(&ground.clock), waits);
+        let gateway =
+            Gateway::new(service).with_answer_bytes(usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX));
         let leased = permits.leased();
         Ok(Self { gateway, accounts: permits.into_accounts(), leased })
     }

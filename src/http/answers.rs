@@ -10,7 +10,8 @@ use moka::sync::Cache;
 
 use super::door::Door;
 use crate::domain::Caller;
-use crate::schema::{Answer, Gateway, Lasting};
+use crate::query::Lasting;
+use crate::schema::{Answer, Gateway};
 
 /// What an entry weighs beside its texts: handles and the cache's own book-keeping, roughly.
 const ENTRY_BYTES: usize = 500;

@@ -10,6 +10,7 @@ use axum::routing::get;
 use metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
+use crate::query::Quota;
 use crate::schema::Gateway;
 
 /// `/metrics`.
@@ -38,7 +39,7 @@ fn record(gateway: &Gateway) {
         "How long the next interactive call would wait for its permit."
     );
     describe_counter!("weir_quota_throttled_total", "Calls that the vendor throttled since the start.");
-    for (account, operation, permits, standing) in gateway.standings() {
+    for Quota { account, operation, permits, standing } in gateway.quotas() {
         let labels = [
             ("vendor", account.vendor().as_str().to_owned()),
             ("account", account.name().to_owned()),

@@ -8,12 +8,13 @@ mod batch;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use dataloader::non_cached;
 
 use batch::{Batch, Gathered, Key};
 
-use crate::domain::{Account, Ask, ChannelId, PhoneNumber, Sent, Slice};
+use crate::domain::{Account, Ask, ChannelId, Facts, Operation, PhoneNumber, Sent, Slice};
 use crate::error::{Code, WeirError};
 use crate::planner::Command;
 use crate::quota::Standing;
@@ -51,6 +52,19 @@ impl Stores {
         enable: HashMap<Account, Command<alibaba_cams::EnableClient>>,
     ) -> Self {
         Self { metrics, distributions, enable, deciding: Mutex::new(()) }
+    }
+
+    /// How often held data was changed: it only grows.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.metrics.memory().epoch() + self.distributions.memory().epoch()
+    }
+
+    /// What is known of each operation that answers rows, and how long its vendor may still change them.
+    #[must_use]
+    pub fn datasets(&self) -> Vec<(&'static Facts, Duration)> {
+        let (metrics, distributions) = (self.metrics.operation(), self.distributions.operation());
+        vec![(metrics.facts(), metrics.settle()), (distributions.facts(), distributions.settle())]
     }
 
     /// The permits of every (account, operation), in the order of the accounts.

@@ -4,9 +4,9 @@ use async_graphql::{ErrorExtensionValues, Response, ServerError, Value};
 
 use super::context::no_cost;
 use super::error;
-use super::reuse::Lasting;
 use crate::document::Complaint;
 use crate::error::{Code, WeirError};
+use crate::query::Lasting;
 
 /// One answer tells of no more errors than these.
 pub(super) const MAX_ERRORS: usize = 100;

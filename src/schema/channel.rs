@@ -4,15 +4,15 @@
 
 use async_graphql::{Context, Description, ID, Object, Result};
 
-use super::catalog::{CatalogApp, CatalogChannel};
 use super::context::request;
 use super::error::{Nullable, nullable};
 use super::given::Given;
-use super::metric_rows::{MetricQuery, Rows};
-use super::operation_distribution::{self, OperationDistribution};
+use super::operation_distribution::OperationDistribution;
+use super::phone_number_metric::PhoneNumberMetrics;
 use super::range::TimeRange;
 use super::scalars::{Dimension, Granularity};
-use crate::vendor::alibaba_cams::MetricSubject;
+use crate::query::phone_number_metrics::MetricQuery;
+use crate::query::{CatalogApp, CatalogChannel, operation_distributions};
 
 /// A configured WhatsApp channel of an Alibaba Cloud CAMS account.
 #[derive(Debug, Description)]
@@ -32,16 +32,8 @@ impl Channel {
 
     /// The business phone numbers that replies of the last month have shown; null before the first. Never an upstream call.
     async fn phone_numbers(&self, context: &Context<'_>) -> Result<Option<Vec<String>>> {
-        let context = request(context)?;
-        let seen = context.lore().seen_phones(&self.0.account, self.0.id.as_ref());
-        let visible = |phones: Vec<crate::domain::PhoneNumber>| {
-            phones
-                .into_iter()
-                .filter(|phone| context.caller().may_see_phone(phone))
-                .map(|phone| phone.expose().to_owned())
-                .collect()
-        };
-        Ok(seen.map(visible))
+        let seen = request(context)?.query.seen_phones(&self.0);
+        Ok(seen.map(|phones| phones.iter().map(|phone| phone.expose().to_owned()).collect()))
     }
 
     /// Messages of the channel, ordered by (phoneNumber, start); of one phone number if one is named. Source:
@@ -56,23 +48,14 @@ impl Channel {
         #[graphql(desc = "One business phone number, compared by its digits; all without it.")] phone_number: Option<
             String,
         >,
-    ) -> Nullable<Rows> {
+    ) -> Nullable<PhoneNumberMetrics> {
         nullable(async {
-            let context = request(context)?;
-            let subject = self.0.subject(granularity.get()?);
-            let window = range.get()?.metric_window(subject.granularity, context.quarter())?;
-            let phones = MetricQuery::parse_phones(phone_number.as_ref().map(std::slice::from_ref))?;
-            Ok(MetricQuery { subject, phones, window }.rows(context).await?)
+            let request = &request(context)?.query;
+            let phones = phone_number.as_ref().map(std::slice::from_ref);
+            let query = MetricQuery::new(&self.0, granularity.get()?.into(), phones, range.get()?.into())?;
+            Ok(query.rows(request).await?.map(PhoneNumberMetrics))
         })
         .await
-    }
-}
-
-impl CatalogChannel {
-    /// All phones of the channel.
-    pub(super) fn subject(&self, granularity: Granularity) -> MetricSubject {
-        let (account, channel) = (self.account.clone(), self.id.clone());
-        MetricSubject { account, channel, granularity: granularity.into(), phone: None }
     }
 }
 
@@ -104,8 +87,9 @@ impl Application {
         >,
     ) -> Nullable<OperationDistribution> {
         nullable(async {
-            let context = request(context)?;
-            Ok(operation_distribution::one(context, &self.0, dimension.get()?, range.get()?).await?)
+            let request = &request(context)?.query;
+            let (dimension, range) = (dimension.get()?.into(), range.get()?.into());
+            Ok(operation_distributions::one(request, &self.0, dimension, range).await?.map(OperationDistribution))
         })
         .await
     }

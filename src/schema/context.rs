@@ -1,38 +1,24 @@
 //! What every resolver of one request shares.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use async_graphql::indexmap::IndexMap;
 use async_graphql::parser::types::Selection;
 use async_graphql::{Context, InputType, Name, Result, ScalarType, Value};
 
 use super::answer::MAX_ERRORS;
-use super::catalog::Catalog;
 use super::error::{self, Nullable};
-use super::reuse::{Epoch, Lasting, Reuse};
 use super::scalars::{DateTime, Dimension};
-use crate::domain::{AppId, Ask, Caller, Freshness, Slice, Source, Tally, Timestamp, Vendor, Window};
+use crate::domain::{Tally, Timestamp, Vendor, Window};
 use crate::error::{Code, WeirError};
-use crate::loader::{DistributionSeries, Loader, MetricSeries};
-use crate::store::{Outlook, PlannedCall, Series};
-use crate::vendor::alibaba_cams::MetricSubject;
-use crate::vendor::volcengine_rtc::{self, DistributionSubject};
-
-/// In hand beside the longest wait when calendar windows are judged against the vendor's lookback.
-const RETENTION_MARGIN: Duration = Duration::from_mins(1);
-const SECOND: Duration = Duration::from_secs(1);
-/// Time zones differ by multiples of it, and so do the beginnings of all buckets.
-pub(super) const QUARTER: Duration = Duration::from_mins(15);
+use crate::query::{Omitted, Outlook, PlannedCall, Request};
 
 /// What every resolver of one request shares.
 #[derive(Debug)]
 pub(super) struct RequestContext {
-    loader: Loader,
-    reuse: Reuse,
-    pub(super) catalog: Arc<Catalog>,
-    omitted: Mutex<Vec<Omitted>>,
+    /// The request as all doors ask it.
+    pub(super) query: Request,
     /// The bytes that the answer may still grow by.
     room: AtomicUsize,
     /// Entries of lists that have failed.
@@ -42,26 +28,11 @@ pub(super) struct RequestContext {
     pub(super) writes_raw: bool,
 }
 
-/// A calendar window that the vendor no longer answers and that is not held.
-#[derive(Debug)]
-pub(super) struct Omitted {
-    pub(super) app: AppId,
-    pub(super) dimension: Dimension,
-    pub(super) window: Window,
-}
-
 impl RequestContext {
-    /// `epoch` is that of before anything is looked up.
-    pub(super) fn new(
-        loader: Loader,
-        catalog: Arc<Catalog>,
-        epoch: Epoch,
-        answer_bytes: usize,
-        writes_raw: bool,
-    ) -> Self {
-        let reuse = Reuse::new(epoch, loader.ask().at);
+    /// The answer may have `answer_bytes`.
+    pub(super) fn new(query: Request, answer_bytes: usize, writes_raw: bool) -> Self {
         let (room, n_failed) = (AtomicUsize::new(answer_bytes), AtomicUsize::new(0));
-        Self { loader, reuse, catalog, omitted: Mutex::new(Vec::new()), room, n_failed, answer_bytes, writes_raw }
+        Self { query, room, n_failed, answer_bytes, writes_raw }
     }
 
     /// The bytes that the answer may still grow by.
@@ -94,101 +65,16 @@ impl RequestContext {
         self.n_failed.load(Ordering::Relaxed).saturating_sub(MAX_ERRORS)
     }
 
-    /// What the request asks with.
-    pub(super) fn ask(&self) -> &Ask {
-        self.loader.ask()
-    }
-
-    /// What answers things that are true only now, or changes them: the answer is never given again.
-    pub(super) fn live(&self) -> &Loader {
-        self.reuse.forbid();
-        &self.loader
-    }
-
-    /// What answers things that stay what they are until something new is held.
-    pub(super) fn lore(&self) -> &Loader {
-        &self.loader
-    }
-
-    /// The slices of message counts that a field wants; `None` where the request is only explained.
-    pub(super) async fn metrics(
-        &self,
-        wants: Vec<Slice<MetricSubject>>,
-    ) -> std::result::Result<Option<MetricSeries>, Arc<WeirError>> {
-        let series = self.loader.metrics(wants).await?;
-        self.note(series.as_ref());
-        Ok(series)
-    }
-
-    /// The windows of distributions that a field wants; `None` where the request is only explained.
-    pub(super) async fn distributions(
-        &self,
-        wants: Vec<Slice<DistributionSubject>>,
-    ) -> std::result::Result<Option<DistributionSeries>, Arc<WeirError>> {
-        let series = self.loader.distributions(wants).await?;
-        self.note(series.as_ref());
-        Ok(series)
-    }
-
-    fn note<D>(&self, series: Option<&Series<D>>) {
-        for answered in series.into_iter().flatten() {
-            match &answered.outcome {
-                Ok(served) if served.source == Source::Cache => self.reuse.note_fresh_until(served.held.fresh_until),
-                _ => self.reuse.forbid(),
-            }
-        }
-    }
-
-    /// Until when the same request would be answered the same, if that is known.
-    pub(super) fn lasting(&self) -> Option<Lasting> {
-        let Ask { freshness, explain, tally, .. } = self.ask();
-        let is_free = Vendor::ALL.iter().all(|vendor| tally.calls(*vendor) == 0) && tally.collapsed() == 0;
-        let omits = !self.omitted.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-        // What becomes final is judged by the instant of each request.
-        let is_steady = is_free && tally.queue_wait_ms() == 0 && *freshness == Freshness::Any && !explain && !omits;
-        self.reuse.lasting().filter(|_| is_steady)
-    }
-
-    /// The request's instant, to the second: every `last` of the request counts back from it.
-    pub(super) fn now(&self) -> Timestamp {
-        self.instant(SECOND)
-    }
-
-    /// The beginning of the quarter of an hour in which the request came: all that matters where buckets are chosen.
-    pub(super) fn quarter(&self) -> Timestamp {
-        self.instant(QUARTER)
-    }
-
-    fn instant(&self, step: Duration) -> Timestamp {
-        let at = self.ask().at.floor(step);
-        self.reuse.note_until(at + step);
-        at
-    }
-
-    pub(super) fn caller(&self) -> &Caller {
-        &self.ask().caller
-    }
-
-    /// The earliest start of a distribution that the vendor will still answer when its permit is there.
-    pub(super) fn earliest(&self) -> Timestamp {
-        let lookback = volcengine_rtc::FACTS.lookback.unwrap_or(Duration::MAX);
-        self.now() + RETENTION_MARGIN + self.ask().max_wait - lookback
-    }
-
-    pub(super) fn omit(&self, omitted: Omitted) {
-        self.omitted.lock().unwrap_or_else(PoisonError::into_inner).push(omitted);
-    }
-
     /// `extensions.weir`: what the request really cost.
     pub(super) fn extension(&self) -> Value {
-        let mut extension = cost(&self.ask().tally);
-        let omitted = self.omitted.lock().unwrap_or_else(PoisonError::into_inner);
+        let ask = self.query.ask();
+        let mut extension = cost(&ask.tally);
+        let omitted = self.query.omitted();
         if !omitted.is_empty() {
-            let omitted = omitted.iter().map(Omitted::to_value).collect();
-            extension.insert(Name::new("omitted"), Value::List(omitted));
+            extension.insert(Name::new("omitted"), Value::List(omitted.iter().map(left_out).collect()));
         }
-        if self.ask().explain {
-            extension.insert(Name::new("plan"), plan(&self.loader.plan()));
+        if ask.explain {
+            extension.insert(Name::new("plan"), plan(&self.query.plan()));
         }
         Value::Object(extension)
     }
@@ -241,15 +127,14 @@ fn calls(calls: &[PlannedCall]) -> Value {
     Value::List(calls.into_iter().map(call).collect())
 }
 
-impl Omitted {
-    fn to_value(&self) -> Value {
-        Value::Object(IndexMap::from([
-            (Name::new("appId"), Value::from(self.app.as_str())),
-            (Name::new("dimension"), InputType::to_value(&self.dimension)),
-            (Name::new("start"), ScalarType::to_value(&DateTime(self.window.start()))),
-            (Name::new("end"), ScalarType::to_value(&DateTime(self.window.end()))),
-        ]))
-    }
+/// A window that was left out.
+fn left_out(omitted: &Omitted) -> Value {
+    Value::Object(IndexMap::from([
+        (Name::new("appId"), Value::from(omitted.app.as_str())),
+        (Name::new("dimension"), InputType::to_value(&Dimension::from(omitted.dimension))),
+        (Name::new("start"), ScalarType::to_value(&DateTime(omitted.window.start()))),
+        (Name::new("end"), ScalarType::to_value(&DateTime(omitted.window.end()))),
+    ]))
 }
 
 /// The context of the request that a resolver runs in.

@@ -1,18 +1,11 @@
-//! The GraphQL schema and its execution.
-//!
-//! The fields of the contract, checked arguments, and what a request really cost; whatever needs a vendor goes to the
-//! [`loader`](crate::loader).
+//! The GraphQL schema and its execution: types, and how they ask the [query layer](crate::query).
 
 mod answer;
-pub mod catalog;
 mod channel;
 mod context;
-mod controls;
-mod cursor;
 mod error;
 mod given;
 mod metric_connection;
-mod metric_rows;
 mod mutation;
 mod operation_distribution;
 mod phone_number_metric;
@@ -20,55 +13,35 @@ mod query;
 mod quota;
 mod range;
 mod raw;
-mod reuse;
 mod scalars;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+pub use answer::Answer;
 use async_graphql::async_trait::async_trait;
 use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextValidation};
 use async_graphql::parser::types::ExecutableDocument;
 use async_graphql::{
     CacheControl, EmptySubscription, Request, SDLExportOptions, Schema, ServerError, ValidationResult, Value, Variables,
 };
-use tokio::time::Instant;
-
-pub use answer::Answer;
-pub use catalog::{Catalog, CatalogApp, CatalogChannel};
-pub use reuse::Lasting;
 
 use crate::document::{Document, Limits, Operation, Types};
-use crate::domain::{Account, Ask, Caller, Clock, Tally};
-use crate::loader::{Loader, Stores};
-use crate::quota::Standing;
+use crate::domain::Caller;
+use crate::error::WeirError;
+use crate::query::{Controls, Lasting, Quota, Service, Setting};
 use context::RequestContext;
-use controls::Controls;
 use mutation::Mutation;
 use query::Query;
-use reuse::Epoch;
 
 /// The bytes of one answer, where nobody says otherwise.
 const ANSWER_BYTES: usize = 64 << 20;
-
-/// How long requests may wait.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// For their permits.
-    pub max_wait: Duration,
-    /// For a call, from its first byte to the end of the reply.
-    pub timeout: Duration,
-}
 
 /// The schema and everything a request needs to run against it. Cheap to clone.
 #[derive(Clone)]
 pub struct Gateway {
     schema: Schema<Query, Mutation, EmptySubscription>,
-    stores: Arc<Stores>,
-    catalog: Arc<Catalog>,
-    clock: Arc<dyn Clock>,
-    patience: Patience,
+    service: Service,
     answer_bytes: usize,
     writes_raw: bool,
     /// What documents are judged by.
@@ -80,12 +53,12 @@ pub struct Gateway {
 pub struct Bound(ExecutableDocument);
 
 impl Gateway {
-    /// A gateway over `stores` for what `catalog` names.
+    /// A gateway that asks `service`.
     #[must_use]
-    pub fn new(stores: Arc<Stores>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, patience: Patience) -> Self {
+    pub fn new(service: Service) -> Self {
         let schema = schema();
         let types = Arc::new(Types::read(&written(&schema), &scalars::SCALARS));
-        Self { schema, stores, catalog, clock, patience, answer_bytes: ANSWER_BYTES, writes_raw: true, types }
+        Self { schema, service, answer_bytes: ANSWER_BYTES, writes_raw: true, types }
     }
 
     /// The same gateway without lists that are written in one go: slower, and the same answers.
@@ -132,31 +105,16 @@ impl Gateway {
 
     /// Runs an operation, in a task of its own like [`execute`](Self::execute).
     pub async fn run(&self, caller: Caller, bound: Bound, extensions: &HashMap<String, Value>) -> Answer {
-        // What is held changes while the request runs, too.
-        let epoch = self.epoch();
-        let controls = match Controls::parse(extensions) {
+        let controls = match controls(extensions) {
             Ok(controls) => controls,
             Err(refusal) => return Answer::refusal(&refusal),
         };
-        let max_wait = controls.max_wait.unwrap_or(self.patience.max_wait);
-        let ask = Ask {
-            caller,
-            at: self.clock.now(),
-            class: controls.priority,
-            deadline: Instant::now() + max_wait + self.patience.timeout,
-            max_wait,
-            max_stale: controls.max_stale,
-            freshness: controls.freshness,
-            explain: controls.explain,
-            tally: Arc::new(Tally::default()),
-        };
-        let loader = Loader::new(Arc::clone(&self.stores), ask);
-        let context =
-            Arc::new(RequestContext::new(loader, Arc::clone(&self.catalog), epoch, self.answer_bytes, self.writes_raw));
+        let query = self.service.request(caller, &controls);
+        let context = Arc::new(RequestContext::new(query, self.answer_bytes, self.writes_raw));
         let mut request = Request::new(String::new()).data(Arc::clone(&context));
         request.set_parsed_query(bound.0);
         let mut response = self.schema.execute(request).await;
-        let lasting = context.lasting().filter(|_| response.errors.is_empty());
+        let lasting = context.query.lasting().filter(|_| response.errors.is_empty());
         response.extensions.insert("weir".to_owned(), context.extension());
         Answer::new(response, lasting, context.n_untold())
     }
@@ -164,19 +122,12 @@ impl Gateway {
     /// Whether the answer would be given again if the same request were run now.
     #[must_use]
     pub fn still_holds(&self, lasting: &Lasting) -> bool {
-        lasting.holds(self.epoch(), Instant::now(), self.clock.now())
+        self.service.still_holds(lasting)
     }
 
-    /// The permits of every operation of every configured account, as they are now: account, operation, permits.
-    pub fn standings(&self) -> impl Iterator<Item = (&Account, &'static str, u32, Standing)> {
-        self.catalog.accounts.iter().flat_map(|account| {
-            let of_account = self.stores.standings(account).into_iter();
-            of_account.map(move |(operation, permits, standing)| (account, operation, permits, standing))
-        })
-    }
-
-    fn epoch(&self) -> Epoch {
-        [self.stores.metrics.memory().epoch(), self.stores.distributions.memory().epoch()]
+    /// The permits of every operation of every configured account, as they are now.
+    pub fn quotas(&self) -> impl Iterator<Item = Quota<'_>> {
+        self.service.quotas()
     }
 
     /// The schema in the schema definition language.
@@ -190,6 +141,26 @@ impl Gateway {
 #[must_use]
 pub fn sdl() -> String {
     written(&schema())
+}
+
+/// The controls in `extensions.weir`; other extensions are not ours.
+fn controls(extensions: &HashMap<String, Value>) -> Result<Controls, WeirError> {
+    let mut controls = Controls::default();
+    let fields = match extensions.get("weir") {
+        None | Some(Value::Null) => return Ok(controls),
+        Some(Value::Object(fields)) => fields,
+        Some(_) => return Err(WeirError::bad_input("extensions.weir must be an object")),
+    };
+    for (name, value) in fields {
+        let setting = match value {
+            Value::String(text) => Setting::Text(text),
+            Value::Enum(word) => Setting::Text(word),
+            Value::Boolean(flag) => Setting::Flag(*flag),
+            _ => Setting::Other,
+        };
+        controls.set(name, &format!("extensions.weir.{name}"), setting)?;
+    }
+    Ok(controls)
 }
 
 /// What is run has been validated: the engine need not.
@@ -223,6 +194,6 @@ fn schema() -> Schema<Query, Mutation, EmptySubscription> {
 
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gateway").field("catalog", &self.catalog).finish_non_exhaustive()
+        f.debug_struct("Gateway").field("service", &self.service).finish_non_exhaustive()
     }
 }

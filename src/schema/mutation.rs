@@ -6,7 +6,6 @@ use super::context::request;
 use super::error::{Nullable, nullable};
 use super::scalars::DateTime;
 use crate::domain::time::DAY;
-use crate::vendor::alibaba_cams::EnableWhatsappRoi;
 
 /// What changes something at a vendor.
 #[derive(Debug, Description)]
@@ -34,10 +33,10 @@ impl Mutation {
         #[graphql(desc = "The ISV verification code, where the configured one does not fit.")] isv_code: Option<String>,
     ) -> Nullable<EnableWhatsappRoiMetricPayload> {
         nullable(async {
-            let context = request(context)?;
-            let channel = context.catalog.channel(cust_space_id.as_ref().map(|id| id.as_str()), context.caller())?;
-            let request = EnableWhatsappRoi { channel: channel.id.clone(), isv_code };
-            let enabled = context.live().enable_whatsapp_roi(&channel.account, request).await?;
+            let request = &request(context)?.query;
+            let id = cust_space_id.as_ref().map(|id| id.as_str());
+            let channel = request.catalog().channel(id, request.caller())?;
+            let enabled = request.enable_whatsapp_roi(channel, isv_code).await?;
             Ok(enabled.map(|enabled| EnableWhatsappRoiMetricPayload {
                 request_id: enabled.answer.request_id,
                 cust_space_id: channel.id.as_ref().map(|id| ID(id.as_str().to_owned())),

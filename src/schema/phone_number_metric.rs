@@ -1,59 +1,55 @@
 //! `PhoneNumberMetric`: WhatsApp messages of one phone number in one bucket.
 
-use async_graphql::{Description, ID, Object};
+use std::borrow::Cow;
 
-use super::raw::{Json, RawItem, Selected};
+use async_graphql::parser::types::Field;
+use async_graphql::registry::Registry;
+use async_graphql::{ContextSelectionSet, Description, ID, Object, OutputType, Positioned, ServerResult, Value};
+
+use super::raw::{Json, RawItem, RawList, Selected};
 use super::scalars::{DateTime, Finality, Granularity, Long, Source};
-use crate::domain::{self, PhoneNumber, Timestamp};
-use crate::vendor::alibaba_cams::{MetricSubject, PhoneNumberPoint};
+use crate::query::phone_number_metrics::{MetricRow, MetricRows};
 
 /// WhatsApp messages of one business phone number in one bucket. Source: `GetChatappPhoneNumberMetric` of Alibaba Cloud
 /// CAMS. Buckets without messages are absent: a gap means zero.
 #[derive(Debug, Clone, Copy, Description)]
-pub(super) struct PhoneNumberMetric<'a> {
-    pub(super) point: &'a PhoneNumberPoint,
-    /// The channel that it was asked of.
-    pub(super) subject: &'a MetricSubject,
-    pub(super) fetched_at: Timestamp,
-    /// Where its slice came from.
-    pub(super) slice: domain::Source,
-}
+pub(super) struct PhoneNumberMetric<'a>(pub(super) MetricRow<'a>);
 
 #[Object(use_type_description)]
 impl PhoneNumberMetric<'_> {
     /// The channel, the vendor's `CustSpaceId`; null where the account's only channel is asked without one.
     async fn cust_space_id(&self) -> Option<ID> {
-        self.subject.channel.as_ref().map(|channel| ID(channel.as_str().to_owned()))
+        self.0.subject.channel.as_ref().map(|channel| ID(channel.as_str().to_owned()))
     }
 
     /// The business phone number, by its digits.
     async fn phone_number(&self) -> &str {
-        self.point.phone.expose()
+        self.0.point.phone.expose()
     }
 
     /// The step of the series.
     async fn granularity(&self) -> Granularity {
-        self.subject.granularity.into()
+        self.0.subject.granularity.into()
     }
 
     /// The bucket's first instant. Daily buckets begin at midnight of the account's own time zone, not of UTC.
     async fn start(&self) -> DateTime {
-        DateTime(self.point.start)
+        DateTime(self.0.point.start)
     }
 
     /// The first instant after the bucket. A day where clocks change has 23 or 25 hours.
     async fn end(&self) -> DateTime {
-        DateTime(self.point.end)
+        DateTime(self.0.point.end)
     }
 
     /// Messages sent. Adds up over buckets and numbers.
     async fn sent_count(&self) -> Long {
-        Long(self.point.sent.as_i64())
+        Long(self.0.point.sent.as_i64())
     }
 
     /// Messages delivered. Adds up; may lag behind the messages sent, and may exceed them in one bucket.
     async fn delivered_count(&self) -> Long {
-        Long(self.point.delivered.as_i64())
+        Long(self.0.point.delivered.as_i64())
     }
 
     /// Delivered divided by sent, a share of 1; null when nothing was sent.
@@ -63,38 +59,48 @@ impl PhoneNumberMetric<'_> {
 
     /// Whether the vendor may still change the counts.
     async fn finality(&self) -> Finality {
-        self.point.finality.into()
+        self.0.point.finality.into()
     }
 
     /// When the request that brought the counts was sent.
     async fn fetched_at(&self) -> DateTime {
-        DateTime(self.fetched_at)
+        DateTime(self.0.fetched_at)
     }
 
     /// Where the counts came from for this request.
     async fn source(&self) -> Source {
-        self.served_from()
+        self.0.source().into()
     }
 }
 
 impl PhoneNumberMetric<'_> {
     #[expect(clippy::cast_precision_loss, reason = "counts beyond 2^53 lose digits that no rate shows")]
     fn rate(&self) -> Option<f64> {
-        let sent = self.point.sent.as_i64();
-        (sent > 0).then(|| self.point.delivered.as_i64() as f64 / sent as f64)
+        let sent = self.0.point.sent.as_i64();
+        (sent > 0).then(|| self.0.point.delivered.as_i64() as f64 / sent as f64)
+    }
+}
+
+/// All rows of a query. In the schema they are the list of their items.
+#[derive(Debug)]
+pub(super) struct PhoneNumberMetrics(pub(super) MetricRows);
+
+impl OutputType for PhoneNumberMetrics {
+    fn type_name() -> Cow<'static, str> {
+        RawList::<PhoneNumberMetric<'static>>::type_name()
     }
 
-    fn served_from(&self) -> Source {
-        match (self.slice, self.point.finality) {
-            // What cannot change is never out of date, whatever else is in its slice.
-            (domain::Source::Stale, domain::Finality::Final) => Source::Cache,
-            (source, _) => source.into(),
-        }
+    fn qualified_type_name() -> String {
+        RawList::<PhoneNumberMetric<'static>>::qualified_type_name()
     }
 
-    /// Its place in the order of rows.
-    pub(super) fn position(&self) -> (&PhoneNumber, Timestamp) {
-        (&self.point.phone, self.point.start)
+    fn create_type_info(registry: &mut Registry) -> String {
+        RawList::<PhoneNumberMetric<'static>>::create_type_info(registry)
+    }
+
+    async fn resolve(&self, context: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
+        let rows = self.0.items(0..self.0.len()).into_iter().map(PhoneNumberMetric).collect();
+        RawList(rows).resolve(context, field).await
     }
 }
 
@@ -136,23 +142,23 @@ impl RawItem for PhoneNumberMetric<'_> {
 
     fn write(&self, field: &MetricField, out: &mut Json) {
         match field {
-            MetricField::CustSpaceId => match &self.subject.channel {
+            MetricField::CustSpaceId => match &self.0.subject.channel {
                 Some(channel) => out.string(channel.as_str()),
                 None => out.null(),
             },
-            MetricField::PhoneNumber => out.plain(self.point.phone.expose()),
-            MetricField::Granularity => out.choice(Granularity::from(self.subject.granularity)),
-            MetricField::Start => out.instant(self.point.start),
-            MetricField::End => out.instant(self.point.end),
-            MetricField::SentCount => out.integer(self.point.sent.as_i64()),
-            MetricField::DeliveredCount => out.integer(self.point.delivered.as_i64()),
+            MetricField::PhoneNumber => out.plain(self.0.point.phone.expose()),
+            MetricField::Granularity => out.choice(Granularity::from(self.0.subject.granularity)),
+            MetricField::Start => out.instant(self.0.point.start),
+            MetricField::End => out.instant(self.0.point.end),
+            MetricField::SentCount => out.integer(self.0.point.sent.as_i64()),
+            MetricField::DeliveredCount => out.integer(self.0.point.delivered.as_i64()),
             MetricField::DeliveryRate => match self.rate() {
                 Some(rate) => out.float(rate),
                 None => out.null(),
             },
-            MetricField::Finality => out.choice(Finality::from(self.point.finality)),
-            MetricField::FetchedAt => out.instant(self.fetched_at),
-            MetricField::Source => out.choice(self.served_from()),
+            MetricField::Finality => out.choice(Finality::from(self.0.point.finality)),
+            MetricField::FetchedAt => out.instant(self.0.fetched_at),
+            MetricField::Source => out.choice(Source::from(self.0.source())),
         }
     }
 }

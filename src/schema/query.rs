@@ -6,17 +6,16 @@ use async_graphql::{Context, Description, ID, Object, Result};
 
 use super::channel::{Application, Channel};
 use super::context::{entry_width, request};
-use super::cursor;
 use super::error::{Nullable, nullable};
 use super::given::Given;
-use super::metric_connection::{PhoneNumberMetricConnection, seal};
-use super::metric_rows::MetricQuery;
-use super::operation_distribution::{self, OperationDistribution, OperationDistributionBounds};
+use super::metric_connection::PhoneNumberMetricConnection;
+use super::operation_distribution::{OperationDistribution, OperationDistributionBounds};
 use super::quota::{Dataset, Quota};
 use super::range::TimeRange;
 use super::scalars::{Dimension, Granularity, IsoDuration};
-use crate::domain::Operation as _;
-use crate::vendor::{alibaba_cams, volcengine_rtc};
+use crate::query::Paging;
+use crate::query::operation_distributions::{self, Entry, Windows};
+use crate::query::phone_number_metrics::MetricQuery;
 
 /// Two vendors' metrics behind one schema. Every root field that calls a vendor is nullable: when one vendor fails, its
 /// field is null with an error beside it, and the other vendor's data is untouched.
@@ -52,23 +51,13 @@ impl Query {
         >,
     ) -> Nullable<PhoneNumberMetricConnection> {
         nullable(async {
-            let context = request(context)?;
-            let channel = context.catalog.channel(cust_space_id.as_ref().map(|id| id.as_str()), context.caller())?;
-            let subject = channel.subject(granularity.get()?);
-            let phones = MetricQuery::parse_phones(phone_numbers.get()?.as_deref())?;
-            let range = range.get()?;
-            let mut window = range.metric_window(subject.granularity, context.quarter())?;
-            if let (Some(after), TimeRange::Last(_)) = (&after, range) {
-                // The walk goes on in the window it began with, however long ago that was.
-                let began = cursor::window_of(after)?;
-                window = if began.length() == window.length() { began } else { window };
-            }
-            let query = MetricQuery { subject, phones, window };
-            let seal = seal(&query, range, context.caller());
-            let after = after.as_deref().map(|after| seal.open(after)).transpose()?;
-            PhoneNumberMetricConnection::check_first(first)?;
-            let Some(rows) = query.rows(context).await? else { return Ok(None) };
-            Ok(Some(PhoneNumberMetricConnection::new(rows, first, after.as_ref(), seal)?))
+            let request = &request(context)?.query;
+            let id = cust_space_id.as_ref().map(|id| id.as_str());
+            let channel = request.catalog().channel(id, request.caller())?;
+            let (granularity, phones) = (granularity.get()?, phone_numbers.get()?);
+            let query = MetricQuery::new(channel, granularity.into(), phones.as_deref(), range.get()?.into())?;
+            let paging = Paging { first: first.map(i64::from), after: after.as_deref() };
+            Ok(query.page(paging, request).await?.map(PhoneNumberMetricConnection))
         })
         .await
     }
@@ -87,9 +76,10 @@ impl Query {
         >,
     ) -> Nullable<OperationDistribution> {
         nullable(async {
-            let context = request(context)?;
-            let app = context.catalog.app(&app_id.get()?, context.caller())?;
-            Ok(operation_distribution::one(context, app, dimension.get()?, range.get()?).await?)
+            let request = &request(context)?.query;
+            let app = request.catalog().app(&app_id.get()?, request.caller())?;
+            let (dimension, range) = (dimension.get()?.into(), range.get()?.into());
+            Ok(operation_distributions::one(request, app, dimension, range).await?.map(OperationDistribution))
         })
         .await
     }
@@ -116,14 +106,21 @@ impl Query {
     ) -> Nullable<Vec<Nullable<OperationDistribution>>> {
         nullable(async {
             let (context, width) = (request(context)?, entry_width(context));
+            let request = &context.query;
+            let (catalog, caller) = (request.catalog(), request.caller());
             let apps = match &app_ids.get()? {
-                None => context.catalog.apps(context.caller()).collect(),
-                Some(ids) => {
-                    ids.iter().map(|id| context.catalog.app(id, context.caller())).collect::<Result<Vec<_>, _>>()?
-                }
+                None => catalog.apps(caller).collect(),
+                Some(ids) => ids.iter().map(|id| catalog.app(id, caller)).collect::<Result<Vec<_>, _>>()?,
             };
-            Ok(operation_distribution::many(context, width, &apps, dimension.get()?, range.get()?, window.get()?.0)
-                .await?)
+            let (dimension, range, step) = (dimension.get()?.into(), range.get()?.into(), window.get()?.0);
+            let windows = Windows::new(request, &apps, dimension, range, step)?;
+            context.take_room(windows.len().saturating_mul(width))?;
+            let entry = |entry: Entry| match entry {
+                Some(Ok(window)) => Some(Ok(OperationDistribution(window))),
+                Some(Err(error)) => context.failed(&error),
+                None => None,
+            };
+            Ok(windows.answer(request).await?.map(|entries| entries.into_iter().map(entry).collect()))
         })
         .await
     }
@@ -140,17 +137,19 @@ impl Query {
         #[graphql(desc = "The range; the vendor keeps 30 days.")] range: Given<TimeRange>,
     ) -> Nullable<OperationDistributionBounds> {
         nullable(async {
-            let context = request(context)?;
-            let app = context.catalog.app(&app_id.get()?, context.caller())?;
-            Ok(operation_distribution::bounds(context, app, dimension.get()?, range.get()?).await?)
+            let request = &request(context)?.query;
+            let app = request.catalog().app(&app_id.get()?, request.caller())?;
+            let dimension = dimension.get()?;
+            let bounds = operation_distributions::bounds(request, app, dimension.into(), range.get()?.into()).await?;
+            Ok(bounds.map(|bounds| OperationDistributionBounds::new(app, dimension, bounds)))
         })
         .await
     }
 
     /// The configured WhatsApp channels.
     async fn channels(&self, context: &Context<'_>) -> Result<Vec<Channel>> {
-        let context = request(context)?;
-        Ok(context.catalog.channels(context.caller()).cloned().map(Channel).collect())
+        let request = &request(context)?.query;
+        Ok(request.catalog().channels(request.caller()).cloned().map(Channel).collect())
     }
 
     /// One configured WhatsApp channel.
@@ -160,16 +159,16 @@ impl Query {
         #[graphql(desc = "The vendor's `CustSpaceId`.")] cust_space_id: Given<ID>,
     ) -> Nullable<Channel> {
         nullable(async {
-            let context = request(context)?;
-            Ok(Some(Channel(context.catalog.channel(Some(&cust_space_id.get()?), context.caller())?.clone())))
+            let request = &request(context)?.query;
+            Ok(Some(Channel(request.catalog().channel(Some(&cust_space_id.get()?), request.caller())?.clone())))
         })
         .await
     }
 
     /// The configured RTC applications.
     async fn applications(&self, context: &Context<'_>) -> Result<Vec<Application>> {
-        let context = request(context)?;
-        Ok(context.catalog.apps(context.caller()).cloned().map(Application).collect())
+        let request = &request(context)?.query;
+        Ok(request.catalog().apps(request.caller()).cloned().map(Application).collect())
     }
 
     /// One configured RTC application.
@@ -179,31 +178,20 @@ impl Query {
         #[graphql(desc = "The vendor's `AppId`.")] app_id: Given<ID>,
     ) -> Nullable<Application> {
         nullable(async {
-            let context = request(context)?;
-            Ok(Some(Application(context.catalog.app(&app_id.get()?, context.caller())?.clone())))
+            let request = &request(context)?.query;
+            Ok(Some(Application(request.catalog().app(&app_id.get()?, request.caller())?.clone())))
         })
         .await
     }
 
     /// What is known of each upstream operation that answers rows.
     async fn datasets(&self, context: &Context<'_>) -> Result<Vec<Dataset>> {
-        let stores = request(context)?.lore().stores();
-        Ok(vec![
-            Dataset::new(&alibaba_cams::FACTS, stores.metrics.operation().settle()),
-            Dataset::new(&volcengine_rtc::FACTS, stores.distributions.operation().settle()),
-        ])
+        let datasets = request(context)?.query.datasets().into_iter();
+        Ok(datasets.map(|(facts, settle)| Dataset::new(facts, settle)).collect())
     }
 
     /// The permits of every operation of every configured account, as they are now.
     async fn quotas(&self, context: &Context<'_>) -> Result<Vec<Quota>> {
-        let context = request(context)?;
-        let quotas = context.catalog.accounts.iter().flat_map(|account| {
-            let standings = context.live().stores().standings(account);
-            standings
-                .into_iter()
-                .map(|(operation, permits, standing)| Quota::new(account, operation, permits, &standing))
-                .collect::<Vec<_>>()
-        });
-        Ok(quotas.collect())
+        Ok(request(context)?.query.quotas().iter().map(Quota::new).collect())
     }
 }

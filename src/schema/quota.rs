@@ -3,8 +3,8 @@
 use async_graphql::SimpleObject;
 
 use super::scalars::{IsoDuration, Long, Vendor};
-use crate::domain::{Account, Facts};
-use crate::quota::Standing;
+use crate::domain::Facts;
+use crate::query;
 
 /// What is known of one upstream operation.
 #[derive(Debug, SimpleObject)]
@@ -66,12 +66,13 @@ impl Dataset {
 }
 
 impl Quota {
-    pub(super) fn new(account: &Account, operation: &str, permits: u32, standing: &Standing) -> Self {
+    pub(super) fn new(quota: &query::Quota<'_>) -> Self {
+        let query::Quota { account, operation, permits, standing } = quota;
         Self {
             vendor: account.vendor().into(),
             account: account.name().to_owned(),
-            operation: operation.to_owned(),
-            limit_per_second: count(permits as usize),
+            operation: (*operation).to_owned(),
+            limit_per_second: count(*permits as usize),
             budget_per_second: count(standing.budget),
             available: count(standing.available),
             queued: count(standing.queued),

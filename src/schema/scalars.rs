@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use async_graphql::{Enum, InputValueError, InputValueResult, ScalarType, Value};
-use jiff::{SignedDuration, Span, SpanRelativeTo};
-
 use crate::document::Scalar;
 use crate::domain;
 use crate::domain::Timestamp;
+use crate::domain::duration::{format_iso, parse_iso};
 use crate::domain::wording::echo;
 use crate::vendor::{alibaba_cams, volcengine_rtc};
+use async_graphql::{Enum, InputValueError, InputValueResult, ScalarType, Value};
 
 /// How values of the schema's own scalars are judged, before anything runs.
 pub(super) const SCALARS: [(&str, Scalar); 3] = [
@@ -18,7 +17,7 @@ pub(super) const SCALARS: [(&str, Scalar); 3] = [
         _ => Err("expected an instant in quotes, such as \"2026-09-01T08:00:00Z\"".to_owned()),
     }),
     ("Duration", |value| match value {
-        Value::String(text) => IsoDuration::read(text).map(drop),
+        Value::String(text) => parse_iso(text).map(drop),
         _ => Err("expected a duration in quotes, such as \"P7D\"".to_owned()),
     }),
     ("Long", |value| {
@@ -58,41 +57,17 @@ impl ScalarType for DateTime {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct IsoDuration(pub Duration);
 
-impl IsoDuration {
-    /// Reads it; says what is wrong with it.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
-        let problem = |why: &str| format!("`{}` {why}", echo(text));
-        // jiff reads friendly forms such as `7 days` too; the contract is ISO 8601 alone.
-        let span: Span = (text.starts_with(['P', 'p']).then(|| text.parse().ok()).flatten())
-            .ok_or_else(|| problem("is not an ISO 8601 duration, such as P7D or PT30M"))?;
-        if span.get_months() != 0 || span.get_years() != 0 {
-            return Err(problem("has months or years, which have no fixed length: use days, such as P30D"));
-        }
-        let exact: Option<SignedDuration> = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok();
-        let exact = exact.and_then(|exact| Duration::try_from(exact).ok());
-        exact.map(Self).ok_or_else(|| problem("is negative or too long"))
-    }
-}
-
 /// A length of time as ISO 8601, for example `P7D` or `PT30M`. A day is 24 hours and a week is seven of them; months and
 /// years have no fixed length and are refused.
 #[async_graphql::Scalar(name = "Duration", specified_by_url = "https://scalars.graphql.org/chillicream/duration.html")]
 impl ScalarType for IsoDuration {
     fn parse(value: Value) -> InputValueResult<Self> {
         let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
-        Self::read(text).map_err(InputValueError::custom)
+        parse_iso(text).map(Self).map_err(InputValueError::custom)
     }
 
     fn to_value(&self) -> Value {
-        let exact = SignedDuration::try_from(self.0).unwrap_or(SignedDuration::MAX);
-        let days = exact.as_hours() / 24;
-        let rest = exact - SignedDuration::from_hours(days * 24);
-        let text = match (days, rest.is_zero()) {
-            (0, _) => rest.to_string(),
-            (_, true) => format!("P{days}D"),
-            (_, false) => rest.to_string().replacen('P', &format!("P{days}D"), 1),
-        };
-        Value::String(text)
+        Value::String(format_iso(self.0))
     }
 }
 
@@ -177,31 +152,4 @@ pub(super) enum Source {
     Archive,
     /// Memory past its time to live, because the vendor could not be asked in time.
     Stale,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_iso_8601_without_months() {
-        let parse = |text: &str| IsoDuration::parse(Value::from(text)).map(|parsed| parsed.0);
-        let hours = |n| Duration::from_hours(n);
-        for (text, expected) in
-            [("P7D", hours(168)), ("PT30M", hours(1) / 2), ("P1W", hours(168)), ("P1DT12H", hours(36))]
-        {
-            assert_eq!(parse(text).unwrap(), expected, "{text}");
-        }
-        for text in ["7 days", "P1M", "P1Y", "-P1D", "", "P", "P99999999999999D", "7d"] {
-            assert!(parse(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn durations_are_written_as_they_are_read() {
-        for text in ["P7D", "PT30M", "P1DT12H", "PT8H30M", "P30D", "PT0S"] {
-            let parsed = IsoDuration::parse(Value::from(text)).unwrap();
-            assert_eq!(parsed.to_value(), Value::from(text));
-        }
-    }
 }

@@ -10,7 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use crate::domain::{PhoneNumber, Timestamp, Window};
+use super::rows::Key;
+use crate::domain::{Timestamp, Window};
 use crate::error::WeirError;
 
 /// Enough that no cursor of another query passes by chance.
@@ -27,8 +28,8 @@ pub(super) struct Seal {
 
 /// A place behind which a page begins.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) phone: PhoneNumber,
+pub(super) struct Position<K> {
+    pub(super) key: K,
     pub(super) start: Timestamp,
 }
 
@@ -38,22 +39,24 @@ impl Seal {
         Self { parts, window, query: OnceLock::new() }
     }
 
-    pub(super) fn cursor(&self, phone: &PhoneNumber, start: Timestamp) -> String {
-        let place = format!("{} {} {}", phone.expose(), start.as_ms(), self.window);
+    /// The cursor of a row.
+    pub(super) fn cursor(&self, key: &impl Key, start: Timestamp) -> String {
+        let place = format!("{} {} {}", key.text(), start.as_ms(), self.window);
         URL_SAFE_NO_PAD.encode(format!("{} {place}", self.digest(&place)))
     }
 
     /// The place that `cursor` stands for.
-    pub(super) fn open(&self, cursor: &str) -> Result<Position, WeirError> {
+    pub(super) fn open<K: Key>(&self, cursor: &str) -> Result<Position<K>, WeirError> {
         let text = decode(cursor)?;
         let (digest, place) = text.split_once(' ').ok_or_else(refusal)?;
         if digest != self.digest(place) {
             return Err(refusal());
         }
-        let mut words = place.split(' ');
-        let phone = words.next().and_then(PhoneNumber::parse).ok_or_else(refusal)?;
+        // The last two words are the window's; a key may have blanks.
+        let mut words = place.rsplitn(4, ' ').skip(2);
         let start = words.next().and_then(|ms| ms.parse().ok()).map(Timestamp::from_ms).ok_or_else(refusal)?;
-        Ok(Position { phone, start })
+        let key = words.next().and_then(K::read).ok_or_else(refusal)?;
+        Ok(Position { key, start })
     }
 
     fn digest(&self, place: &str) -> String {
@@ -70,9 +73,8 @@ impl Seal {
 /// The window of the query that made `cursor`, as far as it says; [`Seal::open`] is the check.
 pub(super) fn window_of(cursor: &str) -> Result<Window, WeirError> {
     let text = decode(cursor)?;
-    let window = text.splitn(4, ' ').nth(3).ok_or_else(refusal)?;
-    let inner = window.strip_prefix('[').and_then(|rest| rest.strip_suffix(')')).ok_or_else(refusal)?;
-    let (start, end) = inner.split_once(", ").ok_or_else(refusal)?;
+    let (start, end) = text.rsplit_once(" [").and_then(|(_, window)| window.split_once(", ")).ok_or_else(refusal)?;
+    let end = end.strip_suffix(')').ok_or_else(refusal)?;
     let instant = |text: &str| Timestamp::parse_rfc3339(text).map_err(|_| refusal());
     Window::new(instant(start)?, instant(end)?).ok_or_else(refusal)
 }
@@ -91,6 +93,7 @@ fn refusal() -> WeirError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::PhoneNumber;
 
     fn seal(parts: &[&str]) -> Seal {
         let window = Window::new(Timestamp::from_ms(0), Timestamp::from_ms(86_400_000)).unwrap();
@@ -103,12 +106,16 @@ mod tests {
         let start = Timestamp::from_ms(1_756_742_399_000);
         let own = seal(&["anonymous", "retail", "cams-alpha"]);
         let cursor = own.cursor(&phone, start);
-        assert_eq!(own.open(&cursor).unwrap(), Position { phone, start });
+        assert_eq!(own.open(&cursor).unwrap(), Position { key: phone, start });
         assert_eq!(window_of(&cursor).unwrap(), own.window);
-        assert!(seal(&["anonymous", "retail", "cams-beta"]).open(&cursor).is_err());
-        assert!(seal(&["anonymous", "retailcams-alpha", ""]).open(&cursor).is_err());
+        assert!(seal(&["anonymous", "retail", "cams-beta"]).open::<PhoneNumber>(&cursor).is_err());
+        assert!(seal(&["anonymous", "retailcams-alpha", ""]).open::<PhoneNumber>(&cursor).is_err());
         let other = Window::new(Timestamp::from_ms(0), Timestamp::from_ms(86_400_001)).unwrap();
-        assert!(Seal { window: other, ..seal(&["anonymous", "retail", "cams-alpha"]) }.open(&cursor).is_err());
+        assert!(
+            Seal { window: other, ..seal(&["anonymous", "retail", "cams-alpha"]) }
+                .open::<PhoneNumber>(&cursor)
+                .is_err()
+        );
     }
 
     #[test]
@@ -118,8 +125,12 @@ mod tests {
         for at in 0..cursor.len() {
             let mut forged = cursor.clone().into_bytes();
             forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
-            assert!(own.open(std::str::from_utf8(&forged).unwrap()).is_err(), "character {at}");
+            assert!(own.open::<PhoneNumber>(std::str::from_utf8(&forged).unwrap()).is_err(), "character {at}");
         }
-        assert!(own.open("").is_err() && own.open("%%%").is_err() && window_of("bm9uZQ").is_err());
+        assert!(
+            own.open::<PhoneNumber>("").is_err()
+                && own.open::<PhoneNumber>("%%%").is_err()
+                && window_of("bm9uZQ").is_err()
+        );
     }
 }

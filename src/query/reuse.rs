@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::domain::Timestamp;
 
-/// How often held data was changed, store by store.
-pub(super) type Epoch = [u64; 2];
+/// How often held data was changed, over all stores: it only grows.
+pub(super) type Epoch = u64;
 
 /// Until when an answer holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

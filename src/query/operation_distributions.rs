@@ -1,0 +1,179 @@
+//! Distinct call users per place over exact windows. Windows, applications and places do not add up.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::catalog::CatalogApp;
+use super::range::{TimeRange, check_window_count, check_window_length};
+use super::request::{Omitted, Request};
+use crate::domain::count::UserBounds;
+use crate::domain::{Finality, Freshness, Held, Slice, Source, Window};
+use crate::error::WeirError;
+use crate::store::Served;
+use crate::vendor::volcengine_rtc::{Dimension, Distribution, DistributionSubject};
+
+/// The users of one window.
+#[derive(Debug, Clone)]
+pub struct DistributionWindow {
+    /// Whose.
+    pub subject: DistributionSubject,
+    /// Over which span.
+    pub window: Window,
+    /// What the vendor said.
+    pub held: Arc<Held<Distribution>>,
+    /// Where it came from for this request.
+    pub source: Source,
+}
+
+/// One window of a list: `None` where only final ones will do and it is none.
+pub type Entry = Option<Result<DistributionWindow, Arc<WeirError>>>;
+
+impl DistributionWindow {
+    fn new(want: Slice<DistributionSubject>, served: Served<Distribution>, freshness: Freshness) -> Option<Self> {
+        let will_do = freshness == Freshness::Any || served.held.data.finality == Finality::Final;
+        let Slice { subject, window } = want;
+        will_do.then_some(Self { subject, window, held: served.held, source: served.source })
+    }
+}
+
+/// The one window that a range means; `None` where only final ones will do and it is none, and where the request is only
+/// explained.
+///
+/// # Errors
+/// A range that makes no sense or is longer than the vendor answers, or what failed upstream.
+pub async fn one(
+    request: &Request,
+    app: &CatalogApp,
+    dimension: Dimension,
+    range: TimeRange,
+) -> Result<Option<DistributionWindow>, Arc<WeirError>> {
+    let window = range.distribution_window(request.now(), &app.zone, request.earliest())?;
+    let want = Slice { subject: subject(app, dimension), window };
+    let series = request.distributions(vec![want.clone()]).await?;
+    let Some(answered) = series.into_iter().flatten().next() else { return Ok(None) };
+    Ok(DistributionWindow::new(want, answered.outcome?, request.ask().freshness))
+}
+
+/// The windows of several applications, application by application, in order of time.
+#[derive(Debug)]
+pub struct Windows {
+    dimension: Dimension,
+    wants: Vec<(Slice<DistributionSubject>, bool)>,
+}
+
+impl Windows {
+    /// The windows of length `step` that a range means; nothing is asked yet.
+    ///
+    /// # Errors
+    /// A range or a length that makes no sense, or too many windows.
+    pub fn new(
+        request: &Request,
+        apps: &[&CatalogApp],
+        dimension: Dimension,
+        range: TimeRange,
+        step: Duration,
+    ) -> Result<Self, WeirError> {
+        let mut wants = Vec::new();
+        for app in apps {
+            let tiling = range.distribution_windows(step, request.now(), &app.zone)?;
+            check_window_count((wants.len() + tiling.windows.len()) as u128)?;
+            let want = |window| (Slice { subject: subject(app, dimension), window }, tiling.is_calendar);
+            wants.extend(tiling.windows.into_iter().map(want));
+        }
+        Ok(Self { dimension, wants })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.wants.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.wants.is_empty()
+    }
+
+    /// Their users. Each window may fail alone. Calendar windows that the vendor no longer answers are left out and noted
+    /// as [`Omitted`]. `None` where the request is only explained.
+    ///
+    /// # Errors
+    /// What failed for all of them.
+    pub async fn answer(self, request: &Request) -> Result<Option<Vec<Entry>>, Arc<WeirError>> {
+        let Self { dimension, wants } = self;
+        let is_kept = |(want, is_calendar): (Slice<DistributionSubject>, bool)| {
+            if is_calendar && !request.is_answerable(&want) {
+                request.omit(Omitted { app: want.subject.app, dimension, window: want.window });
+                return None;
+            }
+            Some(want)
+        };
+        let wants: Vec<_> = wants.into_iter().filter_map(is_kept).collect();
+        // A calendar window may be longer than the vendor answers: a week with the hour that is passed twice.
+        let asked = wants.iter().filter(|want| check_window_length(want.window.length()).is_ok()).cloned().collect();
+        let Some(series) = request.distributions(asked).await? else { return Ok(None) };
+        let mut answered: HashMap<usize, _> = series.into_iter().map(|one| (one.want, one.outcome)).collect();
+        let (mut next, freshness) = (0.., request.ask().freshness);
+        let answer = |want: Slice<DistributionSubject>| match check_window_length(want.window.length()) {
+            Ok(()) => match answered.remove(&next.next()?)? {
+                Ok(served) => DistributionWindow::new(want, served, freshness).map(Ok),
+                Err(error) => Some(Err(error)),
+            },
+            Err(error) => Some(Err(Arc::new(error))),
+        };
+        Ok(Some(wants.into_iter().map(answer).collect()))
+    }
+}
+
+/// What is certain of the distinct users of a range that the vendor does not answer in one piece. Never one number: a
+/// user of two windows is counted in both, so the truth lies between the largest window and the sum of all.
+#[derive(Debug)]
+pub struct Bounds {
+    /// The whole range.
+    pub span: Window,
+    /// How many windows tile it.
+    pub windows: usize,
+    /// The places, by the upper bound descending, then by name.
+    pub places: Vec<(String, UserBounds)>,
+    /// Whether the vendor may still change any of the windows.
+    pub finality: Finality,
+}
+
+/// The bounds of a range of any length. All windows are needed: a missing one would make both bounds false. `None` where
+/// only final ones will do, and where the request is only explained.
+///
+/// # Errors
+/// A range that makes no sense, or what failed for any of the windows.
+pub async fn bounds(
+    request: &Request,
+    app: &CatalogApp,
+    dimension: Dimension,
+    range: TimeRange,
+) -> Result<Option<Bounds>, Arc<WeirError>> {
+    let (span, windows) = range.distribution_cover(request.now(), &app.zone, request.earliest())?;
+    let wants = windows.iter().map(|window| Slice { subject: subject(app, dimension), window: *window }).collect();
+    let Some(series) = request.distributions(wants).await? else { return Ok(None) };
+    let distributions =
+        series.into_iter().map(|one| Ok(one.outcome?.held)).collect::<Result<Vec<_>, Arc<WeirError>>>()?;
+    let is_final =
+        distributions.len() == windows.len() && distributions.iter().all(|held| held.data.finality == Finality::Final);
+    if !is_final && request.ask().freshness == Freshness::FinalOnly {
+        return Ok(None);
+    }
+    let mut places: HashMap<&str, UserBounds> = HashMap::new();
+    for share in distributions.iter().flat_map(|held| &held.data.shares) {
+        places.entry(&share.name).or_default().include(share.users);
+    }
+    let mut places: Vec<_> = places.into_iter().map(|(name, bounds)| (name.to_owned(), bounds)).collect();
+    places.sort_by(|(name, bounds), (other, more)| {
+        more.at_most().total_cmp(&bounds.at_most()).then_with(|| name.cmp(other))
+    });
+    let finality = if is_final { Finality::Final } else { Finality::Provisional };
+    Ok(Some(Bounds { span, windows: windows.len(), places, finality }))
+}
+
+fn subject(app: &CatalogApp, dimension: Dimension) -> DistributionSubject {
+    DistributionSubject { account: app.account.clone(), app: app.id.clone(), dimension }
+}

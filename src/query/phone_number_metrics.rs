@@ -1,0 +1,158 @@
+//! WhatsApp messages per business phone number and bucket.
+
+use std::sync::Arc;
+
+use super::catalog::CatalogChannel;
+use super::cursor::{self, Seal};
+use super::page::{Page, Paging};
+use super::range::TimeRange;
+use super::request::{QUARTER, Request};
+use super::rows::{Chosen, Key, Point, Row, Rows};
+use crate::domain::{Finality, PhoneNumber, Slice, Timestamp, Window};
+use crate::error::WeirError;
+use crate::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberPoint};
+
+/// More phones than these are looked up as the whole channel, which answers for each of them.
+const MANY_PHONES: usize = 100;
+
+/// Rows, ordered by (phone number, start).
+pub type MetricRows = Rows<MetricSubject, PhoneNumberPoint>;
+/// A page of them.
+pub type MetricPage = Page<MetricSubject, PhoneNumberPoint>;
+/// One of them.
+pub type MetricRow<'a> = Row<'a, MetricSubject, PhoneNumberPoint>;
+
+impl Key for PhoneNumber {
+    fn text(&self) -> &str {
+        self.expose()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        Self::parse(text)
+    }
+}
+
+impl Point for PhoneNumberPoint {
+    type Key = PhoneNumber;
+
+    fn key(&self) -> &PhoneNumber {
+        &self.phone
+    }
+
+    fn start(&self) -> Timestamp {
+        self.start
+    }
+
+    fn finality(&self) -> Finality {
+        self.finality
+    }
+}
+
+/// Which message counts are asked for.
+#[derive(Debug)]
+pub struct MetricQuery {
+    /// The channel as a whole.
+    subject: MetricSubject,
+    /// Some of its phones, in order; `None` for all.
+    phones: Option<Vec<PhoneNumber>>,
+    range: TimeRange,
+}
+
+impl MetricQuery {
+    /// The messages of a channel, or of some of its phones, which are told by their digits.
+    ///
+    /// # Errors
+    /// A phone without digits.
+    pub fn new(
+        channel: &CatalogChannel,
+        granularity: Granularity,
+        phones: Option<&[String]>,
+        range: TimeRange,
+    ) -> Result<Self, WeirError> {
+        let (account, id) = (channel.account.clone(), channel.id.clone());
+        let subject = MetricSubject { account, channel: id, granularity, phone: None };
+        Ok(Self { subject, phones: phones.map(parse_phones).transpose()?, range })
+    }
+
+    /// All rows; `None` where the request is only explained.
+    ///
+    /// # Errors
+    /// A range that makes no sense, or what failed upstream.
+    pub async fn rows(self, request: &Request) -> Result<Option<MetricRows>, Arc<WeirError>> {
+        let window = self.window(request)?;
+        self.rows_in(window, request).await
+    }
+
+    /// A page of the rows; `None` where the request is only explained.
+    ///
+    /// # Errors
+    /// A range or a cursor that makes no sense, or what failed upstream.
+    pub async fn page(self, paging: Paging<'_>, request: &Request) -> Result<Option<MetricPage>, Arc<WeirError>> {
+        let mut window = self.window(request)?;
+        if let (Some(after), TimeRange::Last(_)) = (paging.after, self.range) {
+            // The walk goes on in the window it began with, however long ago that was.
+            let began = cursor::window_of(after)?;
+            window = if began.length() == window.length() { began } else { window };
+        }
+        let seal = self.seal(window, request);
+        let after = paging.after.map(|after| seal.open(after)).transpose()?;
+        let first = paging.first()?;
+        let rows = self.rows_in(window, request).await?;
+        Ok(rows.map(|rows| Page::new(rows, first, after.as_ref(), seal)))
+    }
+
+    fn window(&self, request: &Request) -> Result<Window, WeirError> {
+        self.range.metric_window(self.subject.granularity, request.quarter())
+    }
+
+    async fn rows_in(self, window: Window, request: &Request) -> Result<Option<MetricRows>, Arc<WeirError>> {
+        let Self { subject, phones, .. } = self;
+        // Buckets begin in the past: what lies ahead needs no call.
+        let Some(asked) = Window::new(window.start(), window.end().min(request.quarter() + QUARTER)) else {
+            return Ok((!request.ask().explain).then(|| Rows::none(subject)));
+        };
+        let keys: Vec<Option<PhoneNumber>> = match &phones {
+            Some(phones) if phones.len() <= MANY_PHONES => {
+                phones.iter().filter(|phone| request.caller().may_see_phone(phone)).cloned().map(Some).collect()
+            }
+            _ => vec![None],
+        };
+        let wants = keys.iter().map(|phone| {
+            let subject = MetricSubject { phone: phone.clone(), ..subject.clone() };
+            Slice { subject, window: asked }
+        });
+        let Some(series) = request.metrics(wants.collect()).await? else { return Ok(None) };
+        let is_wanted = |phone: &PhoneNumber| {
+            phones.as_ref().is_none_or(|phones| phones.binary_search(phone).is_ok())
+                && request.caller().may_see_phone(phone)
+        };
+        let chosen = Chosen { keys: &keys, window, freshness: request.ask().freshness };
+        Rows::choose(subject, series, &chosen, is_wanted).map(Some)
+    }
+
+    /// What a cursor of this query is bound to. A walk over `last` and one over `between` are different queries even where
+    /// their windows are the same: only the first may be older than the range it names.
+    fn seal(&self, window: Window, request: &Request) -> Seal {
+        let phones = self.phones.as_ref().map(|phones| phones.iter().map(PhoneNumber::expose).collect::<Vec<_>>());
+        let range = match self.range {
+            TimeRange::Between { .. } => "between",
+            TimeRange::Last(_) => "last",
+        };
+        let channel = self.subject.channel.as_ref().map_or("", |channel| channel.as_str());
+        let (account, step) = (self.subject.account.name(), self.subject.granularity.as_str());
+        let parts = [request.caller().scope(), range, account, channel, step].map(str::to_owned);
+        let phones = phones.map_or_else(|| "*".to_owned(), |phones| phones.join(","));
+        Seal::new(parts.into_iter().chain([phones]).collect(), window)
+    }
+}
+
+/// Phones in order, each once.
+fn parse_phones(texts: &[String]) -> Result<Vec<PhoneNumber>, WeirError> {
+    let parse = |text: &String| {
+        PhoneNumber::parse(text).ok_or_else(|| WeirError::bad_input("a phone number must have at least one digit"))
+    };
+    let mut phones = texts.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    phones.sort_unstable();
+    phones.dedup();
+    Ok(phones)
+}

@@ -1,0 +1,187 @@
+//! One request: who asks, with which controls, at which instant, and what it has cost so far.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::Outlook;
+use super::catalog::{Catalog, CatalogChannel};
+use super::reuse::{Epoch, Lasting, Reuse};
+use crate::domain::{
+    AppId, Ask, Caller, Facts, Freshness, PhoneNumber, Sent, Slice, Source, Timestamp, Vendor, Window,
+};
+use crate::error::WeirError;
+use crate::loader::{DistributionSeries, Loader, MetricSeries};
+use crate::store::Series;
+use crate::vendor::alibaba_cams::{EnableWhatsappRoi, MetricSubject, WhatsappRoiEnabled};
+use crate::vendor::volcengine_rtc::{self, Dimension, DistributionSubject};
+
+/// In hand beside the longest wait when calendar windows are judged against the vendor's lookback.
+const RETENTION_MARGIN: Duration = Duration::from_mins(1);
+const SECOND: Duration = Duration::from_secs(1);
+/// Time zones differ by multiples of it, and so do the beginnings of all buckets.
+pub(super) const QUARTER: Duration = Duration::from_mins(15);
+
+/// One request. Its questions are answered together: those that are asked before the first of them waits share their calls.
+#[derive(Debug)]
+pub struct Request {
+    loader: Loader,
+    reuse: Reuse,
+    catalog: Arc<Catalog>,
+    omitted: Mutex<Vec<Omitted>>,
+}
+
+/// A calendar window that the vendor no longer answers and that is not held.
+#[derive(Debug, Clone)]
+pub struct Omitted {
+    /// Whose.
+    pub app: AppId,
+    /// By which kind of place.
+    pub dimension: Dimension,
+    /// Which.
+    pub window: Window,
+}
+
+impl Request {
+    /// `epoch` is that of before anything is looked up.
+    pub(super) fn new(loader: Loader, catalog: Arc<Catalog>, epoch: Epoch) -> Self {
+        let reuse = Reuse::new(epoch, loader.ask().at);
+        Self { loader, reuse, catalog, omitted: Mutex::new(Vec::new()) }
+    }
+
+    /// What is configured.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// What the request asks with, and its cost so far.
+    #[must_use]
+    pub fn ask(&self) -> &Ask {
+        self.loader.ask()
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.ask().caller
+    }
+
+    /// The request's instant, to the second: every `last` of the request counts back from it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.instant(SECOND)
+    }
+
+    /// The beginning of the quarter of an hour in which the request came: all that matters where buckets are chosen.
+    pub(super) fn quarter(&self) -> Timestamp {
+        self.instant(QUARTER)
+    }
+
+    fn instant(&self, step: Duration) -> Timestamp {
+        let at = self.ask().at.floor(step);
+        self.reuse.note_until(at + step);
+        at
+    }
+
+    /// The earliest start of a distribution that the vendor will still answer when its permit is there.
+    pub(super) fn earliest(&self) -> Timestamp {
+        let lookback = volcengine_rtc::FACTS.lookback.unwrap_or(Duration::MAX);
+        self.now() + RETENTION_MARGIN + self.ask().max_wait - lookback
+    }
+
+    /// The slices of message counts; `None` where the request is only explained.
+    pub(super) async fn metrics(
+        &self,
+        wants: Vec<Slice<MetricSubject>>,
+    ) -> Result<Option<MetricSeries>, Arc<WeirError>> {
+        let series = self.loader.metrics(wants).await?;
+        self.note(series.as_ref());
+        Ok(series)
+    }
+
+    /// The windows of distributions; `None` where the request is only explained.
+    pub(super) async fn distributions(
+        &self,
+        wants: Vec<Slice<DistributionSubject>>,
+    ) -> Result<Option<DistributionSeries>, Arc<WeirError>> {
+        let series = self.loader.distributions(wants).await?;
+        self.note(series.as_ref());
+        Ok(series)
+    }
+
+    fn note<D>(&self, series: Option<&Series<D>>) {
+        for answered in series.into_iter().flatten() {
+            match &answered.outcome {
+                Ok(served) if served.source == Source::Cache => self.reuse.note_fresh_until(served.held.fresh_until),
+                _ => self.reuse.forbid(),
+            }
+        }
+    }
+
+    /// Whether a window would be answered: it is held, or the vendor still answers it.
+    pub(super) fn is_answerable(&self, want: &Slice<DistributionSubject>) -> bool {
+        self.loader.is_answerable(want)
+    }
+
+    pub(super) fn omit(&self, omitted: Omitted) {
+        self.omitted.lock().unwrap_or_else(PoisonError::into_inner).push(omitted);
+    }
+
+    /// The calendar windows that were left out so far.
+    #[must_use]
+    pub fn omitted(&self) -> Vec<Omitted> {
+        self.omitted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the request would do, as far as it has asked; empty unless it is to be explained.
+    pub fn plan(&self) -> MutexGuard<'_, Outlook> {
+        self.loader.plan()
+    }
+
+    /// The phone numbers of a channel that the caller may see and that replies have shown so far; `None` before the first.
+    #[must_use]
+    pub fn seen_phones(&self, channel: &CatalogChannel) -> Option<Vec<PhoneNumber>> {
+        let mut seen = self.loader.seen_phones(&channel.account, channel.id.as_ref())?;
+        seen.retain(|phone| self.caller().may_see_phone(phone));
+        Some(seen)
+    }
+
+    /// What is known of each upstream operation that answers rows, and how long it may still change them.
+    #[must_use]
+    pub fn datasets(&self) -> Vec<(&'static Facts, Duration)> {
+        self.loader.stores().datasets()
+    }
+
+    /// The permits of every operation of every configured account, as they are now. An answer that shows them is never
+    /// given again.
+    #[must_use]
+    pub fn quotas(&self) -> Vec<super::Quota<'_>> {
+        self.reuse.forbid();
+        super::service::quotas(&self.catalog, self.loader.stores()).collect()
+    }
+
+    /// Turns the vendor's statistics on for a channel; `None` where the request is only explained.
+    ///
+    /// # Errors
+    /// What the vendor answered, or that the permit would come too late.
+    pub async fn enable_whatsapp_roi(
+        &self,
+        channel: &CatalogChannel,
+        isv_code: Option<String>,
+    ) -> Result<Option<Sent<WhatsappRoiEnabled>>, WeirError> {
+        self.reuse.forbid();
+        let request = EnableWhatsappRoi { channel: channel.id.clone(), isv_code };
+        self.loader.enable_whatsapp_roi(&channel.account, request).await
+    }
+
+    /// Until when the same request would be answered the same, if that is known.
+    #[must_use]
+    pub fn lasting(&self) -> Option<Lasting> {
+        let Ask { freshness, explain, tally, .. } = self.ask();
+        let is_free = Vendor::ALL.iter().all(|vendor| tally.calls(*vendor) == 0) && tally.collapsed() == 0;
+        let omits = !self.omitted.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        // What becomes final is judged by the instant of each request.
+        let is_steady = is_free && tally.queue_wait_ms() == 0 && *freshness == Freshness::Any && !explain && !omits;
+        self.reuse.lasting().filter(|_| is_steady)
+    }
+}

@@ -1,0 +1,98 @@
+//! What all requests are answered from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::catalog::Catalog;
+use super::controls::Controls;
+use super::request::Request;
+use super::reuse::Lasting;
+use crate::domain::{Account, Ask, Caller, Clock, Tally};
+use crate::loader::{Loader, Stores};
+use crate::quota::Standing;
+
+/// How long requests may wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Waits {
+    /// For their permits.
+    pub max_wait: Duration,
+    /// For a call, from its first byte to the end of the reply.
+    pub timeout: Duration,
+}
+
+/// What all requests are answered from. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    stores: Arc<Stores>,
+    catalog: Arc<Catalog>,
+    clock: Arc<dyn Clock>,
+    waits: Waits,
+}
+
+/// The permits of one operation of one account.
+#[derive(Debug, Clone)]
+pub struct Quota<'a> {
+    /// Whose.
+    pub account: &'a Account,
+    /// The vendor's name for what is counted.
+    pub operation: &'static str,
+    /// Calls a second at most.
+    pub permits: u32,
+    /// How it stands.
+    pub standing: Standing,
+}
+
+impl Service {
+    /// Answers from `stores` for what `catalog` names.
+    #[must_use]
+    pub fn new(stores: Arc<Stores>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, waits: Waits) -> Self {
+        Self { stores, catalog, clock, waits }
+    }
+
+    /// A request that begins now.
+    #[must_use]
+    pub fn request(&self, caller: Caller, controls: &Controls) -> Request {
+        // What is held changes while the request runs, too.
+        let epoch = self.stores.epoch();
+        let max_wait = controls.max_wait.unwrap_or(self.waits.max_wait);
+        let ask = Ask {
+            caller,
+            at: self.clock.now(),
+            class: controls.priority,
+            deadline: Instant::now() + max_wait + self.waits.timeout,
+            max_wait,
+            max_stale: controls.max_stale,
+            freshness: controls.freshness,
+            explain: controls.explain,
+            tally: Arc::new(Tally::default()),
+        };
+        let loader = Loader::new(Arc::clone(&self.stores), ask);
+        Request::new(loader, Arc::clone(&self.catalog), epoch)
+    }
+
+    /// Whether an answer would be given again if the same request were run now.
+    #[must_use]
+    pub fn still_holds(&self, lasting: &Lasting) -> bool {
+        lasting.holds(self.stores.epoch(), Instant::now(), self.clock.now())
+    }
+
+    /// The permits of every operation of every configured account, as they are now.
+    pub fn quotas(&self) -> impl Iterator<Item = Quota<'_>> {
+        quotas(&self.catalog, &self.stores)
+    }
+}
+
+pub(super) fn quotas<'a>(catalog: &'a Catalog, stores: &'a Stores) -> impl Iterator<Item = Quota<'a>> {
+    catalog.accounts.iter().flat_map(|account| {
+        let standings = stores.standings(account).into_iter();
+        standings.map(move |(operation, permits, standing)| Quota { account, operation, permits, standing })
+    })
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("catalog", &self.catalog).finish_non_exhaustive()
+    }
+}
