@@ -58,7 +58,7 @@ pub struct App {
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// An endpoint that cannot be used.
-    #[error(transparent)]
+    #[error("`endpoint`: {0}")]
     Endpoint(#[from] EndpointError),
     /// An account that cannot be taken.
     #[error(transparent)]

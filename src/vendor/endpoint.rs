@@ -1,4 +1,6 @@
-//! The address of a vendor's API, checked once when a room is built.
+//! The address of a vendor's API. The config and the rooms both read it here, so that what the one takes the other can use.
+
+use std::net::IpAddr;
 
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
@@ -13,20 +15,24 @@ pub struct Endpoint {
     host: String,
 }
 
-/// Why an `endpoint` in the config cannot be used. None of the messages repeats the endpoint: it may hold a password.
+/// Why an `endpoint` in the config cannot be used, as what its key is told. None of the messages repeats the endpoint: it
+/// may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// It is not a URL with a host.
-    #[error("the endpoint is not a URL; write it like https://host or https://host:port")]
+    #[error("not a URL of a host; write it like \"https://rtc.volcengineapi.com\"")]
     NotAUrl,
     /// It is neither HTTP nor HTTPS.
-    #[error("the endpoint begins with another scheme than https://; write it like https://host")]
+    #[error("must begin with https:// (or http:// on loopback)")]
     Scheme,
     /// It would send signed requests over a network in the clear.
-    #[error("the endpoint is http:// to a host that is not loopback; use https://")]
+    #[error("http:// is for loopback only, as keys and data would go in the clear; write https://")]
     PlainHttp,
+    /// It names who asks, which the access key does.
+    #[error("holds a user or a password; the keys go into access_key_id and access_key_secret")]
+    User,
     /// It holds more than scheme, host and port.
-    #[error("the endpoint holds more than scheme, host and port; write it like https://host")]
+    #[error("must end after the host and port: the vendor's API has no path, query or fragment")]
     Surplus,
 }
 
@@ -37,19 +43,17 @@ impl Endpoint {
     /// Anything else, with the mend.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         let url = Url::parse(text).map_err(|_not_shown| EndpointError::NotAUrl)?;
-        match (url.scheme(), url.host()) {
-            ("https", Some(_)) => {}
-            ("http", Some(host)) if is_loopback(&host) => {}
-            ("http", Some(_)) => return Err(EndpointError::PlainHttp),
-            ("http" | "https", None) => return Err(EndpointError::NotAUrl),
+        let host = url.host().ok_or(EndpointError::NotAUrl)?;
+        match url.scheme() {
+            "https" => {}
+            "http" if is_loopback(&host) => {}
+            "http" => return Err(EndpointError::PlainHttp),
             _ => return Err(EndpointError::Scheme),
         }
-        let surplus = url.path() != "/"
-            || url.query().is_some()
-            || url.fragment().is_some()
-            || !url.username().is_empty()
-            || url.password().is_some();
-        if surplus {
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(EndpointError::User);
+        }
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
             return Err(EndpointError::Surplus);
         }
         let authority = url[url::Position::BeforeHost..url::Position::AfterPort].to_owned();
@@ -86,7 +90,7 @@ fn is_loopback(host: &Host<&str>) -> bool {
     match host {
         Host::Domain(name) => name.eq_ignore_ascii_case("localhost"),
         Host::Ipv4(ip) => ip.is_loopback(),
-        Host::Ipv6(ip) => ip.is_loopback(),
+        Host::Ipv6(ip) => IpAddr::V6(*ip).to_canonical().is_loopback(),
     }
 }
 
@@ -101,6 +105,7 @@ mod tests {
             ("https://Example.com:443/", "example.com", "https://example.com/?a=b"),
             ("http://127.0.0.1:9090", "127.0.0.1:9090", "http://127.0.0.1:9090/?a=b"),
             ("http://[::1]:9090", "[::1]:9090", "http://[::1]:9090/?a=b"),
+            ("http://[::ffff:127.0.0.1]:9", "[::ffff:7f00:1]:9", "http://[::ffff:7f00:1]:9/?a=b"),
             ("http://localhost:1", "localhost:1", "http://localhost:1/?a=b"),
         ] {
             let endpoint = Endpoint::parse(text).unwrap();
@@ -136,10 +141,13 @@ mod tests {
             ("rtc.volcengineapi.com", EndpointError::NotAUrl),
             ("", EndpointError::NotAUrl),
             ("ftp://host", EndpointError::Scheme),
-            ("mailto:someone", EndpointError::Scheme),
+            ("mailto:someone", EndpointError::NotAUrl),
+            ("localhost:9090", EndpointError::NotAUrl),
             ("http://rtc.volcengineapi.com", EndpointError::PlainHttp),
             ("http://localhost.example.com", EndpointError::PlainHttp),
-            ("https://user:hunter2@host", EndpointError::Surplus),
+            ("http://127.0.0.1.example", EndpointError::PlainHttp),
+            ("http://[::ffff:10.0.0.1]", EndpointError::PlainHttp),
+            ("https://user:hunter2@host", EndpointError::User),
             ("https://host/path", EndpointError::Surplus),
             ("https://host/?a=b", EndpointError::Surplus),
             ("https://host/#top", EndpointError::Surplus),

@@ -70,6 +70,17 @@ fn the_sound_config_is_read() {
     assert_eq!(config.cache.settle.volcengine_rtc, std::time::Duration::from_mins(510));
 }
 
+/// One function judges an endpoint, whether it is read from the file or its account is built.
+#[test]
+fn an_endpoint_that_the_config_takes_is_one_that_the_start_can_use() {
+    for host in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "localhost"] {
+        let line = "endpoint = \"https://cams.ap-southeast-1.aliyuncs.com\"";
+        let text = SOUND.replacen(line, &format!("endpoint = \"http://{host}:9090\""), 1);
+        let config = parse(&text).unwrap();
+        assert!(config.alibaba_cams[0].account().is_ok(), "{host}");
+    }
+}
+
 /// (line of the sound config, what stands there instead, the whole message)
 const CASES: &[(&str, &str, &str)] = &[
     ("listen =", "lisen =", "weir.toml:1: unknown key `lisen`; did you mean `listen`?"),
