@@ -1,7 +1,8 @@
 //! The command line: what is asked for, in which words a failure is told, and with which exit code.
 //!
 //! 0 is fine; 1 is a failure at run time (a busy port, a vendor that cannot be reached); 2 is wrong usage: a flag, an
-//! argument or the config file. Every failure is one clear line on stderr, `weir: what is wrong; how to mend it`.
+//! argument or the config file; 130 and 143 are a second Ctrl-C or SIGTERM. Every failure is one clear line on stderr,
+//! `weir: what is wrong; how to mend it`.
 
 pub mod check;
 pub mod demo;
@@ -13,6 +14,7 @@ pub mod rows;
 pub mod schema;
 pub mod serve;
 pub mod simulate;
+mod stop;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -36,7 +38,7 @@ use crate::telemetry;
   weir serve --config weir.toml          run the gateway in front of the vendors
   weir serve --help                      examples of one command
 
-Exit codes: 0 fine, 1 failed, 2 wrong usage or config.")]
+Exit codes: 0 fine, 1 failed, 2 wrong usage or config, 130 or 143 told to stop twice.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -65,6 +67,8 @@ pub enum Failure {
     Usage(Vec<String>),
     /// Something that went wrong while running: exit code 1.
     Failed(Vec<String>),
+    /// Told to stop a second time: the exit code that shells expect, and nothing to say to whoever did it.
+    Killed(u8),
 }
 
 impl Failure {
@@ -84,6 +88,7 @@ impl Failure {
         match self {
             Self::Failed(lines) => (1, lines),
             Self::Usage(lines) => (2, lines),
+            Self::Killed(code) => (*code, &[]),
         }
     }
 }
@@ -187,7 +192,11 @@ impl ConfigFile {
 /// Runs `work` on a runtime of its own.
 pub(crate) fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| Failure::failed(format!("the runtime does not start: {error}")))?.block_on(work)
+    let runtime = runtime.map_err(|error| Failure::failed(format!("the runtime does not start: {error}")))?;
+    let done = runtime.block_on(work);
+    // A look-up of a name that is still under way would hold the end up.
+    runtime.shutdown_background();
+    done
 }
 
 #[cfg(test)]

@@ -55,8 +55,7 @@ async fn demo(args: Args, listener: TcpListener) -> Result<(), Failure> {
     let app = App::build(&config, &Ground { clock, transport, start: Start::Free })?;
     let address = listener.local_addr().unwrap_or(args.listen);
     output::print(&welcome(address))?;
-    gateway::serve(app, &config, listener).await;
-    Ok(())
+    gateway::serve(app, &config, listener).await
 }
 
 fn welcome(address: SocketAddr) -> String {

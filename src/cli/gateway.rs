@@ -1,12 +1,12 @@
 //! What `serve`, `demo`, `query` and `check --online` share: a gateway made of a config, and its end.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 
 use super::Failure;
+use super::stop::until_told;
 use crate::app::{App, BuildError, Ground, Start};
 use crate::config::Config;
 use crate::domain::SystemClock;
@@ -30,7 +30,10 @@ pub(super) fn build(config: &Config) -> Result<App, Failure> {
 }
 
 /// Serves `app` on `listener` until the process is told to stop.
-pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) {
+///
+/// # Errors
+/// The process was told a second time, and did not wait for requests in progress.
+pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) -> Result<(), Failure> {
     let mut hosts = config.http.hosts.clone();
     // The address itself is a name that nobody else can be reached under.
     hosts.extend(listener.local_addr().ok().map(|own| own.to_string()));
@@ -50,8 +53,12 @@ pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) {
         ..http::Patience::default()
     };
     let site = http::Site::new(http, Arc::new(app.gateway().clone()));
-    http::serve(listener, site, patience, told_to_stop()).await;
-    app.end().await;
+    until_told(async move |told| {
+        http::serve(listener, site, patience, async move { told.await.unwrap_or_default() }).await;
+        app.end().await;
+        Ok(())
+    })
+    .await
 }
 
 /// As many connections as the process may have files open, but for those that it needs itself: for vendors, state files
@@ -61,23 +68,6 @@ fn max_connections() -> usize {
     let most = http::Patience::default().max_connections;
     let files = rlimit::increase_nofile_limit(most as u64 + OWN).unwrap_or(u64::MAX);
     usize::try_from(files.saturating_sub(OWN)).unwrap_or(most).clamp(1, most)
-}
-
-/// Ends when the process is interrupted or terminated.
-pub(super) fn told_to_stop() -> impl Future<Output = ()> {
-    let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-    #[cfg(unix)]
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    #[cfg(not(unix))]
-    let terminated = std::future::pending::<()>();
-    async {
-        tokio::select! { () = interrupted => {}, () = terminated => {} }
-    }
 }
 
 impl From<BuildError> for Failure {

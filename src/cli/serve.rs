@@ -49,6 +49,5 @@ async fn serve(config: Config, listener: TcpListener) -> Result<(), Failure> {
     let app = gateway::build(&config)?;
     let address = listener.local_addr().unwrap_or(config.listen);
     info!(%address, "listening");
-    gateway::serve(app, &config, listener).await;
-    Ok(())
+    gateway::serve(app, &config, listener).await
 }

@@ -7,7 +7,7 @@ use jiff::tz::Offset;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
-use super::gateway::told_to_stop;
+use super::stop::until_told;
 use super::{Failure, bind, block_on, output};
 use crate::config::units;
 use crate::domain::{Clock, ManualClock, SystemClock, Timestamp};
@@ -83,9 +83,12 @@ async fn simulate(args: Args, listener: TcpListener) -> Result<(), Failure> {
          key weir-demo, secret weir-demo-secret, for both\n  arrivals   http://{address}/_sim/arrivals\n  \
          faults     http://{address}/_sim/faults\n\nCtrl-C ends it.\n"
     ))?;
-    sim::serve(Simulator::new(config), listener, told_to_stop())
-        .await
-        .map_err(|error| Failure::failed(format!("the simulator stopped: {error}")))
+    until_told(async move |told| {
+        sim::serve(Simulator::new(config), listener, async move { told.await.unwrap_or_default() })
+            .await
+            .map_err(|error| Failure::failed(format!("the simulator stopped: {error}")))
+    })
+    .await
 }
 
 fn parse_key(text: &str) -> Result<Key, &'static str> {

@@ -54,6 +54,9 @@ impl Default for Patience {
 /// How long to wait when no connection can be taken, as when the process has no file handles left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections without a request end as soon as they are told; those that are left after this have one.
+const IDLE_END: Duration = Duration::from_millis(100);
+
 /// Serves `site` on `listener` until `shutdown` ends, then lets the requests in progress finish. There is no limit
 /// on a request as a whole: its deadline is the caller's, kept further down.
 pub async fn serve(listener: TcpListener, site: Site, patience: Patience, shutdown: impl Future<Output = ()>) {
@@ -89,8 +92,11 @@ pub async fn serve(listener: TcpListener, site: Site, patience: Patience, shutdo
 
     drop(listener);
     drop(stop);
-    let finished = timeout(patience.finish, async { while connections.join_next().await.is_some() {} }).await;
-    if finished.is_err() {
+    let all_ended = async |connections: &mut JoinSet<()>| while connections.join_next().await.is_some() {};
+    if timeout(IDLE_END, all_ended(&mut connections)).await.is_err() {
+        info!(n_requests = connections.len(), at_most = ?patience.finish, "requests in progress are waited for");
+    }
+    if timeout(patience.finish, all_ended(&mut connections)).await.is_err() {
         warn!(n_connections = connections.len(), "requests were cut off, they took too long to finish");
     }
     info!("stopped");

@@ -103,6 +103,27 @@ async fn serve_answers_both_vendors_and_ends_in_good_order() {
     assert!(waited < 5_000, "{waited}");
 }
 
+/// Who tells it twice to stop does not want to wait for requests.
+#[tokio::test]
+async fn a_second_signal_ends_serve_at_once_and_the_log_says_what_was_waited_for() {
+    let (simulator, dir) = (Process::simulate(&[]).await, tempfile::tempdir().unwrap());
+    let config = config(dir.path(), &simulator.address, "upstream.guard = \"1s\"");
+    let fault = json!({ "fault": { "latency": 60_000 }, "operation": DISTRIBUTION, "times": 9 });
+    simulator.post("/_sim/faults", &fault).await;
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let mut weir = Process::serve(&config).await;
+        let before = simulator.arrivals().await.len();
+        let asked = weir.ask(DISTRIBUTION_OF_A_DAY).await;
+        while simulator.arrivals().await.len() == before {}
+        send_signal("TERM", weir.pid());
+        weir.has_printed("requests in progress are waited for n_requests=1 ").await;
+        send_signal(signal, weir.pid());
+        // One that waits ends with 0.
+        assert_eq!(weir.ended().await.code(), Some(code));
+        drop(asked);
+    }
+}
+
 /// The least time between an operation's last call before a kill and its first after the next start, in milliseconds.
 /// With a guard of 2 s it must be 3.01 s.
 async fn pause_around_a_kill(in_between: impl AsyncFn(&Path)) -> f64 {

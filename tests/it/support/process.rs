@@ -108,6 +108,14 @@ impl Process {
         self.post("/graphql", &json!({ "query": query })).await
     }
 
+    /// Sends a GraphQL query and leaves its answer unread, for as long as what comes back is kept.
+    pub(crate) async fn ask(&self, query: &str) -> TcpStream {
+        let mut stream = in_time(TcpStream::connect(&self.address)).await.unwrap();
+        let body = json!({ "query": query }).to_string();
+        stream.write_all(request(&self.address, "POST", "/graphql", &body).as_bytes()).await.unwrap();
+        stream
+    }
+
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
         exchange(&self.address, "POST", path, &body.to_string()).await
     }
@@ -181,13 +189,17 @@ pub(crate) fn note_a_clean_end(config: &Path) {
     }
 }
 
-/// One exchange on a connection of its own; the body of the answer as JSON, null where there is none.
-async fn exchange(address: &str, method: &str, path: &str, body: &str) -> Value {
-    let request = format!(
+fn request(address: &str, method: &str, path: &str, body: &str) -> String {
+    format!(
         "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\naccept: application/json\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
-    );
+    )
+}
+
+/// One exchange on a connection of its own; the body of the answer as JSON, null where there is none.
+async fn exchange(address: &str, method: &str, path: &str, body: &str) -> Value {
+    let request = request(address, method, path, body);
     let mut answer = String::new();
     in_time(async {
         let mut stream = TcpStream::connect(address).await?;
