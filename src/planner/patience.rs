@@ -16,7 +16,8 @@ pub(crate) fn admit(wait: Duration, least_wait: Duration, calls: usize, ask: &As
             Code::QuotaWaitTooLong,
             format!(
                 "{calls} upstream calls need {:.1} s of the quota even when nobody else asks, and at most {most:.1} s \
-                 are waited for; ask for less at a time, or raise queue.max_wait",
+                 are waited for; ask for less at a time, or wait for longer with extensions.weir.maxWait (the \
+                 operator's default is queue.max_wait)",
                 least_wait.as_secs_f64()
             ),
         ));
@@ -26,7 +27,10 @@ pub(crate) fn admit(wait: Duration, least_wait: Duration, calls: usize, ask: &As
         retry_after: Some(retry_after(wait, ask)),
         ..WeirError::new(
             Code::QuotaWaitTooLong,
-            format!("the permits would come in {seconds:.1} s, and at most {most:.1} s are waited for"),
+            format!(
+                "the permits would come in {seconds:.1} s, and at most {most:.1} s are waited for; come back later, or \
+                 wait for longer with extensions.weir.maxWait"
+            ),
         )
     })
 }

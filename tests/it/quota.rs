@@ -174,6 +174,14 @@ async fn an_early_reset_whose_request_arrives_late_keeps_the_bound() {
     assert!(caught > 5, "returning a permit at the reset was caught with {caught} seeds of 20");
 }
 
+/// A refusal names what the caller can change, and before what only the operator can.
+#[track_caller]
+fn names_max_wait_first(answer: &Value) {
+    let message = answer["errors"][0]["message"].as_str().unwrap();
+    let (own, config) = (message.find("extensions.weir.maxWait"), message.find("queue.max_wait"));
+    assert!(own.is_some() && (config.is_none() || own < config), "{message}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_ask_refused_for_its_wait_succeeds_when_it_comes_back_then() {
     let gateway = TestGateway::builder().legs(20..80, 20..80).max_wait(10).build();
@@ -200,6 +208,7 @@ async fn an_ask_refused_for_its_wait_succeeds_when_it_comes_back_then() {
     let answer = window(&gateway, 49).await;
     assert_eq!(codes(&answer), ["QUOTA_WAIT_TOO_LONG"]);
     assert!(began.elapsed() < Duration::from_millis(100), "refused early, after {:?}", began.elapsed());
+    names_max_wait_first(&answer);
     let retry_after = answer["errors"][0]["extensions"]["retryAfterMs"].as_u64().unwrap();
     tokio::time::sleep(Duration::from_millis(retry_after)).await;
     let again = window(&gateway, 49).await;
@@ -218,6 +227,7 @@ async fn a_field_is_admitted_whole_or_not_at_all() {
     let answer = gateway.query(&list("2026-11-20T00:00:00Z")).await;
     assert_eq!(codes(&answer), ["QUOTA_WAIT_TOO_LONG"]);
     assert_eq!(answer["errors"][0]["extensions"]["retryable"], json!(false), "40 calls never fit into 10 s: {answer}");
+    names_max_wait_first(&answer);
     assert_eq!(gateway.calls(DISTRIBUTION), 0);
     let answer = gateway.query(&list("2026-11-13T00:00:00Z")).await;
     assert_eq!((codes(&answer), gateway.calls(DISTRIBUTION)), (vec![], 12));
