@@ -12,6 +12,7 @@ use super::{ConfigFile, Failure, block_on, output};
 use crate::config::vendors::Entry;
 use crate::config::{Config, Graphiql, Settle, Shared, Upstream};
 use crate::domain::Vendor;
+use crate::http;
 use crate::quota::Rule;
 
 /// Read a config and explain it; keys and secrets are never shown.
@@ -47,7 +48,7 @@ pub fn explain(config: &Config, origin: &str) -> String {
         let _never_fails = writeln!(text, "{name:<12}{value}");
     };
     line("listen", &format!("{} (this machine only)", config.listen));
-    line("graphiql", graphiql(config.graphiql));
+    line("graphiql", graphiql(config.graphiql, http::has_graphiql()));
     line("state", &config.state_dir.display().to_string());
     let cache = &config.cache;
     line("cache", &format!("{} of memory", bytesize::ByteSize(cache.max_bytes)));
@@ -225,9 +226,10 @@ fn is_set(secret: &SecretString) -> bool {
     !secret.expose_secret().is_empty()
 }
 
-const fn graphiql(choice: Graphiql) -> &'static str {
+const fn graphiql(choice: Graphiql, is_built: bool) -> &'static str {
     match choice {
-        Graphiql::Embedded => "embedded: works without internet",
+        Graphiql::Embedded if is_built => "embedded: works without internet",
+        Graphiql::Embedded => "not in this build: build with `make web` before, or set graphiql = \"cdn\"",
         Graphiql::Cdn => "from a CDN",
         Graphiql::Off => "off",
     }
@@ -236,4 +238,16 @@ const fn graphiql(choice: Graphiql) -> &'static str {
 /// A duration as the config writes it: `8h 30m`.
 fn span(duration: Duration) -> String {
     jiff::SignedDuration::try_from(duration).map_or_else(|_| format!("{duration:?}"), |span| format!("{span:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_graphiql_that_is_not_in_the_build_is_not_told_as_there() {
+        assert_eq!(graphiql(Graphiql::Embedded, true), "embedded: works without internet");
+        assert!(graphiql(Graphiql::Embedded, false).starts_with("not in this build"));
+        assert_eq!(graphiql(Graphiql::Cdn, false), "from a CDN");
+    }
 }

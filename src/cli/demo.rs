@@ -12,6 +12,7 @@ use crate::app::{App, Ground, Start, demo_config};
 use crate::config::validate::check_listen;
 use crate::config::{DEFAULT_LISTEN, units};
 use crate::domain::{Clock, SystemClock};
+use crate::http;
 use crate::sim::{Legs, LocalTransport, Simulator, SimulatorConfig};
 
 /// Try the gateway with invented channels, phones and apps: no keys, no config, no internet.
@@ -54,15 +55,16 @@ async fn demo(args: Args, listener: TcpListener) -> Result<(), Failure> {
     let transport = Arc::new(transport.with_timeout(config.upstream.timeout));
     let app = App::build(&config, &Ground { clock, transport, start: Start::Free })?;
     let address = listener.local_addr().unwrap_or(args.listen);
-    output::print(&welcome(address))?;
+    output::print(&welcome(address, http::has_graphiql()))?;
     gateway::serve(app, &config, listener).await
 }
 
-fn welcome(address: SocketAddr) -> String {
+fn welcome(address: SocketAddr, has_graphiql: bool) -> String {
+    let graphiql = if has_graphiql { "" } else { "   (not in this build; the page says how to get it)" };
     format!(
         "weir demo: both vendors are simulated, all data is invented.
 
-  GraphiQL   http://{address}/graphiql
+  GraphiQL   http://{address}/graphiql{graphiql}
   GraphQL    http://{address}/graphql
   schema     http://{address}/schema.graphql
 
@@ -82,3 +84,18 @@ const QUERY: &str = concat!(
     r#"operationDistribution(appId: \"app-one\", range: {last: \"P7D\"}) "#,
     r#"{ start end data { distributionName value proportion } } }"}"#
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_graphiql_says_so() {
+        let line = |has_graphiql| {
+            let text = welcome(DEFAULT_LISTEN, has_graphiql);
+            text.lines().find(|line| line.contains("/graphiql")).unwrap().to_owned()
+        };
+        assert_eq!(line(true), "  GraphiQL   http://127.0.0.1:8080/graphiql");
+        assert!(line(false).contains("not in this build"), "{}", line(false));
+    }
+}

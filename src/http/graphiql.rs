@@ -37,6 +37,12 @@ const CDN_POLICY: &str = "default-src 'none'; script-src 'self' https://cdn.jsde
     style-src 'unsafe-inline' https://cdn.jsdelivr.net; font-src data:; img-src data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// Whether this build has the files that an embedded `GraphiQL` is made of.
+#[must_use]
+pub fn is_built() -> bool {
+    Built::get("index.html").is_some()
+}
+
 /// `/graphiql` and what its page asks for.
 pub(super) fn routes(mode: Graphiql) -> Router {
     let page = match mode {

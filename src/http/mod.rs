@@ -45,6 +45,7 @@ use negotiate::{MediaType, wanted};
 use origin::{Access, is_listed};
 
 pub use crate::document::Limits;
+pub use graphiql::is_built as has_graphiql;
 pub use serve::{Patience, serve};
 
 use crate::config::Graphiql;
