@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{KeyPath, Problems, Step};
-use super::{Environment, env};
+use super::{Environment, env, quotes};
 
 /// A value and its place in the text.
 #[derive(Debug)]
@@ -49,8 +49,16 @@ impl<'a> Document<'a> {
     pub(super) fn parse(text: &'a str, env: &Environment<'_>, problems: &mut Problems<'_>) -> Option<Self> {
         let (table, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
+            let mut without_quotes = BTreeSet::new();
             for error in errors {
-                problems.add(error.span().unwrap_or(0..0), format!("this is not TOML: {}", one_line(error.message())));
+                let span = error.span().unwrap_or(0..0);
+                let message = match quotes::missing(text, span.start) {
+                    // The parser may find several faults in one such value.
+                    Some((line, _)) if !without_quotes.insert(line) => continue,
+                    Some((_, key)) => format!("the value of `{key}` is text and needs quotes around it"),
+                    None => one_line(error.message()),
+                };
+                problems.add(span, format!("this is not TOML: {message}"));
             }
             return None;
         }

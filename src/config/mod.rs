@@ -7,6 +7,7 @@
 mod document;
 mod env;
 mod problem;
+mod quotes;
 mod read;
 pub mod sections;
 pub mod units;

@@ -153,6 +153,26 @@ const CASES: &[(&str, &str, &str)] = &[
         "weir.toml:1: `listen`: not an address and port; write them like \"127.0.0.1:8080\" or \"[::1]:8080\"",
     ),
     (
+        "listen = \"127.0.0.1:8080\"",
+        "listen = 127.0.0.1",
+        "weir.toml:1: this is not TOML: the value of `listen` is text and needs quotes around it",
+    ),
+    (
+        "provisional_ttl = \"5m\"",
+        "provisional_ttl = 8h30m",
+        "weir.toml:25: this is not TOML: the value of `provisional_ttl` is text and needs quotes around it",
+    ),
+    (
+        "access_key_secret = \"second-secret\"",
+        "access_key_secret = canary/secret+",
+        "weir.toml:14: this is not TOML: the value of `access_key_secret` is text and needs quotes around it",
+    ),
+    (
+        "[\"cams-beta\"]",
+        "[cams-beta]",
+        "weir.toml:15: this is not TOML: the value of `channels` is text and needs quotes around it",
+    ),
+    (
         "graphiql = \"embedded\"",
         "graphiql = \"embeded\"",
         "weir.toml:2: `graphiql`: there is no such choice; did you mean `embedded`?",
