@@ -1,7 +1,6 @@
 //! The right to make exactly one call, and how that call ended.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -89,12 +88,6 @@ impl Permit {
         if !PROXY_STATUSES.contains(&status) {
             self.ending = Ending::HeadRead(Instant::now());
         }
-    }
-
-    /// How long ago it was granted.
-    #[must_use]
-    pub fn age(&self) -> Duration {
-        self.granted_at.elapsed()
     }
 }
 

@@ -27,9 +27,6 @@ pub enum Granularity {
 }
 
 impl Granularity {
-    /// Every granularity, in the order of the schema.
-    pub const ALL: [Self; 2] = [Self::Daily, Self::HalfHour];
-
     /// The vendor's spelling.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

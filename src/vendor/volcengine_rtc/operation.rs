@@ -22,9 +22,6 @@ pub enum Dimension {
 }
 
 impl Dimension {
-    /// Every dimension, in the order of the schema.
-    pub const ALL: [Self; 2] = [Self::Province, Self::Country];
-
     /// The vendor's spelling, as in its examples.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
