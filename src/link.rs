@@ -5,7 +5,7 @@
 //! once. What is said in Redis is never trusted with time: waiting and lifetimes are the callers' own.
 
 use std::collections::HashMap;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,9 +15,10 @@ use redis::{
     RedisResult, Value,
 };
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use crate::domain::digest::sha256_hex;
 
 /// How long an answer of Redis is waited for; a slower one counts as lost.
 pub const PATIENCE: Duration = Duration::from_secs(1);
@@ -92,11 +93,7 @@ impl Link {
     /// A name for something that must not be shown: its hash.
     #[must_use]
     pub fn hashed(secret: &str) -> String {
-        Sha256::digest(secret).iter().fold(String::new(), |mut name, byte| {
-            // Writing to a string never fails.
-            let _never_fails = write!(name, "{byte:02x}");
-            name
-        })
+        sha256_hex(secret.as_bytes())
     }
 
     /// Is notified when somebody publishes `topic`, or when the connection was made again, for as long as it is kept.

@@ -6,6 +6,7 @@ pub mod ask;
 pub mod calendar;
 pub mod count;
 pub mod duration;
+pub mod digest;
 pub mod facts;
 pub mod freshness;
 pub mod ids;

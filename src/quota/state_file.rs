@@ -1,17 +1,16 @@
 //! What carries the rule over a restart: one small file per account identity, locked while a process lives. Without the
 //! file nobody knows how the last process ended, or whether it has.
 
-use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::Rule;
 use crate::domain::Account;
+use crate::domain::digest::sha256_hex;
 
 /// The lock on one account identity, and how its last holder ended.
 #[derive(Debug)]
@@ -130,11 +129,9 @@ fn file_name(account: &Account) -> String {
 }
 
 fn hashed(secret: &[u8]) -> String {
-    Sha256::digest(secret).iter().take(12).fold(String::new(), |mut name, byte| {
-        // Writing to a string never fails.
-        let _never_fails = write!(name, "{byte:02x}");
-        name
-    })
+    let mut name = sha256_hex(secret);
+    name.truncate(24);
+    name
 }
 
 /// A socket without a file, named after the place of the state file; the system takes it back when the process ends.

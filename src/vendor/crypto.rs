@@ -1,11 +1,9 @@
-//! HMAC, SHA-256 and percent-encoding: primitives only, no scheme. What is signed, and in which order, stands in each
+//! HMAC and percent-encoding: primitives only, no scheme. What is signed, and in which order, stands in each
 //! room's `signer`.
-
-use std::fmt::Write;
 
 use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 /// All but the unreserved characters of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -24,21 +22,6 @@ pub fn encode_query(pairs: &[(&str, &str)]) -> String {
     pairs.join("&")
 }
 
-/// Lower-case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
-        text
-    })
-}
-
-/// The SHA-256 of `bytes` in lower-case hex.
-#[must_use]
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
 /// The HMAC-SHA256 of `message` under `key`.
 #[must_use]
 #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "HMAC takes a key of any length (RFC 2104)")]
@@ -51,12 +34,11 @@ pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::digest::hex;
     use proptest::prelude::*;
 
     #[test]
     fn hashes_agree_with_the_published_examples() {
-        assert_eq!(sha256_hex(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-        assert_eq!(sha256_hex(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         // RFC 4231, test cases 2 and 6 (a key longer than a block).
         assert_eq!(
             hex(&hmac_sha256(b"Jefe", b"what do ya want for nothing?")),

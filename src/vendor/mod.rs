@@ -1,13 +1,18 @@
 //! One room per vendor, and what the rooms share: the way out ([`transport`]), the address to go to ([`endpoint`]),
-//! the primitives of signing ([`crypto`]), and what any reply says before a vendor's codes are read (`reply`).
+//! the key to sign with ([`credential`]) and the primitives of signing ([`crypto`]), one request and its reply
+//! (`exchange`), what any reply says before a vendor's codes are read (`reply`), and numbers as vendors write them
+//! (`loose`).
 //!
 //! Every room has the same files: `config` (one entry of the config), `operation` (typed subjects, answers and how a
 //! reply is cut), `wire` (the vendor's own words and the checks on them), `signer` (pure), `client` (the only file that
 //! does I/O) and `error` (the only place that reads the vendor's codes).
 
 pub mod alibaba_cams;
+pub mod credential;
 pub mod crypto;
 pub mod endpoint;
+mod exchange;
+mod loose;
 mod reply;
 #[cfg(test)]
 mod scripted;

@@ -9,6 +9,7 @@
 use http::HeaderMap;
 use serde_json::Value;
 use weir::domain::Timestamp;
+use weir::vendor::credential::Credential;
 use weir::vendor::{alibaba_cams, crypto, volcengine_rtc};
 
 /// One recorded or published request.
@@ -77,7 +78,7 @@ fn alibabas_vectors_of_the_minimum_set_are_reproduced() {
                 query: &alibaba_cams::signer::canonical_query(&vector.query()),
                 more: &more,
             },
-            &alibaba_cams::Credential {
+            &Credential {
                 access_key_id: key_id.into(),
                 access_key_secret: secret.into(),
                 security_token: token.map(Into::into),
@@ -112,7 +113,7 @@ fn volcengines_vectors_of_the_minimum_set_are_reproduced() {
                 query: &volcengine_rtc::signer::canonical_query(&vector.query()),
                 body: vector.0["request"]["body"].as_str().unwrap().as_bytes(),
             },
-            &volcengine_rtc::Credential {
+            &Credential {
                 access_key_id: key_id.into(),
                 access_key_secret: secret.into(),
                 security_token: token.map(Into::into),

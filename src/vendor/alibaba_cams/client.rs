@@ -8,10 +8,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::operation::{EnableWhatsappRoi, MetricRow, MetricSubject, PhoneNumberMetrics, WhatsappRoiEnabled};
-use super::{Config, Credential, ENABLE_FACTS, FACTS, error, signer, wire};
+use super::{Config, ENABLE_FACTS, FACTS, error, signer, wire};
 use crate::domain::{Account, CallError, CallErrorKind, Clock, Sent, Slice, Timestamp};
 use crate::quota::{Call, Permit};
+use crate::vendor::credential::Credential;
 use crate::vendor::endpoint::{Endpoint, EndpointError};
+use crate::vendor::exchange;
 use crate::vendor::transport::{Reply, Request, Transport};
 
 /// Calls `GetChatappPhoneNumberMetric` for one account.
@@ -51,17 +53,10 @@ impl Client {
         action: &'static str,
         params: &wire::Params,
         at: Timestamp,
-        mut permit: Permit,
+        permit: Permit,
     ) -> Result<Reply, CallError> {
         let request = self.request(action, params, at)?;
-        let reply = self.transport.send(request, &mut permit).await.map_err(error::of_transport)?;
-        tracing::debug!(
-            account = self.account.name(),
-            operation = action,
-            status = reply.status().as_u16(),
-            "vendor replied"
-        );
-        Ok(reply)
+        exchange::send(&*self.transport, request, permit, &self.account, action).await
     }
 
     fn request(&self, action: &'static str, params: &wire::Params, at: Timestamp) -> Result<Request, CallError> {
@@ -71,11 +66,7 @@ impl Client {
         let host = self.endpoint.authority();
         let parts = signer::Parts { host, action, version: wire::VERSION, query: &query, more: &[] };
         let headers = signer::sign(&parts, &self.credential, at, &nonce).map_err(|_not_shown| error::unwritable())?;
-        let request = http::Request::post(self.endpoint.uri(&query)).body(Bytes::new());
-        let mut request = request.map_err(|_not_shown| error::unwritable())?;
-        *request.headers_mut() = headers;
-        request.headers_mut().insert(http::header::ACCEPT, http::HeaderValue::from_static("application/json"));
-        Ok(request)
+        exchange::post(&self.endpoint, &query, headers, Bytes::new()).map_err(|_not_shown| error::unwritable())
     }
 }
 

@@ -20,7 +20,6 @@ pub use config::Config;
 pub use operation::{
     EnableWhatsappRoi, Granularity, MetricRow, MetricSubject, PhoneNumberMetrics, PhoneNumberPoint, WhatsappRoiEnabled,
 };
-pub use signer::Credential;
 
 /// `GetChatappPhoneNumberMetric`: 50 calls a second per account, by its page. Neither a longest range nor a lookback is
 /// documented.

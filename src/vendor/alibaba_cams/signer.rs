@@ -7,25 +7,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use http::header::InvalidHeaderValue;
-use http::{HeaderMap, HeaderName, HeaderValue};
-use secrecy::{ExposeSecret, SecretString};
+use http::{HeaderMap, HeaderName};
+use secrecy::ExposeSecret;
 
 use crate::domain::Timestamp;
+use crate::domain::digest::{hex, sha256_hex};
 use crate::domain::time::SECOND;
+use crate::vendor::credential::{Credential, sensitive};
 use crate::vendor::crypto;
 
 const ALGORITHM: &str = "ACS3-HMAC-SHA256";
-
-/// An access key, with the token of a temporary one.
-#[derive(Debug, Clone)]
-pub struct Credential {
-    /// The key's id.
-    pub access_key_id: SecretString,
-    /// The key's secret, used as text.
-    pub access_key_secret: SecretString,
-    /// The STS token of a temporary key.
-    pub security_token: Option<SecretString>,
-}
 
 /// What a signature covers, beside who signs and when.
 #[derive(Clone, Copy)]
@@ -68,7 +59,7 @@ pub fn sign(
     nonce: &str,
 ) -> Result<HeaderMap, InvalidHeaderValue> {
     let key_id = credential.access_key_id.expose_secret();
-    let (body_hash, date) = (crypto::sha256_hex(b""), at.floor(SECOND).to_string());
+    let (body_hash, date) = (sha256_hex(b""), at.floor(SECOND).to_string());
     let mut signed = BTreeMap::from([
         ("host", parts.host),
         ("x-acs-action", parts.action),
@@ -86,9 +77,9 @@ pub fn sign(
     let names = signed.keys().copied().collect::<Vec<_>>().join(";");
     let lines: Vec<_> = signed.iter().map(|(name, value)| format!("{name}:{}", value.trim())).collect();
     let canonical = format!("POST\n/\n{}\n{}\n\n{names}\n{body_hash}", parts.query, lines.join("\n"));
-    let to_sign = format!("{ALGORITHM}\n{}", crypto::sha256_hex(canonical.as_bytes()));
+    let to_sign = format!("{ALGORITHM}\n{}", sha256_hex(canonical.as_bytes()));
     let key = credential.access_key_secret.expose_secret();
-    let signature = crypto::hex(&crypto::hmac_sha256(key.as_bytes(), to_sign.as_bytes()));
+    let signature = hex(&crypto::hmac_sha256(key.as_bytes(), to_sign.as_bytes()));
 
     let authorization = format!("{ALGORITHM} Credential={key_id},SignedHeaders={names},Signature={signature}");
     let mut headers = HeaderMap::with_capacity(signed.len() + 1);
@@ -97,13 +88,6 @@ pub fn sign(
     }
     headers.insert(http::header::AUTHORIZATION, sensitive(&authorization)?);
     Ok(headers)
-}
-
-/// A header value that does not print.
-fn sensitive(value: &str) -> Result<HeaderValue, InvalidHeaderValue> {
-    let mut value = HeaderValue::from_str(value)?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 #[cfg(test)]

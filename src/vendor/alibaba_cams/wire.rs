@@ -9,11 +9,12 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::operation::{MetricRow, MetricSubject};
 use crate::domain::{ChannelId, MessageCount, PhoneNumber, Timestamp, Window};
+use crate::vendor::loose::number;
 
 /// The version of the API.
 pub(super) const VERSION: &str = "2020-06-06";
@@ -65,13 +66,13 @@ struct Row<'a> {
     phone_number: Cow<'a, str>,
     #[serde(borrow, default)]
     granularity: Option<Cow<'a, str>>,
-    #[serde(deserialize_with = "integer")]
+    #[serde(deserialize_with = "number")]
     start: i64,
-    #[serde(deserialize_with = "integer")]
+    #[serde(deserialize_with = "number")]
     end: i64,
-    #[serde(deserialize_with = "integer")]
+    #[serde(deserialize_with = "number")]
     sent_count: i64,
-    #[serde(deserialize_with = "integer")]
+    #[serde(deserialize_with = "number")]
     delivered_count: i64,
 }
 
@@ -128,20 +129,6 @@ impl<'a> Row<'a> {
         let counts = (MessageCount::new(self.sent_count), MessageCount::new(self.delivered_count));
         let (Some(sent), Some(delivered)) = counts else { return Err("a row counts less than nothing") };
         Ok(MetricRow { phone, start, end, sent, delivered })
-    }
-}
-
-/// An integer, or one in a string: the vendor's own SDK checks neither.
-fn integer<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Loose<'a> {
-        Number(i64),
-        Text(#[serde(borrow)] Cow<'a, str>),
-    }
-    match Loose::deserialize(from)? {
-        Loose::Number(number) => Ok(number),
-        Loose::Text(text) => text.trim().parse().map_err(serde::de::Error::custom),
     }
 }
 

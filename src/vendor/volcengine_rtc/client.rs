@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::operation::{DistributionSubject, OperationDistributions, Share};
-use super::{Config, Credential, FACTS, error, signer, wire};
+use super::{Config, FACTS, error, signer, wire};
 use crate::domain::{Account, CallError, Clock, Operation, Sent, Slice, Timestamp};
 use crate::quota::{Call, Permit};
+use crate::vendor::credential::Credential;
 use crate::vendor::endpoint::{Endpoint, EndpointError};
+use crate::vendor::exchange;
 use crate::vendor::transport::{Reply, Request, Transport};
 
 /// Calls `ListOperationDistribution` for one account.
@@ -49,17 +49,10 @@ impl Client {
         action: &'static str,
         body: String,
         at: Timestamp,
-        mut permit: Permit,
+        permit: Permit,
     ) -> Result<Reply, CallError> {
         let request = self.request(action, body, at)?;
-        let reply = self.transport.send(request, &mut permit).await.map_err(error::of_transport)?;
-        tracing::debug!(
-            account = self.account.name(),
-            operation = action,
-            status = reply.status().as_u16(),
-            "vendor replied"
-        );
-        Ok(reply)
+        exchange::send(&*self.transport, request, permit, &self.account, action).await
     }
 
     fn request(&self, action: &'static str, body: String, at: Timestamp) -> Result<Request, CallError> {
@@ -67,11 +60,7 @@ impl Client {
         let host = self.endpoint.authority();
         let parts = signer::Parts { host, region: &self.region, query: &query, body: body.as_bytes() };
         let headers = signer::sign(&parts, &self.credential, at).map_err(|_not_shown| error::unwritable())?;
-        let request = http::Request::post(self.endpoint.uri(&query)).body(Bytes::from(body));
-        let mut request = request.map_err(|_not_shown| error::unwritable())?;
-        *request.headers_mut() = headers;
-        request.headers_mut().insert(http::header::ACCEPT, http::HeaderValue::from_static("application/json"));
-        Ok(request)
+        exchange::post(&self.endpoint, &query, headers, body.into()).map_err(|_not_shown| error::unwritable())
     }
 }
 

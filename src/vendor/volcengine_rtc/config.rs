@@ -1,10 +1,10 @@
 //! The settings of one Volcengine account.
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::Credential;
 use crate::domain::{Account, Vendor};
+use crate::vendor::credential::Credential;
 use crate::vendor::endpoint::{Endpoint, EndpointError};
 
 /// One `[[volcengine_rtc]]` entry.
@@ -57,12 +57,7 @@ impl Config {
     /// The key that this entry signs with.
     #[must_use]
     pub fn credential(&self) -> Credential {
-        let token = Some(self.security_token.clone()).filter(|token| !token.expose_secret().is_empty());
-        Credential {
-            access_key_id: self.access_key_id.clone(),
-            access_key_secret: self.access_key_secret.clone(),
-            security_token: token,
-        }
+        Credential::of(&self.access_key_id, &self.access_key_secret, &self.security_token)
     }
 }
 

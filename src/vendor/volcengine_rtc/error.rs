@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use super::wire::Envelope;
 use crate::domain::{CallError, CallErrorKind, Vendor};
 use crate::vendor::reply;
-use crate::vendor::transport::{Reply, TransportError};
+use crate::vendor::transport::Reply;
 
 use CallErrorKind::{
     BadInput, Denied, Internal, NotSubscribed, OutOfRetention, Throttled, Unavailable, UnknownApplication,
@@ -105,11 +105,6 @@ pub(super) fn nonsense(why: &str, request_id: Option<&str>) -> CallError {
         request_id: reply::shown(request_id),
         ..CallError::new(Vendor::VolcengineRtc, CallErrorKind::BadReply, message)
     }
-}
-
-/// No complete reply came.
-pub(super) fn of_transport(error: TransportError) -> CallError {
-    error.into_call_error(Vendor::VolcengineRtc)
 }
 
 /// A request that cannot be written: the config holds characters that no header or address can carry.

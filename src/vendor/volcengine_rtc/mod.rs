@@ -20,7 +20,6 @@ use crate::domain::{Facts, Vendor};
 pub use client::Client;
 pub use config::Config;
 pub use operation::{Dimension, Distribution, DistributionSubject, OperationDistributions, Share};
-pub use signer::Credential;
 
 /// `ListOperationDistribution`: two calls a second, windows of at most 7 days within the last 30, by its page. The
 /// page of its request format says that the limit is counted per account.

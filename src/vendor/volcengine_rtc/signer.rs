@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use http::header::InvalidHeaderValue;
-use http::{HeaderMap, HeaderName, HeaderValue};
-use secrecy::{ExposeSecret, SecretString};
+use http::{HeaderMap, HeaderName};
+use secrecy::ExposeSecret;
 
 use crate::domain::Timestamp;
+use crate::domain::digest::{hex, sha256_hex};
+use crate::vendor::credential::{Credential, sensitive};
 use crate::vendor::crypto;
 
 const ALGORITHM: &str = "HMAC-SHA256";
@@ -18,17 +20,6 @@ const SERVICE: &str = "rtc";
 /// The last word of the scope, where other schemes of this family say `aws4_request`.
 const TERMINATOR: &str = "request";
 const CONTENT_TYPE: &str = "application/json";
-
-/// An access key, with the token of a temporary one.
-#[derive(Debug, Clone)]
-pub struct Credential {
-    /// The key's id.
-    pub access_key_id: SecretString,
-    /// The key's secret, used as text even where it looks like base64.
-    pub access_key_secret: SecretString,
-    /// The STS token of a temporary key.
-    pub security_token: Option<SecretString>,
-}
 
 /// What a signature covers, beside who signs and when.
 #[derive(Clone, Copy)]
@@ -63,7 +54,7 @@ pub fn canonical_query(pairs: &[(&str, &str)]) -> String {
 /// # Errors
 /// When a part or the credential holds characters that no header can carry.
 pub fn sign(parts: &Parts<'_>, credential: &Credential, at: Timestamp) -> Result<HeaderMap, InvalidHeaderValue> {
-    let (body_hash, date) = (crypto::sha256_hex(parts.body), at.to_jiff().strftime("%Y%m%dT%H%M%SZ").to_string());
+    let (body_hash, date) = (sha256_hex(parts.body), at.to_jiff().strftime("%Y%m%dT%H%M%SZ").to_string());
     let mut signed = BTreeMap::from([
         ("content-type", CONTENT_TYPE),
         ("host", without_default_port(parts.host)),
@@ -79,12 +70,12 @@ pub fn sign(parts: &Parts<'_>, credential: &Credential, at: Timestamp) -> Result
     let canonical = format!("POST\n/\n{}\n{}\n\n{names}\n{body_hash}", parts.query, lines.join("\n"));
     let day = date.split('T').next().unwrap_or_default();
     let scope = format!("{day}/{}/{SERVICE}/{TERMINATOR}", parts.region);
-    let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{}", crypto::sha256_hex(canonical.as_bytes()));
+    let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{}", sha256_hex(canonical.as_bytes()));
     let secret = credential.access_key_secret.expose_secret().as_bytes();
     let key = [parts.region, SERVICE, TERMINATOR]
         .iter()
         .fold(crypto::hmac_sha256(secret, day.as_bytes()), |key, word| crypto::hmac_sha256(&key, word.as_bytes()));
-    let signature = crypto::hex(&crypto::hmac_sha256(&key, to_sign.as_bytes()));
+    let signature = hex(&crypto::hmac_sha256(&key, to_sign.as_bytes()));
 
     let key_id = credential.access_key_id.expose_secret();
     let authorization =
@@ -103,13 +94,6 @@ fn without_default_port(host: &str) -> &str {
         Some((name, "80" | "443")) => name,
         _ => host,
     }
-}
-
-/// A header value that does not print.
-fn sensitive(value: &str) -> Result<HeaderValue, InvalidHeaderValue> {
-    let mut value = HeaderValue::from_str(value)?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::operation::{DistributionSubject, Share};
 use crate::domain::time::SECOND;
 use crate::domain::{DistinctUsers, Timestamp, Window};
+use crate::vendor::loose::number;
 
 /// The version that wants the indicator as `user_num`; its page documents that name and sends the other in its example.
 const VERSION_OF_USER_NUM: &str = "2020-12-01";
@@ -140,20 +141,6 @@ impl Row {
             return Err("a row has a proportion that is none");
         }
         Ok(Share { name: self.distribution_name, users, proportion: self.proportion })
-    }
-}
-
-/// An integer, a float, or either in a string.
-fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Loose<'a> {
-        Number(f64),
-        Text(#[serde(borrow)] Cow<'a, str>),
-    }
-    match Loose::deserialize(from)? {
-        Loose::Number(number) => Ok(number),
-        Loose::Text(text) => text.trim().parse().map_err(serde::de::Error::custom),
     }
 }
 
