@@ -23,7 +23,7 @@ pub use env::process_env;
 pub use problem::ConfigError;
 pub use sections::{Cache, Graphiql, Http, Limits, Queue, Settle, Shared, Upstream};
 
-use crate::quota::leases::Terms;
+use crate::quota::lease::Terms;
 use crate::vendor::{alibaba_cams, volcengine_rtc};
 use document::Document;
 

@@ -5,8 +5,8 @@
 pub mod ask;
 pub mod calendar;
 pub mod count;
-pub mod duration;
 pub mod digest;
+pub mod duration;
 pub mod facts;
 pub mod freshness;
 pub mod ids;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Rule;
 use super::budget::Budget;
 use super::forecast::Forecast;
-use super::leases::{Agent, Answer, Lessor, Pool, Wish};
+use super::lease::{Answer, Pool, Wish};
 use super::permit::{Ending, Ledger, Permit, Slot};
 use super::queue::Queue;
 use crate::domain::{Caller, Class};
@@ -27,7 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 /// Keeps the permits of one (account, operation). Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Limiter {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) struct Shared {
     state: Mutex<State>,
     wake: Arc<Notify>,
     /// Tells the agent of leases that there is something to ask or to give back.
-    changed: Arc<Notify>,
+    pub(super) changed: Arc<Notify>,
     next_id: AtomicU64,
 }
 
@@ -105,14 +105,11 @@ impl Limiter {
         Self { shared: Shared::start(rule, free, held, unproven_until, None) }
     }
 
-    /// Leases its permits, which replicas share. Must be made inside a tokio runtime.
+    /// Has only what an agent leases for it, and shares permits with replicas. Must be made inside a tokio runtime.
     #[must_use]
-    pub fn leased(rule: Rule, lessor: Lessor) -> Self {
+    pub(super) fn without_permits(rule: Rule) -> Self {
         let pool = Pool::new(Instant::now(), rule.permits as usize);
-        let shared = Shared::start(rule, Vec::new(), BinaryHeap::new(), None, Some(pool));
-        let agent = Agent::new(lessor, rule.permits);
-        tokio::spawn(agent.run(Arc::downgrade(&shared), Arc::clone(&shared.changed)));
-        Self { shared }
+        Self { shared: Shared::start(rule, Vec::new(), BinaryHeap::new(), None, Some(pool)) }
     }
 
     /// Calls a second.

@@ -3,18 +3,21 @@
 //! The rule, with its proof, is in `docs/quota.md`: N permits per (vendor, endpoint host, account identity,
 //! operation), each back [`Rule::hold`] after the response head that proves the request's arrival, or `guard` later than
 //! that when nothing proves it. [`Limiter`] keeps the permits, `queue` decides who is next, [`Metered`] is the only
-//! way to a vendor's client, [`state_file`] carries the rule over a restart, `leases` shares the permits with replicas.
+//! way to a vendor's client, [`state_file`] carries the rule over a restart, [`agent`] shares the permits with replicas.
 
+pub mod agent;
 mod breaker;
 mod budget;
+mod elsewhere;
 mod forecast;
-pub mod leases;
+pub mod lease;
 mod limiter;
 mod metered;
 mod permit;
 mod queue;
 mod stamp;
 pub mod state_file;
+mod turns;
 
 use std::future::Future;
 use std::time::Duration;

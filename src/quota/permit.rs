@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::leases::Lease;
+use super::lease::Lease;
 
 /// How a call ended, as far as the vendor's counting is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,21 +1,17 @@
-//! Who gets the next permit: interactive asks first, every fifth permit to bulk, background last; callers of one class
-//! in turn.
+//! Who gets the next permit: one of the class whose turn it is, and callers of one class in turn.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
-use super::forecast::Elsewhere;
+use super::elsewhere::Elsewhere;
+use super::turns::{CLASSES, Turns};
 use crate::domain::Class;
-
-/// While bulk asks wait, one permit of so many is theirs.
-pub(super) const BULK_TURN: usize = 5;
 
 /// Entries by class, round robin between the callers of a class, first come first served within one.
 #[derive(Debug)]
 pub(super) struct Queue<C, T> {
     lanes: [Lane<C, T>; 3],
-    /// Permits given to interactive asks since bulk last had its turn, or began to wait.
-    since_bulk: usize,
+    turns: Turns,
 }
 
 #[derive(Debug)]
@@ -27,7 +23,7 @@ struct Lane<C, T> {
 impl<C: Clone + PartialEq, T> Queue<C, T> {
     pub(super) fn new() -> Self {
         let lane = || Lane { callers: VecDeque::new(), length: 0 };
-        Self { lanes: [lane(), lane(), lane()], since_bulk: 0 }
+        Self { lanes: [lane(), lane(), lane()], turns: Turns::default() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -41,7 +37,7 @@ impl<C: Clone + PartialEq, T> Queue<C, T> {
 
     pub(super) fn push(&mut self, class: Class, caller: C, id: u64, entry: T) {
         if class == Class::Bulk && self.lanes[Class::Bulk as usize].length == 0 {
-            self.since_bulk = 0;
+            self.turns = Turns::default();
         }
         self.lanes[class as usize].push(caller, id, entry);
     }
@@ -52,17 +48,8 @@ impl<C: Clone + PartialEq, T> Queue<C, T> {
     }
 
     pub(super) fn pop(&mut self) -> Option<T> {
-        let [interactive, bulk, background] = &mut self.lanes;
-        let bulk_turn = self.since_bulk + 1 >= BULK_TURN || interactive.length == 0;
-        if bulk.length > 0 && bulk_turn {
-            self.since_bulk = 0;
-            return bulk.pop();
-        }
-        if interactive.length > 0 {
-            self.since_bulk = if bulk.length > 0 { self.since_bulk + 1 } else { 0 };
-            return interactive.pop();
-        }
-        background.pop()
+        let class = self.turns.next(self.by_class());
+        self.lanes[class as usize].pop()
     }
 
     /// The next entry for a permit that was leased for `class`; another one if nobody of that class is left.
@@ -78,7 +65,7 @@ impl<C: Clone + PartialEq, T> Queue<C, T> {
 
     /// The same for an entry that is queued already.
     pub(super) fn ahead_of(&self, id: u64, elsewhere: Option<&Elsewhere>) -> Option<usize> {
-        [Class::Interactive, Class::Bulk, Class::Background]
+        CLASSES
             .into_iter()
             .find_map(|class| Some(self.ahead_in(class, self.lanes[class as usize].before(id)?, elsewhere)))
     }
@@ -87,14 +74,8 @@ impl<C: Clone + PartialEq, T> Queue<C, T> {
     fn ahead_in(&self, class: Class, own: usize, elsewhere: Option<&Elsewhere>) -> usize {
         let before = own + elsewhere.map_or(0, |elsewhere| elsewhere.ahead(class, own));
         let others = |class| elsewhere.map_or(0, |elsewhere| elsewhere.len(class));
-        let [interactive, bulk] =
-            [Class::Interactive, Class::Bulk].map(|class| self.lanes[class as usize].length + others(class));
-        let since_bulk = elsewhere.map_or(self.since_bulk, |elsewhere| elsewhere.since_bulk);
-        match class {
-            Class::Interactive => before + bulk.min((before + since_bulk) / (BULK_TURN - 1)),
-            Class::Bulk => before + interactive.min(((before + 1) * (BULK_TURN - 1)).saturating_sub(since_bulk)),
-            Class::Background => interactive + bulk + before,
-        }
+        let waiting = CLASSES.map(|class| self.lanes[class as usize].length + others(class));
+        elsewhere.map_or(self.turns, |elsewhere| elsewhere.turns).ahead(class, before, waiting)
     }
 }
 

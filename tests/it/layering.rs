@@ -67,7 +67,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     ("sim", &["quota::Permit", "vendor::transport"]),
     (
         "config",
-        &["vendor::alibaba_cams", "vendor::volcengine_rtc", "vendor::endpoint::Endpoint", "quota::leases::Terms"],
+        &["vendor::alibaba_cams", "vendor::volcengine_rtc", "vendor::endpoint::Endpoint", "quota::lease::Terms"],
     ),
     ("domain", &[]),
     ("error", &[]),

@@ -6,7 +6,8 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 use weir::domain::{Account, Caller, Class, Vendor};
 use weir::link::Link;
-use weir::quota::leases::{Lessor, Terms};
+use weir::quota::agent::Lessor;
+use weir::quota::lease::Terms;
 use weir::quota::{Limiter, Rule};
 use weir::sim::{Fault, Scope, Times};
 

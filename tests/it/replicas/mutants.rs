@@ -9,7 +9,8 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::{Instant, sleep};
 use weir::domain::{Account, Caller, Class, Vendor};
 use weir::link::Link;
-use weir::quota::leases::{Lessor, SCRIPT, Terms};
+use weir::quota::agent::{Lessor, SCRIPT};
+use weir::quota::lease::Terms;
 use weir::quota::{Limiter, Rule};
 
 use crate::support::fleet::say;

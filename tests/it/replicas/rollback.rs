@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::sleep;
 use weir::quota::Rule;
-use weir::quota::leases::SCRIPT;
+use weir::quota::agent::SCRIPT;
 
 use super::mutants::{EVENT_NOT_COMPARED, HISTORY_NOT_COMPARED, Toy, judge, mutated};
 use crate::support::fleet::say;

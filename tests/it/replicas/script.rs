@@ -2,7 +2,7 @@
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, Script};
-use weir::quota::leases::SCRIPT;
+use weir::quota::agent::SCRIPT;
 
 use super::mutants::{CLOCK, EVENT_NOT_COMPARED, NO_FENCE, mutated};
 use crate::support::redis::Redis;

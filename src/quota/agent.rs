@@ -1,4 +1,4 @@
-//! Permits that replicas share: each is leased from Redis for one call and goes back when its hold is over.
+//! Leases permits from Redis, which replicas share: one for each call, and it goes back when its hold is over.
 //!
 //! The holder waits a permit's hold out on its own clock and then gives it back by message; a permit whose holder has
 //! vanished comes back when another replica has waited a whole lease, on *its* own clock, since it knew the permit was
@@ -14,11 +14,13 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Rule;
-use super::forecast::Elsewhere;
-use super::limiter::Shared;
+use super::elsewhere::Elsewhere;
+use super::lease::{Answer, Lease, Terms, Told, Wish};
+use super::limiter::{Limiter, Shared};
 use super::stamp::Stamp;
-use crate::domain::{Account, Class};
-use crate::link::{Link, Lost, PATIENCE};
+use super::turns::{CLASSES, Turns};
+use crate::domain::Account;
+use crate::link::{Link, Lost};
 
 /// The script behind every call.
 pub const SCRIPT: &str = include_str!("leases.lua");
@@ -34,39 +36,6 @@ const RETRY: Duration = Duration::from_millis(100);
 const DRIFT_PART: u32 = 200;
 /// How many marks are kept for one lease.
 const MARKS: u32 = 100;
-/// The classes as the script numbers them, from 1.
-const CLASSES: [Class; 3] = [Class::Interactive, Class::Bulk, Class::Background];
-/// What is guessed at first of how long Redis is away; later, that it stays away as long as it has been.
-const FIRST_GUESS: Duration = Duration::from_secs(2);
-
-/// How long things take at most, from which follows how long a lease must be.
-#[derive(Debug, Clone, Copy)]
-pub struct Terms {
-    usable: Duration,
-    lease: Duration,
-}
-
-impl Terms {
-    /// For calls of at most `timeout` on connections that take at most `connect_timeout` to make, counted at most `guard`
-    /// after they were given up, by processes that stop for at most `longest_stop`.
-    #[must_use]
-    pub fn new(connect_timeout: Duration, timeout: Duration, guard: Duration, longest_stop: Duration) -> Self {
-        let usable = connect_timeout + PATIENCE;
-        Self { usable, lease: usable + longest_stop + timeout + guard + Rule::HOLD }
-    }
-
-    /// How long after it was asked for a permit may be used.
-    #[must_use]
-    pub fn usable(&self) -> Duration {
-        self.usable
-    }
-
-    /// How long a permit stays out whose holder has vanished.
-    #[must_use]
-    pub fn lease(&self) -> Duration {
-        self.lease
-    }
-}
 
 /// Where the permits of one (account, operation) are leased.
 #[derive(Debug, Clone)]
@@ -99,177 +68,19 @@ impl Lessor {
     }
 }
 
-/// One permit, leased for one call.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Lease {
-    number: u32,
-    /// Of the call that granted it.
-    event: u64,
-    epoch: u64,
-    class: Class,
-    asked: Stamp,
-    usable: Duration,
-}
-
-impl Lease {
-    /// Whose turn it was.
-    pub(super) fn class(&self) -> Class {
-        self.class
+impl Limiter {
+    /// Leases its permits, which replicas share. Must be made inside a tokio runtime.
+    #[must_use]
+    pub fn leased(rule: Rule, lessor: Lessor) -> Self {
+        let limiter = Self::without_permits(rule);
+        let agent = Agent::new(lessor, rule.permits);
+        tokio::spawn(agent.run(Arc::downgrade(&limiter.shared), Arc::clone(&limiter.shared.changed)));
+        limiter
     }
-
-    /// Whether it may not be used any more.
-    pub(super) fn is_expired(&self) -> bool {
-        self.asked.age() >= self.usable
-    }
-
-    /// Whether it was granted in that epoch.
-    pub(super) fn is_of(&self, epoch: u64) -> bool {
-        self.epoch == epoch
-    }
-}
-
-impl PartialEq for Lease {
-    fn eq(&self, other: &Self) -> bool {
-        (self.number, self.event, self.epoch) == (other.number, other.event, other.epoch)
-    }
-}
-
-/// What a limiter knows of its leases. It belongs to the limiter's state; the [`Agent`] brings it up to date.
-#[derive(Debug)]
-pub(super) struct Pool {
-    /// To be given back.
-    pub(super) returns: Vec<Lease>,
-    /// A throttle's pause that the others are to keep too.
-    pub(super) pause: Option<Duration>,
-    /// Since when Redis has not answered; true of the start as well.
-    lost_since: Option<Instant>,
-    told: Told,
-    /// Whether any lease is not known to be back.
-    owes: bool,
-    /// Whether the call under way gives back all that is left.
-    pub(super) gives_all_back: bool,
-}
-
-/// What Redis last told of the permits.
-#[derive(Debug)]
-struct Told {
-    at: Instant,
-    /// When the epoch opens, if it is closed.
-    opens_at: Option<Instant>,
-    /// How many calls a second all replicas together make.
-    budget: usize,
-    /// Permits that nobody has.
-    free: usize,
-    /// How long ago the permits of others were granted.
-    ages: Vec<Duration>,
-    elsewhere: Elsewhere,
-    /// How long calls take; zero if nobody has made one.
-    round_trip: Duration,
-}
-
-/// What a limiter wants of Redis.
-#[derive(Debug, Default)]
-pub(super) struct Wish {
-    /// Asks that wait, by class.
-    pub(super) by_class: [usize; 3],
-    /// The most that may be granted.
-    pub(super) most: usize,
-    /// Leases to give back; all that are held, if the answer before was lost.
-    pub(super) listed: Vec<Lease>,
-    pub(super) pause: Option<Duration>,
-    /// How long a call takes, if any was made here.
-    pub(super) round_trip: Option<Duration>,
-}
-
-impl Pool {
-    pub(super) fn new(now: Instant, permits: usize) -> Self {
-        Self {
-            returns: Vec::new(),
-            pause: None,
-            lost_since: Some(now),
-            told: Told {
-                at: now,
-                opens_at: None,
-                budget: permits,
-                free: 0,
-                ages: Vec::new(),
-                elsewhere: Elsewhere::default(),
-                round_trip: Duration::ZERO,
-            },
-            owes: false,
-            gives_all_back: false,
-        }
-    }
-
-    /// Whether any lease is not known to be back.
-    pub(super) fn owes(&self) -> bool {
-        self.owes
-    }
-
-    /// Permits that could be had at once.
-    pub(super) fn available(&self) -> usize {
-        if self.lost_since.is_some() || self.told.opens_at.is_some() { 0 } else { self.told.free }
-    }
-
-    /// How many calls a second all replicas together make: fewer than the limit after a throttle that none of them
-    /// caused.
-    pub(super) fn budget(&self) -> usize {
-        self.told.budget
-    }
-
-    /// How long the calls of others take; `None` if nobody has made one.
-    pub(super) fn round_trip(&self) -> Option<Duration> {
-        Some(self.told.round_trip).filter(|trip| !trip.is_zero())
-    }
-
-    /// What waits elsewhere, and when the permits are back that are not ours, if the calls of others take as long as ours.
-    /// One that was late when Redis told of it stays away as long as it was late; one that has come back since then, until
-    /// `given_until`, went to one of the others: of a permit of our own we would know.
-    pub(super) fn others(&self, cycle: Duration, given_until: Option<Instant>) -> (Elsewhere, Vec<Instant>) {
-        let Told { at, free, .. } = self.told;
-        let mut elsewhere = self.told.elsewhere.clone();
-        let out = self.told.ages.iter().map(|age| at + cycle.abs_diff(*age));
-        let mut back: Vec<_> = std::iter::repeat_n(at, free).chain(out).collect();
-        back.sort_unstable();
-        for at in &mut back {
-            while Some(*at) <= given_until && elsewhere.take_turn() {
-                *at += cycle;
-            }
-        }
-        (elsewhere, back)
-    }
-
-    /// The earliest moment at which anything may be granted, as far as can be guessed; `None` for now.
-    pub(super) fn earliest(&self, now: Instant) -> Option<Instant> {
-        let back = self.lost_since.map(|since| now + (now - since).max(FIRST_GUESS));
-        self.told.opens_at.max(back)
-    }
-
-    /// Takes over what was told, and hands out what was granted.
-    pub(super) fn take(&mut self, answer: Answer) -> Vec<Lease> {
-        self.lost_since = None;
-        self.owes = !answer.granted.is_empty() || (self.owes && !self.gives_all_back);
-        self.told = answer.told;
-        answer.granted
-    }
-
-    /// Redis has not answered, and was not told of `pause`.
-    pub(super) fn note_lost(&mut self, now: Instant, pause: Option<Duration>) {
-        self.pause = self.pause.max(pause);
-        self.lost_since.get_or_insert(now);
-    }
-}
-
-/// The parts of an answer that concern the limiter.
-#[derive(Debug)]
-pub(super) struct Answer {
-    granted: Vec<Lease>,
-    pub(super) paused: Duration,
-    told: Told,
 }
 
 /// Speaks with Redis for one limiter, one call at a time, for as long as the limiter lives.
-pub(super) struct Agent {
+struct Agent {
     lessor: Lessor,
     limit: u32,
     /// Numbers every call; a later one fences the earlier ones off.
@@ -290,8 +101,8 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    pub(super) fn new(lessor: Lessor, limit: u32) -> Self {
-        let known = lessor.terms.lease;
+    fn new(lessor: Lessor, limit: u32) -> Self {
+        let known = lessor.terms.lease();
         let marks = VecDeque::new();
         let last_call = Instant::now();
         Self {
@@ -310,7 +121,7 @@ impl Agent {
     }
 
     /// `changed` is notified when the limiter wants something else.
-    pub(super) async fn run(mut self, limiter: Weak<Shared>, changed: Arc<Notify>) {
+    async fn run(mut self, limiter: Weak<Shared>, changed: Arc<Notify>) {
         let woken = self.lessor.link.listen(&self.lessor.key);
         let (mut is_woken, mut not_before) = (true, Instant::now());
         loop {
@@ -358,7 +169,7 @@ impl Agent {
         let mut invocation = self.lessor.script.prepare_invoke();
         invocation.key(&self.lessor.key).arg(self.lessor.link.replica()).arg(self.call).arg(u8::from(self.sync));
         invocation.arg(format!("{:016x}", self.epoch)).arg(format!("{:016x}", rand::random::<u64>().max(1)));
-        invocation.arg(ms(self.lessor.terms.lease)).arg(ms(self.known)).arg(self.limit);
+        invocation.arg(ms(self.lessor.terms.lease())).arg(ms(self.known)).arg(self.limit);
         invocation.arg(old).arg(ms(self.known));
         for want in wish.by_class {
             invocation.arg(want);
@@ -416,9 +227,10 @@ impl Agent {
         let free = free.parse().ok()?;
         let wished: usize = self.last_wish.iter().sum();
         self.unmet = (free > 0).then(|| wished.saturating_sub(granted.len()));
-        let usable = self.lessor.terms.usable;
+        let usable = self.lessor.terms.usable();
         let lease = |permit: &String| {
             let (number, class) = permit.split_once(':')?;
+            // The script counts classes from 1.
             let class = *CLASSES.get(class.parse::<usize>().ok()?.checked_sub(1)?)?;
             Some(Lease { number: number.parse().ok()?, event, epoch, class, asked, usable })
         };
@@ -435,7 +247,7 @@ impl Agent {
                 elsewhere: Elsewhere {
                     before: turns.map(|(before, _)| numbers(before).collect()),
                     after: turns.map(|(_, after)| numbers(after).collect()),
-                    since_bulk: since.parse().ok()?,
+                    turns: Turns::since_bulk(since.parse().ok()?),
                 },
                 round_trip: Duration::from_millis(trip.parse().ok()?),
             },
