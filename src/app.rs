@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use crate::config::Config;
 use crate::domain::{Account, AppId, ChannelId, Clock, Operation, Vendor};
 use crate::link::{Link, LinkError};
-use crate::loader::Stores;
+use crate::loader::{DistributionStore, MetricStore, Stores};
 use crate::planner::{Command, Desk, Peers, Shelf};
 use crate::query::{Catalog, CatalogApp, CatalogChannel, Service, Waits};
 use crate::quota::agent::Lessor;
@@ -113,10 +113,7 @@ impl App {
     }
 }
 
-type MetricParts = (
-    Arc<Store<alibaba_cams::PhoneNumberMetrics, alibaba_cams::Client>>,
-    HashMap<Account, Command<alibaba_cams::EnableClient>>,
-);
+type MetricParts = (Arc<MetricStore>, HashMap<Account, Command<alibaba_cams::EnableClient>>);
 
 fn metrics(
     config: &Config,
@@ -130,13 +127,15 @@ fn metrics(
     let (mut desks, mut enable) = (HashMap::new(), HashMap::new());
     for entry in &config.alibaba_cams {
         let account = entry.account()?;
-        let client = || {
-            let (transport, clock) = (Arc::clone(&ground.transport), Arc::clone(&ground.clock));
-            alibaba_cams::Client::new(entry, account.clone(), transport, clock, Arc::clone(&operation))
-        };
-        let limiter =
-            permits.limiter(&account, alibaba_cams::FACTS.operation, entry.quota.get_chatapp_phone_number_metric)?;
-        let metered = Metered::new(client()?, limiter, account.vendor());
+        let (transport, clock) = (Arc::clone(&ground.transport), Arc::clone(&ground.clock));
+        let client = Arc::new(alibaba_cams::Client::new(entry, account.clone(), transport, clock)?);
+        let series = alibaba_cams::SeriesClient::new(Arc::clone(&client), Arc::clone(&operation));
+        let limiter = permits.limiter(
+            &account,
+            alibaba_cams::phone_number_metrics::FACTS.operation,
+            entry.quota.get_chatapp_phone_number_metric,
+        )?;
+        let metered = Metered::new(series, limiter, account.vendor());
         let shelf = Arc::clone(&memory) as Arc<dyn Shelf<_>>;
         let (peers, max_rows) = (peers(shared.as_ref()), u64::from(config.upstream.max_rows));
         desks.insert(
@@ -144,9 +143,12 @@ fn metrics(
             Desk::new(peers, Arc::clone(&operation), metered, shelf, account.clone(), max_rows),
         );
 
-        let limiter =
-            permits.limiter(&account, alibaba_cams::ENABLE_FACTS.operation, entry.quota.enable_whatsapp_roi_metric)?;
-        let metered = Metered::new(alibaba_cams::EnableClient(Arc::new(client()?)), limiter, account.vendor());
+        let limiter = permits.limiter(
+            &account,
+            alibaba_cams::enable_whatsapp_roi::FACTS.operation,
+            entry.quota.enable_whatsapp_roi_metric,
+        )?;
+        let metered = Metered::new(alibaba_cams::EnableClient(client), limiter, account.vendor());
         enable.insert(account.clone(), Command::new(metered, account.clone()));
 
         let ids = entry.channels.iter().map(|id| Some(ChannelId::new(id)));
@@ -158,14 +160,12 @@ fn metrics(
     Ok((Arc::new(store), enable))
 }
 
-type DistributionParts = Arc<Store<volcengine_rtc::OperationDistributions, volcengine_rtc::Client>>;
-
 fn distributions(
     config: &Config,
     ground: &Ground,
     permits: &mut Permits<'_>,
     catalog: &mut Catalog,
-) -> Result<DistributionParts, BuildError> {
+) -> Result<Arc<DistributionStore>, BuildError> {
     let settle = config.cache.settle.of(Vendor::VolcengineRtc);
     let operation = Arc::new(volcengine_rtc::OperationDistributions::new(settle));
     let bytes = config.cache.distribution_bytes();
@@ -176,8 +176,11 @@ fn distributions(
         let account = entry.account()?;
         let (transport, clock) = (Arc::clone(&ground.transport), Arc::clone(&ground.clock));
         let client = volcengine_rtc::Client::new(entry, account.clone(), transport, clock, Arc::clone(&operation))?;
-        let limiter =
-            permits.limiter(&account, volcengine_rtc::FACTS.operation, entry.quota.list_operation_distribution)?;
+        let limiter = permits.limiter(
+            &account,
+            volcengine_rtc::operation_distributions::FACTS.operation,
+            entry.quota.list_operation_distribution,
+        )?;
         let shelf = Arc::clone(&memory) as Arc<dyn Shelf<_>>;
         let metered = Metered::new(client, limiter, account.vendor());
         let (peers, max_rows) = (peers(shared.as_ref()), u64::from(config.upstream.max_rows));
@@ -231,11 +234,23 @@ impl<'a> Permits<'a> {
             }
         };
         for entry in &config.alibaba_cams {
-            note(entry.account(), alibaba_cams::FACTS.operation, entry.quota.get_chatapp_phone_number_metric);
-            note(entry.account(), alibaba_cams::ENABLE_FACTS.operation, entry.quota.enable_whatsapp_roi_metric);
+            note(
+                entry.account(),
+                alibaba_cams::phone_number_metrics::FACTS.operation,
+                entry.quota.get_chatapp_phone_number_metric,
+            );
+            note(
+                entry.account(),
+                alibaba_cams::enable_whatsapp_roi::FACTS.operation,
+                entry.quota.enable_whatsapp_roi_metric,
+            );
         }
         for entry in &config.volcengine_rtc {
-            note(entry.account(), volcengine_rtc::FACTS.operation, entry.quota.list_operation_distribution);
+            note(
+                entry.account(),
+                volcengine_rtc::operation_distributions::FACTS.operation,
+                entry.quota.list_operation_distribution,
+            );
         }
         let guard = config.upstream.guard;
         let shared = link.map(|link| (link, config.terms()));

@@ -41,7 +41,7 @@ pub(super) enum Gathered {
 
 /// What a request lacks of both.
 type Surveys = (
-    Survey<alibaba_cams::PhoneNumberMetrics, alibaba_cams::Client>,
+    Survey<alibaba_cams::PhoneNumberMetrics, alibaba_cams::SeriesClient<alibaba_cams::PhoneNumbers>>,
     Survey<volcengine_rtc::OperationDistributions, volcengine_rtc::Client>,
 );
 

@@ -22,7 +22,7 @@ use crate::store::{Outlook, PlannedCall, Series, Store};
 use crate::vendor::{alibaba_cams, volcengine_rtc};
 
 /// The store of phone number metrics.
-pub type MetricStore = Store<alibaba_cams::PhoneNumberMetrics, alibaba_cams::Client>;
+pub type MetricStore = Store<alibaba_cams::PhoneNumberMetrics, alibaba_cams::SeriesClient<alibaba_cams::PhoneNumbers>>;
 /// The slices of phone number metrics.
 pub type MetricSeries = Series<Vec<alibaba_cams::PhoneNumberPoint>>;
 /// The store of operation distributions.
@@ -70,11 +70,12 @@ impl Stores {
     /// The permits of every (account, operation), in the order of the accounts.
     #[must_use]
     pub fn standings(&self, account: &Account) -> Vec<(&'static str, u32, Standing)> {
-        let metrics = self.metrics.limiter(account).map(|limiter| (alibaba_cams::FACTS.operation, limiter));
+        let metrics =
+            self.metrics.limiter(account).map(|limiter| (alibaba_cams::phone_number_metrics::FACTS.operation, limiter));
         let enable = self.enable.get(account);
-        let enable = enable.map(|command| (alibaba_cams::ENABLE_FACTS.operation, command.limiter()));
+        let enable = enable.map(|command| (alibaba_cams::enable_whatsapp_roi::FACTS.operation, command.limiter()));
         let calls = self.distributions.limiter(account);
-        let calls = calls.map(|limiter| (volcengine_rtc::FACTS.operation, limiter));
+        let calls = calls.map(|limiter| (volcengine_rtc::operation_distributions::FACTS.operation, limiter));
         let limiters = [metrics, enable, calls].into_iter().flatten();
         limiters.map(|(operation, limiter)| (operation, limiter.permits(), limiter.standing())).collect()
     }
@@ -120,7 +121,7 @@ impl Loader {
             granularity: alibaba_cams::Granularity::Daily,
             phone: None,
         };
-        self.stores.metrics.operation().seen_phones(&subject)
+        self.stores.metrics.operation().seen(&subject)
     }
 
     /// What the request would do, as far as its fields have asked; empty unless it is to be explained.
@@ -192,8 +193,11 @@ impl Loader {
             .get(account)
             .ok_or_else(|| WeirError::new(Code::Internal, "no command serves this account").of(account))?;
         if self.ask.explain {
-            let call =
-                PlannedCall { account: account.clone(), operation: alibaba_cams::ENABLE_FACTS.operation, span: None };
+            let call = PlannedCall {
+                account: account.clone(),
+                operation: alibaba_cams::enable_whatsapp_roi::FACTS.operation,
+                span: None,
+            };
             let wait = command.limiter().expected_wait(self.ask.class, 1);
             let mut outlook = Outlook { wait, ..Outlook::default() };
             match command.admit(&self.ask) {

@@ -10,8 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use super::rows::Key;
-use crate::domain::{Timestamp, Window};
+use crate::domain::{Key, Timestamp, Window};
 use crate::error::WeirError;
 
 /// Enough that no cursor of another query passes by chance.

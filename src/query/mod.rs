@@ -23,7 +23,7 @@ pub use page::{Page, Paging};
 pub use range::TimeRange;
 pub use request::{Omitted, Request};
 pub use reuse::Lasting;
-pub use rows::{Key, Point, Row, Rows};
+pub use rows::{Row, Rows};
 pub use service::{Quota, Service, Waits};
 
 pub use crate::store::{Outlook, PlannedCall};

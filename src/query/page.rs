@@ -4,7 +4,8 @@ use std::fmt;
 use std::ops::Range;
 
 use super::cursor::{Position, Seal};
-use super::rows::{Point, Row, Rows};
+use super::rows::{Row, Rows};
+use crate::domain::Point;
 use crate::error::WeirError;
 
 /// Rows on a page when nobody says how many.

@@ -7,8 +7,8 @@ use super::cursor::{self, Seal};
 use super::page::{Page, Paging};
 use super::range::TimeRange;
 use super::request::{QUARTER, Request};
-use super::rows::{Chosen, Key, Point, Row, Rows};
-use crate::domain::{Finality, PhoneNumber, Slice, Timestamp, Window};
+use super::rows::{Chosen, Row, Rows};
+use crate::domain::{PhoneNumber, Slice, Window};
 use crate::error::WeirError;
 use crate::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberPoint};
 
@@ -21,32 +21,6 @@ pub type MetricRows = Rows<MetricSubject, PhoneNumberPoint>;
 pub type MetricPage = Page<MetricSubject, PhoneNumberPoint>;
 /// One of them.
 pub type MetricRow<'a> = Row<'a, MetricSubject, PhoneNumberPoint>;
-
-impl Key for PhoneNumber {
-    fn text(&self) -> &str {
-        self.expose()
-    }
-
-    fn read(text: &str) -> Option<Self> {
-        Self::parse(text)
-    }
-}
-
-impl Point for PhoneNumberPoint {
-    type Key = PhoneNumber;
-
-    fn key(&self) -> &PhoneNumber {
-        &self.phone
-    }
-
-    fn start(&self) -> Timestamp {
-        self.start
-    }
-
-    fn finality(&self) -> Finality {
-        self.finality
-    }
-}
 
 /// Which message counts are asked for.
 #[derive(Debug)]

@@ -119,7 +119,7 @@ impl TimeRange {
         earliest: Timestamp,
     ) -> Result<(Window, Vec<Window>), WeirError> {
         let span = self.distribution_span(now, zone, earliest)?;
-        let most = volcengine_rtc::FACTS.max_window.unwrap_or(Duration::MAX);
+        let most = volcengine_rtc::operation_distributions::FACTS.max_window.unwrap_or(Duration::MAX);
         let windows: Vec<_> = match self {
             Self::Between { .. } => span.tiles(most).take(MAX_COVER + 1).collect(),
             Self::Last(_) => {
@@ -184,7 +184,7 @@ fn last(end: Timestamp, length: Duration) -> Result<Window, WeirError> {
 
 fn too_old() -> WeirError {
     let error = WeirError::new(Code::OutOfRetention, "the vendor answers nothing that old");
-    match volcengine_rtc::FACTS.lookback {
+    match volcengine_rtc::operation_distributions::FACTS.lookback {
         Some(lookback) => error.limited(lookback, None::<Duration>),
         None => error,
     }
@@ -207,7 +207,7 @@ pub(super) fn check_window_count(count: u128) -> Result<(), WeirError> {
 
 /// Whether the vendor answers a window of this length in one piece.
 pub(super) fn check_window_length(length: Duration) -> Result<(), WeirError> {
-    match volcengine_rtc::FACTS.max_window {
+    match volcengine_rtc::operation_distributions::FACTS.max_window {
         Some(most) if length > most => Err(WeirError::new(
             Code::RangeTooLong,
             format!(

@@ -85,7 +85,7 @@ impl Request {
 
     /// The earliest start of a distribution that the vendor will still answer when its permit is there.
     pub(super) fn earliest(&self) -> Timestamp {
-        let lookback = volcengine_rtc::FACTS.lookback.unwrap_or(Duration::MAX);
+        let lookback = volcengine_rtc::operation_distributions::FACTS.lookback.unwrap_or(Duration::MAX);
         self.now() + RETENTION_MARGIN + self.ask().max_wait - lookback
     }
 

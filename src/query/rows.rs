@@ -8,33 +8,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::cursor::Position;
-use crate::domain::{Finality, Freshness, Source, Timestamp, Window};
+use crate::domain::{Finality, Freshness, Point, Source, Timestamp, Window};
 use crate::error::WeirError;
 use crate::store::{Series, Served};
-
-/// What the rows of one subject are told apart by, beside their time: a phone number, a language.
-pub trait Key: Ord + Sized {
-    /// As text that [`read`](Self::read) takes.
-    fn text(&self) -> &str;
-
-    /// From its text.
-    fn read(text: &str) -> Option<Self>;
-}
-
-/// What a vendor says of one key in one bucket.
-pub trait Point {
-    /// What rows are ordered by before their time.
-    type Key: Key;
-
-    /// Whose numbers.
-    fn key(&self) -> &Self::Key;
-
-    /// The bucket's first instant.
-    fn start(&self) -> Timestamp;
-
-    /// Whether the vendor may still change the numbers.
-    fn finality(&self) -> Finality;
-}
 
 /// One row: a point, and what is known of where it comes from.
 pub struct Row<'a, S, P> {

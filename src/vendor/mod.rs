@@ -3,9 +3,9 @@
 //! (`exchange`), what any reply says before a vendor's codes are read (`reply`), and numbers as vendors write them
 //! (`loose`).
 //!
-//! Every room has the same files: `config` (one entry of the config), `operation` (typed subjects, answers and how a
-//! reply is cut), `wire` (the vendor's own words and the checks on them), `signer` (pure), `client` (the only file that
-//! does I/O) and `error` (the only place that reads the vendor's codes).
+//! Every room has the same files: `config` (one entry of the config), `wire` (the vendor's own words), `signer` (pure),
+//! `client` (the only file that does I/O), `error` (the only place that reads the vendor's codes), and one for each
+//! operation: its facts, its typed subjects and answers, the checks on its rows, and how a reply is cut.
 
 pub mod alibaba_cams;
 pub mod credential;

@@ -259,7 +259,7 @@ async fn a_mutation_that_was_written_takes_effect_without_its_client() {
     assert!(written.is_err() && waiting.is_err());
     sleep(30 * SECOND).await;
     assert_eq!(
-        gateway.calls(alibaba_cams::ENABLE_FACTS.operation),
+        gateway.calls(alibaba_cams::enable_whatsapp_roi::FACTS.operation),
         1,
         "the one that waited for its permit was taken back"
     );

@@ -236,15 +236,18 @@ fn files_are_short_named_for_what_they_hold_and_say_what_they_are() {
     }
 }
 
-/// The two rooms have the same files.
+/// A room has the files that every room has, and a file for each operation, which is named in its list.
 #[test]
-fn the_rooms_have_the_same_files() {
-    let files = |room: &str| {
+fn the_rooms_are_laid_out_alike() {
+    for (room, operations) in [("alibaba_cams", 2), ("volcengine_rtc", 1)] {
         let folder = root().join("src/vendor").join(room);
-        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.collect::<BTreeSet<_>>()
-    };
-    assert_eq!(files("alibaba_cams"), files("volcengine_rtc"));
+        for file in ["mod.rs", "config.rs", "client.rs", "signer.rs", "wire.rs", "error.rs"] {
+            assert!(folder.join(file).is_file(), "{room} has no {file}");
+        }
+        let texts = rust_files(&folder).into_iter().map(|path| fs::read_to_string(path).unwrap());
+        let n_facts = texts.filter(|text| text.contains("pub const FACTS: Facts")).count();
+        assert_eq!(n_facts, operations, "{room}: a file an operation");
+    }
 }
 
 /// One file of `src`, without comments, literals and unit tests.

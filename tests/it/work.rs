@@ -17,7 +17,7 @@ use weir::planner::{Desk, Shelf};
 use weir::quota::{Call, Limiter, Metered, Permit, Rule};
 use weir::store::lifetime::Lifetimes;
 use weir::store::{Memory, Store, Ticket};
-use weir::vendor::alibaba_cams::{Granularity, MetricRow, MetricSubject, PhoneNumberMetrics, PhoneNumberPoint};
+use weir::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberMetrics, PhoneNumberPoint};
 
 use crate::support::NOW;
 
@@ -27,7 +27,7 @@ struct Counting(PhoneNumberMetrics, AtomicUsize);
 impl Operation for Counting {
     type Subject = MetricSubject;
     type Data = Vec<PhoneNumberPoint>;
-    type Answer = Option<Vec<MetricRow>>;
+    type Answer = Option<Vec<PhoneNumberPoint>>;
 
     fn facts(&self) -> &'static Facts {
         self.0.facts()
@@ -72,7 +72,7 @@ struct Empty;
 
 impl Call for Empty {
     type Request = Slice<MetricSubject>;
-    type Answer = Sent<Option<Vec<MetricRow>>>;
+    type Answer = Sent<Option<Vec<PhoneNumberPoint>>>;
 
     async fn call(&self, request: &Self::Request, _: Permit) -> Result<Self::Answer, CallError> {
         Ok(Sent { answer: Some(Vec::new()), at: request.window.end() })

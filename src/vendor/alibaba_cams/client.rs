@@ -1,4 +1,4 @@
-//! Makes the calls: the only file of this room that does I/O.
+//! Makes the calls of one account: the only file of this room that does I/O.
 //!
 //! Every attempt is signed after its permit is there, with a new nonce and date. A call is sent once; whoever wants it
 //! again needs another permit.
@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::operation::{EnableWhatsappRoi, MetricRow, MetricSubject, PhoneNumberMetrics, WhatsappRoiEnabled};
-use super::{Config, ENABLE_FACTS, FACTS, error, signer, wire};
-use crate::domain::{Account, CallError, CallErrorKind, Clock, Sent, Slice, Timestamp};
+use super::series::{self, Counts, Series};
+use super::{Config, error, signer, wire};
+use crate::domain::{Account, CallError, CallErrorKind, Clock, Sent, Slice, Subject, Timestamp};
 use crate::quota::{Call, Permit};
 use crate::vendor::credential::Credential;
 use crate::vendor::endpoint::{Endpoint, EndpointError};
 use crate::vendor::exchange;
 use crate::vendor::transport::{Reply, Request, Transport};
 
-/// Calls `GetChatappPhoneNumberMetric` for one account.
+/// Signs and sends for one account, whatever the operation.
 pub struct Client {
     account: Account,
     endpoint: Endpoint,
@@ -24,14 +24,16 @@ pub struct Client {
     isv_code: Option<String>,
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
-    operation: Arc<PhoneNumberMetrics>,
 }
 
-/// Calls `EnableWhatsappROIMetric` for the same account.
-pub struct EnableClient(pub Arc<Client>);
+/// Calls an operation that answers counts, for one account.
+pub struct SeriesClient<C: Counts> {
+    client: Arc<Client>,
+    operation: Arc<Series<C>>,
+}
 
 impl Client {
-    /// A client of one account; what replies teach goes into `operation`.
+    /// The client of one account.
     ///
     /// # Errors
     /// When the config's endpoint cannot be used.
@@ -40,15 +42,23 @@ impl Client {
         account: Account,
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
-        operation: Arc<PhoneNumberMetrics>,
     ) -> Result<Self, EndpointError> {
         let endpoint = Endpoint::parse(&config.endpoint)?;
         let isv_code = Some(config.isv_code.clone()).filter(|code| !code.is_empty());
-        Ok(Self { account, endpoint, credential: config.credential(), isv_code, transport, clock, operation })
+        Ok(Self { account, endpoint, credential: config.credential(), isv_code, transport, clock })
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The configured ISV code, if there is one.
+    pub(super) fn isv_code(&self) -> Option<&str> {
+        self.isv_code.as_deref()
     }
 
     /// Signs at `at` and makes one exchange; the permit ends with it.
-    async fn exchange(
+    pub(super) async fn exchange(
         &self,
         action: &'static str,
         params: &wire::Params,
@@ -70,48 +80,41 @@ impl Client {
     }
 }
 
-impl Call for Client {
-    type Request = Slice<MetricSubject>;
-    type Answer = Sent<Option<Vec<MetricRow>>>;
+impl<C: Counts> SeriesClient<C> {
+    /// What replies teach goes into `operation`.
+    #[must_use]
+    pub fn new(client: Arc<Client>, operation: Arc<Series<C>>) -> Self {
+        Self { client, operation }
+    }
+}
 
-    async fn call(&self, request: &Slice<MetricSubject>, permit: Permit) -> Result<Self::Answer, CallError> {
-        let at = self.clock.now();
+impl<C: Counts> Call for SeriesClient<C> {
+    type Request = Slice<C::Subject>;
+    type Answer = Sent<Option<Vec<C::Point>>>;
+
+    async fn call(&self, request: &Slice<C::Subject>, permit: Permit) -> Result<Self::Answer, CallError> {
+        let (subject, at) = (&request.subject, self.client.now());
         let Some(span) = self.operation.span_on_wire(request, at) else {
             return Ok(Sent { answer: Some(Vec::new()), at }); // nobody can have sent anything by then
         };
-        self.operation.note_asked(&request.subject);
-        let params = wire::metric_params(&request.subject, span, self.isv_code.as_deref());
-        let reply = self.exchange(FACTS.operation, &params, at, permit).await?;
+        self.operation.note_asked(subject);
+        let params = series::params::<C>(subject, span, self.client.isv_code());
+        let reply = self.client.exchange(C::FACTS.operation, &params, at, permit).await?;
         match error::open(&reply) {
-            Ok(envelope) => match wire::metric_rows(envelope.data, &request.subject) {
+            Ok(envelope) => match C::rows(envelope.data, subject) {
                 Ok(answer) => Ok(Sent { answer, at }),
                 Err(why) => Err(error::nonsense(why, envelope.request_id())),
             },
             Err(refusal) if span.end() > at && error::may_be_about_the_end(&refusal) => {
                 tracing::info!(
-                    account = self.account.name(),
+                    account = self.client.account.name(),
                     "the vendor refuses an end in the future: it is now from here on"
                 );
-                self.operation.learn_end_at_now(&request.subject.account);
+                self.operation.learn_end_at_now(subject.account());
                 Err(CallError { kind: CallErrorKind::Adjusted, ..refusal })
             }
             Err(refusal) => Err(refusal),
         }
-    }
-}
-
-impl Call for EnableClient {
-    type Request = EnableWhatsappRoi;
-    type Answer = Sent<WhatsappRoiEnabled>;
-
-    async fn call(&self, request: &EnableWhatsappRoi, permit: Permit) -> Result<Self::Answer, CallError> {
-        let Self(client) = self;
-        let at = client.clock.now();
-        let isv_code = request.isv_code.as_deref().or(client.isv_code.as_deref());
-        let params = wire::enable_params(request.channel.as_ref(), isv_code);
-        let reply = client.exchange(ENABLE_FACTS.operation, &params, at, permit).await?;
-        let request_id = error::open(&reply)?.request_id().unwrap_or_default().trim().to_owned();
-        Ok(Sent { answer: WhatsappRoiEnabled { request_id }, at })
     }
 }
 

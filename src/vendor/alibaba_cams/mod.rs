@@ -8,38 +8,23 @@
 
 pub mod client;
 pub mod config;
+pub mod enable_whatsapp_roi;
 mod error;
-pub mod operation;
+mod granularity;
+mod lore;
+pub mod phone_number_metrics;
+mod series;
 pub mod signer;
 mod wire;
 
-use crate::domain::{Facts, Vendor};
-
-pub use client::{Client, EnableClient};
+pub use client::{Client, SeriesClient};
 pub use config::Config;
-pub use operation::{
-    EnableWhatsappRoi, Granularity, MetricRow, MetricSubject, PhoneNumberMetrics, PhoneNumberPoint, WhatsappRoiEnabled,
-};
+pub use enable_whatsapp_roi::{EnableClient, EnableWhatsappRoi, WhatsappRoiEnabled};
+pub use granularity::Granularity;
+pub use phone_number_metrics::{MetricSubject, PhoneNumberMetrics, PhoneNumberPoint, PhoneNumbers};
+pub use series::{CountSubject, Counts, Series};
 
-/// `GetChatappPhoneNumberMetric`: 50 calls a second per account, by its page. Neither a longest range nor a lookback is
-/// documented.
-pub const FACTS: Facts = Facts {
-    vendor: Vendor::AlibabaCams,
-    operation: "GetChatappPhoneNumberMetric",
-    dataset: "phone_number_metrics",
-    calls_per_second: 50,
-    max_window: None,
-    lookback: None,
-    additive: true,
-};
+use crate::domain::Facts;
 
-/// `EnableWhatsappROIMetric`: 5 calls a second per user, by its page. It has no rows, so its dataset has no name.
-pub const ENABLE_FACTS: Facts = Facts {
-    vendor: Vendor::AlibabaCams,
-    operation: "EnableWhatsappROIMetric",
-    dataset: "",
-    calls_per_second: 5,
-    max_window: None,
-    lookback: None,
-    additive: false,
-};
+/// Every operation that weir calls.
+pub const OPERATIONS: [&Facts; 2] = [&phone_number_metrics::FACTS, &enable_whatsapp_roi::FACTS];

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::operation::{DistributionSubject, OperationDistributions, Share};
-use super::{Config, FACTS, error, signer, wire};
+use super::operation_distributions::{DistributionSubject, FACTS, OperationDistributions, Share};
+use super::{Config, error, signer, wire};
 use crate::domain::{Account, CallError, Clock, Operation, Sent, Slice, Timestamp};
 use crate::quota::{Call, Permit};
 use crate::vendor::credential::Credential;

@@ -9,29 +9,15 @@
 pub mod client;
 pub mod config;
 mod error;
-pub mod operation;
+pub mod operation_distributions;
 pub mod signer;
 mod wire;
 
-use std::time::Duration;
-
-use crate::domain::{Facts, Vendor};
-
 pub use client::Client;
 pub use config::Config;
-pub use operation::{Dimension, Distribution, DistributionSubject, OperationDistributions, Share};
+pub use operation_distributions::{Dimension, Distribution, DistributionSubject, OperationDistributions, Share};
 
-/// `ListOperationDistribution`: two calls a second, windows of at most 7 days within the last 30, by its page. The
-/// page of its request format says that the limit is counted per account.
-pub const FACTS: Facts = Facts {
-    vendor: Vendor::VolcengineRtc,
-    operation: "ListOperationDistribution",
-    dataset: "operation_distribution",
-    calls_per_second: 2,
-    max_window: Some(Duration::from_hours(7 * 24)),
-    lookback: Some(LOOKBACK),
-    additive: false,
-};
+use crate::domain::Facts;
 
-/// A window must begin within the last 30 days.
-const LOOKBACK: Duration = Duration::from_hours(30 * 24);
+/// Every operation that weir calls.
+pub const OPERATIONS: [&Facts; 1] = [&operation_distributions::FACTS];

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::operation::{DistributionSubject, Share};
+use super::operation_distributions::{DistributionSubject, Share};
 use crate::domain::time::SECOND;
 use crate::domain::{DistinctUsers, Timestamp, Window};
 use crate::vendor::loose::number;

@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::{ChannelId, ManualClock, Operation, PhoneNumber, Window};
-use crate::vendor::alibaba_cams::Granularity;
+use crate::vendor::alibaba_cams::{
+    EnableClient, EnableWhatsappRoi, Granularity, MetricSubject, PhoneNumberMetrics, PhoneNumberPoint,
+};
 use crate::vendor::scripted::Scripted;
 use crate::vendor::transport::TransportError;
 
@@ -30,7 +32,7 @@ fn room_with(transport: Scripted, more: &str) -> Room {
     let clock = Arc::new(ManualClock::frozen_at(at(NOW)));
     let operation = Arc::new(PhoneNumberMetrics::new(Duration::from_hours(24)));
     let (out, time) = (Arc::clone(&transport) as Arc<dyn Transport>, Arc::clone(&clock) as Arc<dyn Clock>);
-    let client = Client::new(&config, account.clone(), out, time, Arc::clone(&operation)).unwrap();
+    let client = Client::new(&config, account.clone(), out, time).unwrap();
     Room { client: Arc::new(client), transport, clock, operation, account }
 }
 
@@ -53,8 +55,9 @@ impl Room {
         self.ask(phone, "2025-11-02T00:00:00Z", "2025-11-03T00:00:00Z")
     }
 
-    async fn call(&self, request: &Slice<MetricSubject>) -> Result<Sent<Option<Vec<MetricRow>>>, CallError> {
-        self.client.call(request, Permit::uncounted()).await
+    async fn call(&self, request: &Slice<MetricSubject>) -> Result<Sent<Option<Vec<PhoneNumberPoint>>>, CallError> {
+        let client = SeriesClient::new(Arc::clone(&self.client), Arc::clone(&self.operation));
+        client.call(request, Permit::uncounted()).await
     }
 }
 

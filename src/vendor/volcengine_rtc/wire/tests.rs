@@ -1,4 +1,4 @@
-use super::super::operation::Dimension;
+use super::super::operation_distributions::Dimension;
 use super::*;
 use crate::domain::{Account, AppId, Vendor};
 

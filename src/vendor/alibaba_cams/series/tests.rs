@@ -2,9 +2,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::super::{MetricSubject, PhoneNumberMetrics, PhoneNumberPoint};
 use super::*;
-use crate::domain::Vendor;
-use crate::domain::time::MINUTE;
+use crate::domain::time::{HOUR, MINUTE};
+use crate::domain::{MessageCount, PhoneNumber, Vendor};
 
 const SETTLE: Duration = DAY;
 
@@ -29,13 +30,20 @@ fn call(subject: MetricSubject, start: &str, end: &str) -> Slice<MetricSubject> 
     Slice { subject, window: Window::new(at(start), at(end)).unwrap() }
 }
 
-fn row(of: &str, start: Timestamp, length: Duration) -> MetricRow {
+fn row(of: &str, start: Timestamp, length: Duration) -> PhoneNumberPoint {
     let count = MessageCount::new(1).unwrap();
-    MetricRow { phone: phone(of), start, end: start + length, sent: count, delivered: count }
+    PhoneNumberPoint {
+        phone: phone(of),
+        start,
+        end: start + length,
+        sent: count,
+        delivered: count,
+        finality: Finality::Provisional,
+    }
 }
 
 /// Sparse daily rows of some phones in a zone of any offset, with days of 23 and 25 hours.
-fn series() -> impl Strategy<Value = Vec<MetricRow>> {
+fn series() -> impl Strategy<Value = Vec<PhoneNumberPoint>> {
     let day = (prop_oneof![8 => Just(24u64), 1 => Just(23), 1 => Just(25)], any::<[bool; 3]>());
     (-56i64..=56, prop::collection::vec(day, 1..14)).prop_map(|(quarters, days)| {
         let mut start = Timestamp::from_ms(quarters * 15 * 60_000);
@@ -46,7 +54,7 @@ fn series() -> impl Strategy<Value = Vec<MetricRow>> {
             rows.extend(phones.map(|(of, _)| row(of, start, length)));
             start = start + length;
         }
-        rows.sort();
+        rows.sort_by_key(|row: &PhoneNumberPoint| (row.phone.clone(), row.start));
         rows
     })
 }
@@ -71,7 +79,7 @@ proptest! {
             let rows = cut.data.iter();
             found.extend(rows.map(|point| row(point.phone.expose(), point.start, point.end.since(point.start))));
         }
-        found.sort();
+        found.sort_by_key(|row| (row.phone.clone(), row.start));
         prop_assert_eq!(found, wanted);
     }
 }
@@ -150,16 +158,16 @@ fn emptiness_settles_only_for_a_subject_that_has_shown_a_row() {
 fn phones_are_those_that_replies_have_shown() {
     let metrics = PhoneNumberMetrics::new(SETTLE);
     let (daily, half_hour) = (subject(Granularity::Daily, None), subject(Granularity::HalfHour, None));
-    assert_eq!(metrics.seen_phones(&daily), None);
+    assert_eq!(metrics.seen(&daily), None);
     metrics.note_asked(&subject(Granularity::Daily, Some("9")));
-    assert_eq!(metrics.seen_phones(&daily), None, "asking is no reply");
+    assert_eq!(metrics.seen(&daily), None, "asking is no reply");
 
     let call = call(daily.clone(), "2025-11-01T00:00:00Z", "2025-11-02T00:00:00Z");
     metrics.cut(&call, Some(vec![]), call.window.end());
-    assert_eq!(metrics.seen_phones(&daily), Some(vec![]));
+    assert_eq!(metrics.seen(&daily), Some(vec![]));
     let rows = vec![row("1", call.window.start(), DAY), row("2", call.window.start(), DAY)];
     metrics.cut(&call, Some(rows), call.window.end());
-    assert_eq!(metrics.seen_phones(&half_hour), Some(vec![phone("1"), phone("2")]));
+    assert_eq!(metrics.seen(&half_hour), Some(vec![phone("1"), phone("2")]));
 }
 
 #[test]
@@ -185,7 +193,7 @@ fn phones_are_forgotten_and_never_too_many_for_calls_of_some_days() {
     let call = call(subject(Granularity::HalfHour, None), "2025-11-01T00:00:00Z", "2025-11-03T00:00:00Z");
     let (start, end) = (call.window.start(), call.window.end());
     let rows = |from: u32, to: u32| (from..to).map(|n| row(&n.to_string(), start, 30 * MINUTE)).collect::<Vec<_>>();
-    let known = || metrics.seen_phones(&call.subject).unwrap();
+    let known = || metrics.seen(&call.subject).unwrap();
 
     metrics.cut(&call, Some(rows(0, 3)), end);
     metrics.cut(&call, Some(rows(2, 12_000)), end + DAY);

@@ -1,6 +1,7 @@
-use super::super::operation::Granularity;
+use super::super::series::params;
+use super::super::wire::{Envelope, OK, channel_params};
 use super::*;
-use crate::domain::{Account, Vendor};
+use crate::domain::Window;
 
 fn subject(granularity: Granularity, phone: Option<&str>) -> MetricSubject {
     MetricSubject {
@@ -15,7 +16,7 @@ fn daily() -> MetricSubject {
     subject(Granularity::Daily, None)
 }
 
-fn rows_of(body: &str, asked: &MetricSubject) -> Result<Vec<MetricRow>, &'static str> {
+fn rows_of(body: &str, asked: &MetricSubject) -> Result<Vec<PhoneNumberPoint>, &'static str> {
     let envelope: Envelope<'_> = serde_json::from_str(body).unwrap();
     metric_rows(envelope.data, asked).map(Option::unwrap_or_default)
 }
@@ -42,12 +43,13 @@ fn the_samples_of_the_vendors_pages_parse() {
         let envelope: Envelope<'_> = serde_json::from_str(body).unwrap();
         assert_eq!((envelope.code.as_deref(), envelope.request_id()), (Some(OK), Some(request_id)));
         let start = Timestamp::from_ms(1_669_619_491_000);
-        let expected = MetricRow {
+        let expected = PhoneNumberPoint {
             phone: PhoneNumber::parse("861380000").unwrap(),
             start,
             end: start + Granularity::Daily.step(), // the sample's own end lies before its start
             sent: MessageCount::new(10).unwrap(),
             delivered: MessageCount::new(5).unwrap(),
+            finality: Finality::Provisional,
         };
         assert_eq!(metric_rows(envelope.data, &daily()).unwrap().unwrap(), [expected]);
     }
@@ -137,7 +139,7 @@ fn no_reason_repeats_a_phone_or_a_number() {
 #[test]
 fn parameters_are_spelled_as_the_vendor_spells_them() {
     let span = Window::new(Timestamp::from_ms(5), Timestamp::from_ms(7)).unwrap();
-    let mut params = metric_params(&subject(Granularity::HalfHour, Some("+86 138")), span, Some("isv"));
+    let mut params = params::<PhoneNumbers>(&subject(Granularity::HalfHour, Some("+86 138")), span, Some("isv"));
     params.sort();
     let expected = [
         ("CustSpaceId", "cams-alpha"),
@@ -148,5 +150,5 @@ fn parameters_are_spelled_as_the_vendor_spells_them() {
         ("Start", "5"),
     ];
     assert_eq!(params, expected.map(|(name, value)| (name, value.to_owned())));
-    assert_eq!(enable_params(None, None), []);
+    assert_eq!(channel_params(None, None), []);
 }

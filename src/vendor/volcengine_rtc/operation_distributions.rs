@@ -6,11 +6,25 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FACTS, LOOKBACK};
 use crate::domain::{
     Account, AppId, CallError, CallErrorKind, Cut, DistinctUsers, Facts, Finality, Keep, Operation, Slice, Subject,
     Timestamp, Vendor, Window,
 };
+
+/// Two calls a second, windows of at most 7 days within the last 30, by its page. The
+/// page of its request format says that the limit is counted per account.
+pub const FACTS: Facts = Facts {
+    vendor: Vendor::VolcengineRtc,
+    operation: "ListOperationDistribution",
+    dataset: "operation_distribution",
+    calls_per_second: 2,
+    max_window: Some(Duration::from_hours(7 * 24)),
+    lookback: Some(LOOKBACK),
+    additive: false,
+};
+
+/// A window must begin within the last 30 days.
+const LOOKBACK: Duration = Duration::from_hours(30 * 24);
 
 /// By what the users are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
