@@ -58,7 +58,8 @@ impl Plan {
 }
 
 const HOT: &[Goal] = &[Goal::Ratio(Side::Weir, 0.85), Goal::Ratio(Side::Logged, 0.70)];
-const SMALL: &[Goal] = &[Goal::Ratio(Side::Weir, 0.40), Goal::Cpu(40.0)];
+const TEXT: &[Goal] = &[Goal::Cpu(50.0)];
+const VARIABLES: &[Goal] = &[Goal::Ratio(Side::Weir, 0.40), Goal::Cpu(40.0)];
 const ALL: &[Side] = &[Side::Weir, Side::Bare, Side::Logged, Side::Plain];
 const UNLOGGED: &[Side] = &[Side::Weir, Side::Bare, Side::Plain];
 
@@ -78,8 +79,8 @@ const PLANS: [Plan; 9] = [
     plan("hot-small-64", "identical hot query, 30 points", "hot-small", 64, HOT, ALL),
     plan("hot-large-16", "identical hot query, 1,440 points", "hot-large", 16, HOT, ALL),
     plan("hot-large-64", "identical hot query, 1,440 points", "hot-large", 64, HOT, ALL),
-    plan("text-small", "new query text over hot data, 30 points", "text-small", 16, SMALL, UNLOGGED),
-    plan("variables-small", "new variables over hot data, 30 points", "variables-small", 16, SMALL, UNLOGGED),
+    plan("text-small", "new query text over hot data, 30 points", "text-small", 16, TEXT, UNLOGGED),
+    plan("variables-small", "new variables over hot data, 30 points", "variables-small", 16, VARIABLES, UNLOGGED),
     plan(
         "text-large",
         "new query over hot data, 1,440 points",
