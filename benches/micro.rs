@@ -20,7 +20,7 @@ use weir::domain::time::DAY;
 use weir::domain::{
     Account, Ask, Caller, ChannelId, Class, Cut, Freshness, Keep, PhoneNumber, Slice, Tally, Timestamp, Vendor, Window,
 };
-use weir::planner::Shelf;
+use weir::planner::SliceCache;
 use weir::planner::plan::plan;
 use weir::quota::{Limiter, Rule};
 use weir::store::Memory;

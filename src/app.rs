@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::domain::{Account, AppId, ChannelId, Clock, Operation, Vendor};
 use crate::link::{Link, LinkError};
 use crate::loader::{DistributionStore, MetricStore, Stores};
-use crate::planner::{Command, Desk, Peers, Shelf};
+use crate::planner::{Command, Peers, Scheduler, SliceCache};
 use crate::query::{Catalog, CatalogApp, CatalogChannel, Service, Waits};
 use crate::quota::agent::Lessor;
 use crate::quota::lease::Terms;
@@ -85,7 +85,8 @@ impl App {
         let distributions = distributions(config, ground, &mut permits, &mut catalog)?;
         let stores = Arc::new(Stores::new(metrics, distributions, enable));
         let waits = Waits { max_wait: config.queue.max_wait, timeout: config.upstream.timeout };
-        let service = Service::new(stores, Arc::new(catalog), Arc::clone(&ground.clock), waits);
+        let service = Service::new(stores, Arc::new(catalog), Arc::clone(&ground.clock), waits)
+            .with_slices(u64::from(config.limits.slices));
         let gateway =
             Gateway::new(service).with_answer_bytes(usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX));
         let leased = permits.leased();
@@ -124,7 +125,7 @@ fn metrics(
     let operation = Arc::new(alibaba_cams::PhoneNumberMetrics::new(config.cache.settle.of(Vendor::AlibabaCams)));
     let memory = Arc::new(Memory::new(Arc::clone(&operation), config.cache.metric_bytes(), lifetimes(config)));
     let shared = permits.answers(config, &operation, &memory);
-    let (mut desks, mut enable) = (HashMap::new(), HashMap::new());
+    let (mut schedulers, mut enable) = (HashMap::new(), HashMap::new());
     for entry in &config.alibaba_cams {
         let account = entry.account()?;
         let (transport, clock) = (Arc::clone(&ground.transport), Arc::clone(&ground.clock));
@@ -136,11 +137,11 @@ fn metrics(
             entry.quota.get_chatapp_phone_number_metric,
         )?;
         let metered = Metered::new(series, limiter, account.vendor());
-        let shelf = Arc::clone(&memory) as Arc<dyn Shelf<_>>;
+        let cache = Arc::clone(&memory) as Arc<dyn SliceCache<_>>;
         let (peers, max_rows) = (peers(shared.as_ref()), u64::from(config.upstream.max_rows));
-        desks.insert(
+        schedulers.insert(
             account.clone(),
-            Desk::new(peers, Arc::clone(&operation), metered, shelf, account.clone(), max_rows),
+            Scheduler::new(peers, Arc::clone(&operation), metered, cache, account.clone(), max_rows),
         );
 
         let limiter = permits.limiter(
@@ -156,7 +157,7 @@ fn metrics(
         catalog.channels.extend(ids.chain(nameless).map(|id| CatalogChannel { id, account: account.clone() }));
         catalog.accounts.push(account);
     }
-    let store = Store::new(operation, memory, desks).sharing(shared);
+    let store = Store::new(operation, memory, schedulers).sharing(shared);
     Ok((Arc::new(store), enable))
 }
 
@@ -171,7 +172,7 @@ fn distributions(
     let bytes = config.cache.distribution_bytes();
     let memory = Arc::new(Memory::new(Arc::clone(&operation), bytes, lifetimes(config)));
     let shared = permits.answers(config, &operation, &memory);
-    let mut desks = HashMap::new();
+    let mut schedulers = HashMap::new();
     for entry in &config.volcengine_rtc {
         let account = entry.account()?;
         let (transport, clock) = (Arc::clone(&ground.transport), Arc::clone(&ground.clock));
@@ -181,12 +182,12 @@ fn distributions(
             volcengine_rtc::operation_distributions::FACTS.operation,
             entry.quota.list_operation_distribution,
         )?;
-        let shelf = Arc::clone(&memory) as Arc<dyn Shelf<_>>;
+        let cache = Arc::clone(&memory) as Arc<dyn SliceCache<_>>;
         let metered = Metered::new(client, limiter, account.vendor());
         let (peers, max_rows) = (peers(shared.as_ref()), u64::from(config.upstream.max_rows));
-        desks.insert(
+        schedulers.insert(
             account.clone(),
-            Desk::new(peers, Arc::clone(&operation), metered, shelf, account.clone(), max_rows),
+            Scheduler::new(peers, Arc::clone(&operation), metered, cache, account.clone(), max_rows),
         );
 
         let zone = TimeZone::get(&entry.time_zone).map_err(|_| BuildError::TimeZone(entry.time_zone.clone()))?;
@@ -197,7 +198,7 @@ fn distributions(
         }));
         catalog.accounts.push(account);
     }
-    Ok(Arc::new(Store::new(operation, memory, desks).sharing(shared)))
+    Ok(Arc::new(Store::new(operation, memory, schedulers).sharing(shared)))
 }
 
 fn peers<O: Operation>(shared: Option<&Arc<SharedAnswers<O>>>) -> Option<Arc<dyn Peers<O>>> {

@@ -206,10 +206,13 @@ pub struct Limits {
     /// The longest answer, in bytes, counted before it is made.
     #[serde(deserialize_with = "units::size")]
     pub answer_bytes: u64,
+    /// The most slices, counted before any of them is looked up: a day of a channel or of one of its phones, or one
+    /// window of an application.
+    pub slices: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { answer_bytes: 64 * 1024 * 1024 }
+        Self { answer_bytes: 64 * 1024 * 1024, slices: 50_000 }
     }
 }

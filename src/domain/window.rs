@@ -77,6 +77,13 @@ impl Window {
         })
     }
 
+    /// How many [`cells`](Self::cells) there are.
+    #[must_use]
+    pub fn n_cells(self, step: Duration) -> u64 {
+        let span = self.end.ceil(step).since(self.start.floor(step)).as_millis();
+        u64::try_from(span / step.as_millis().max(1)).unwrap_or(u64::MAX)
+    }
+
     /// Tiles the window from its start in steps of `step`; the last tile may be shorter.
     pub fn tiles(self, step: Duration) -> impl Iterator<Item = Self> + Clone {
         let (mut at, end) = (self.start, self.end);
@@ -128,6 +135,7 @@ mod tests {
             let hull = cells.iter().copied().reduce(Window::hull).unwrap();
             prop_assert!(hull.covers(whole));
             prop_assert!(hull.length() < whole.length() + 2 * DAY);
+            prop_assert_eq!(whole.n_cells(DAY), cells.len() as u64);
         }
     }
 

@@ -16,8 +16,12 @@ use crate::vendor::{alibaba_cams, volcengine_rtc};
 /// The upstream calls that one request may plan.
 const MAX_PLANNED_CALLS: usize = 400;
 
+/// More slices than these take milliseconds to look up and plan: that is done beside the workers, which have others to
+/// answer.
+const MANY_SLICES: u64 = 2_000;
+
 /// One field's wants, by the order in which the fields asked: fields are admitted in that order, and two fields that
-/// want the same meet at the desk, where it is counted.
+/// want the same meet at the scheduler, where it is counted.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
     id: u64,
@@ -40,12 +44,10 @@ pub(super) enum Gathered {
 }
 
 /// What a request lacks of both.
-type Surveys = (
-    Survey<alibaba_cams::PhoneNumberMetrics, alibaba_cams::SeriesClient<alibaba_cams::PhoneNumbers>>,
-    Survey<volcengine_rtc::OperationDistributions, volcengine_rtc::Client>,
-);
+type Surveys = (Survey<alibaba_cams::PhoneNumberMetrics>, Survey<volcengine_rtc::OperationDistributions>);
 
 /// Hands keys to the stores and counts what the request has planned so far.
+#[derive(Clone)]
 pub(super) struct Batch {
     stores: Arc<Stores>,
     ask: Ask,
@@ -101,17 +103,21 @@ impl Batch {
                 }
             }
         }
-        let survey = || (stores.metrics.survey(&metrics, &ask), stores.distributions.survey(&distributions, &ask));
+        let survey = |metrics: &[_], distributions: &[_]| {
+            (stores.metrics.survey(metrics, &ask), stores.distributions.survey(distributions, &ask))
+        };
         let check = |(metrics, distributions): &Surveys| {
             self.check(metrics.new_calls() + distributions.new_calls()).err().map(Arc::new)
         };
-        let mut surveys = survey();
+        let mut surveys = survey(&metrics, &distributions);
         let mut refusal = check(&surveys);
         // What asks for too much may have taken long to see, and what is only explained takes nothing: others need not wait.
         let deciding =
             (refusal.is_none() && !ask.explain).then(|| stores.deciding.lock().unwrap_or_else(PoisonError::into_inner));
         if deciding.is_some() {
-            surveys = survey();
+            stores.metrics.look_again(&mut metrics, &ask);
+            stores.distributions.look_again(&mut distributions, &ask);
+            surveys = survey(&metrics, &distributions);
             refusal = check(&surveys);
         }
         let (metric_survey, distribution_survey) = surveys;
@@ -130,13 +136,21 @@ impl Batch {
             plan.add(stores.distributions.explain(&distributions, &ask));
             return keys.map(|key| (key, Gathered::Explained)).collect();
         }
-        let mut errands = Vec::new();
-        let metrics = stores.metrics.submit(metrics, &ask, &mut errands);
-        let distributions = stores.distributions.submit(distributions, &ask, &mut errands);
+        let mut tasks = Vec::new();
+        let metrics = stores.metrics.submit(metrics, &ask, &mut tasks);
+        let distributions = stores.distributions.submit(distributions, &ask, &mut tasks);
         drop(deciding);
-        planner::spawn(errands);
+        planner::spawn(tasks);
         let gathered = metrics.into_iter().map(Gathered::Metrics);
         keys.zip(gathered.chain(distributions.into_iter().map(Gathered::Distributions))).collect()
+    }
+
+    fn n_slices(&self, keys: &[Key]) -> u64 {
+        let of_key = |key: &Key| match &*key.wants {
+            Wants::Metrics(wants) => wants.iter().map(|want| self.stores.metrics.n_slices(want.window)).sum(),
+            Wants::Distributions(wants) => wants.len() as u64,
+        };
+        keys.iter().map(of_key).sum()
     }
 
     /// Whether the request may plan so many more calls.
@@ -168,6 +182,17 @@ impl BatchFn<Key, Gathered> for Batch {
         });
         self.stores.metrics.recall(metrics, &self.ask).await;
         self.stores.distributions.recall(distributions, &self.ask).await;
-        self.gather(keys)
+        if self.n_slices(keys) <= MANY_SLICES {
+            return self.gather(keys);
+        }
+        let (mut batch, keys) = (self.clone(), keys.to_vec());
+        let beside = tokio::task::spawn_blocking(move || {
+            let gathered = batch.gather(&keys);
+            (gathered, batch.planned)
+        });
+        // Keys without an answer are reported by whoever waits for them.
+        let Ok((gathered, planned)) = beside.await else { return HashMap::new() };
+        self.planned = planned;
+        gathered
     }
 }

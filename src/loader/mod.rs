@@ -14,7 +14,7 @@ use dataloader::non_cached;
 
 use batch::{Batch, Gathered, Key};
 
-use crate::domain::{Account, Ask, ChannelId, Facts, Operation, PhoneNumber, Sent, Slice};
+use crate::domain::{Account, Ask, ChannelId, Facts, Operation, PhoneNumber, Sent, Slice, Window};
 use crate::error::{Code, WeirError};
 use crate::planner::Command;
 use crate::quota::Standing;
@@ -22,11 +22,11 @@ use crate::store::{Outlook, PlannedCall, Series, Store};
 use crate::vendor::{alibaba_cams, volcengine_rtc};
 
 /// The store of phone number metrics.
-pub type MetricStore = Store<alibaba_cams::PhoneNumberMetrics, alibaba_cams::SeriesClient<alibaba_cams::PhoneNumbers>>;
+pub type MetricStore = Store<alibaba_cams::PhoneNumberMetrics>;
 /// The slices of phone number metrics.
 pub type MetricSeries = Series<Vec<alibaba_cams::PhoneNumberPoint>>;
 /// The store of operation distributions.
-pub type DistributionStore = Store<volcengine_rtc::OperationDistributions, volcengine_rtc::Client>;
+pub type DistributionStore = Store<volcengine_rtc::OperationDistributions>;
 /// The windows of operation distributions.
 pub type DistributionSeries = Series<volcengine_rtc::Distribution>;
 
@@ -39,7 +39,7 @@ pub struct Stores {
     /// The mutation, per account.
     pub enable: HashMap<Account, Command<alibaba_cams::EnableClient>>,
     /// Held from the forecast that lets a request in until its calls are queued, or gather: two that decide at once would
-    /// both be promised the same permits.
+    /// both be pendingd the same permits.
     deciding: Mutex<()>,
 }
 
@@ -87,17 +87,20 @@ pub struct Loader {
     ask: Ask,
     gathering: non_cached::Loader<Key, Gathered, Batch>,
     next_key: AtomicU64,
+    /// The slices that were asked for so far, and the most that may be.
+    asked: AtomicU64,
+    max_slices: u64,
     plan: Arc<Mutex<Outlook>>,
 }
 
 impl Loader {
-    /// A loader for one request.
+    /// A loader for one request, which may ask for so many slices.
     #[must_use]
-    pub fn new(stores: Arc<Stores>, ask: Ask) -> Self {
+    pub fn new(stores: Arc<Stores>, ask: Ask, max_slices: u64) -> Self {
         let plan = Arc::new(Mutex::new(Outlook::default()));
         let batch = Batch::new(Arc::clone(&stores), ask.clone(), Arc::clone(&plan));
         let gathering = non_cached::Loader::new(batch).with_max_batch_size(usize::MAX);
-        Self { stores, ask, gathering, next_key: AtomicU64::new(0), plan }
+        Self { stores, ask, gathering, next_key: AtomicU64::new(0), asked: AtomicU64::new(0), max_slices, plan }
     }
 
     /// What this request asks with.
@@ -127,6 +130,34 @@ impl Loader {
     /// What the request would do, as far as its fields have asked; empty unless it is to be explained.
     pub fn plan(&self) -> MutexGuard<'_, Outlook> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts what a field is about to want of `n_subjects` channels or phones over `window`, before any of it is made.
+    ///
+    /// # Errors
+    /// [`Code::TooExpensive`] if the request asks for too many slices with it.
+    pub fn take_metrics(&self, n_subjects: usize, window: Window) -> Result<(), WeirError> {
+        self.take_slices(self.stores.metrics.n_slices(window).saturating_mul(n_subjects as u64))
+    }
+
+    /// Counts so many windows that a field is about to want, before any of them is made.
+    ///
+    /// # Errors
+    /// [`Code::TooExpensive`] if the request asks for too many slices with them.
+    pub fn take_distributions(&self, n_windows: u64) -> Result<(), WeirError> {
+        self.take_slices(n_windows)
+    }
+
+    fn take_slices(&self, n: u64) -> Result<(), WeirError> {
+        let (asked, most) = (self.asked.fetch_add(n, Ordering::Relaxed).saturating_add(n), self.max_slices);
+        if asked <= most {
+            return Ok(());
+        }
+        let message = format!(
+            "the request asks for {asked} slices (days of channels and phones, windows of applications), and {most} are \
+             the most; ask for shorter ranges, longer windows or fewer phones at a time"
+        );
+        Err(WeirError::new(Code::TooExpensive, message).limited(most, Some(asked)))
     }
 
     /// The slices of phone number metrics that a field wants, in the order of its wants; `None` where the request is

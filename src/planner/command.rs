@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::patience::{admit, no_permit};
-use super::waiter::Waiter;
+use super::patience::{admit, admit_queued, no_permit};
+use super::subscriber::Subscriber;
+use super::tasks;
 use crate::domain::{Account, Ask, CallError, Caller, Class, Vendor};
 use crate::error::{Code, WeirError};
 use crate::quota::{Audience, Call, Limiter, Metered};
@@ -21,7 +22,7 @@ pub struct Command<C> {
 
 /// Whoever waits for a command: its one caller.
 struct Lone {
-    waiter: Arc<Waiter>,
+    subscriber: Arc<Subscriber>,
     vendor: Vendor,
 }
 
@@ -45,6 +46,7 @@ impl<C: Call> Command<C> {
         if let Some(refusal) = self.metered.refusal() {
             return Err(WeirError::from_call(&refusal, &self.account));
         }
+        admit_queued(self.limiter(), 0, 1, ask).map_err(|error| error.of(&self.account))?;
         self.judge(self.limiter().expected_wait(ask.class, 1), ask)
     }
 
@@ -73,22 +75,23 @@ impl<C: Call> Command<C> {
         }
         let place = limiter.enqueue(ask.class, ask.caller.clone());
         // By now others may have been promised the same permit.
-        if let Some(wait) = limiter.expected_wait_of(place.id()) {
+        if let Some(wait) = limiter.expected_wait_of([place.id()]) {
             self.judge(wait, ask)?;
         }
         let permit = tokio::time::timeout_at(ask.deadline, place.permit()).await.ok().flatten().ok_or_else(too_late)?;
         let (sender, answer) = oneshot::channel();
-        let lone = Lone { waiter: Waiter::new(ask.clone()), vendor: self.account.vendor() };
+        let lone = Lone { subscriber: Subscriber::new(ask.clone()), vendor: self.account.vendor() };
         let metered = Arc::clone(&self.metered);
-        tokio::spawn(async move {
+        let call = async move {
             let queue_wait = since.elapsed();
-            lone.waiter.ask.tally.note_queue_wait(queue_wait);
+            lone.subscriber.ask.tally.note_queue_wait(queue_wait);
             let result = metered.run(&request, permit, queue_wait, &lone).await;
             if result.is_ok() {
                 landed();
             }
             drop(sender.send(result));
-        });
+        };
+        tasks::spawn([Box::pin(call) as tasks::Task]);
         match tokio::time::timeout_at(ask.deadline, answer).await {
             Ok(Ok(result)) => result.map_err(|error: CallError| WeirError::from_call(&error, &self.account)),
             Ok(Err(_)) => Err(WeirError::new(Code::Internal, "the call was abandoned").of(&self.account)),
@@ -99,23 +102,23 @@ impl<C: Call> Command<C> {
 
 impl Audience for Lone {
     fn is_there(&self) -> bool {
-        self.waiter.is_present(Instant::now())
+        self.subscriber.is_present(Instant::now())
     }
 
     fn deadline(&self) -> Instant {
-        self.waiter.ask.deadline
+        self.subscriber.ask.deadline
     }
 
     fn class(&self) -> Class {
-        self.waiter.ask.class
+        self.subscriber.ask.class
     }
 
     fn caller(&self) -> Caller {
-        self.waiter.ask.caller.clone()
+        self.subscriber.ask.caller.clone()
     }
 
     fn attempt_starts(&self, _: u32, _: Duration) {
-        self.waiter.ask.tally.count_call(self.vendor);
+        self.subscriber.ask.tally.count_call(self.vendor);
     }
 
     fn queued_again(&self, _: u64, _: Class) {}

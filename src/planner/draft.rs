@@ -1,44 +1,45 @@
-//! What submitting slices would mean, worked out step by step beside the desk, where nothing changes.
+//! What submitting slices would mean, worked out step by step beside the state, where nothing changes.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::desk::{GroupKey, Inner};
-use super::plan::{group_of, plan, serves};
-use crate::domain::{Ask, Class, Operation, Sent, Slice, Subject};
-use crate::quota::Call;
+use super::GroupKey;
+use super::plan::Wanted;
+use super::state::{State, Whereabouts, lock};
+use crate::domain::{Class, Operation, Slice, Subject};
+use crate::quota::Limiter;
 
-/// The plan of a desk as it would become.
-#[derive(Debug)]
-pub struct Draft<O: Operation, C> {
-    desk: Arc<Inner<O, C>>,
+/// What would come to the plan of a scheduler.
+pub struct Draft<O: Operation> {
+    state: Arc<Mutex<State<O>>>,
+    limiter: Limiter,
     groups: HashMap<GroupKey<O::Subject>, Drafted<O::Subject>>,
     new_calls: usize,
 }
 
-/// The plan of a group as it would become.
+/// What would come to a group.
 #[derive(Debug)]
 struct Drafted<S> {
-    /// What waits at the desk, and what was added.
-    gaps: Vec<Slice<S>>,
-    /// What was added, and whether somebody would wait for it.
-    added: HashMap<Slice<S>, bool>,
+    /// What somebody would wait for.
+    awaited: Wanted<S>,
+    /// What would only be fetched again.
+    unawaited: Wanted<S>,
+    /// Its calls then.
     calls: Vec<Slice<S>>,
 }
 
-/// What would be added to a group, and its calls then.
+/// What a step adds to a group, and its calls then.
 #[derive(Debug)]
 struct Change<S> {
-    group: GroupKey<S>,
-    added: Vec<Slice<S>>,
+    added: Wanted<S>,
     calls: Vec<Slice<S>>,
 }
 
 /// What adding slices to a draft would mean.
 #[derive(Debug)]
 pub struct Step<S> {
-    changes: Vec<Change<S>>,
+    changes: HashMap<GroupKey<S>, Change<S>>,
     /// How many calls it would add to those that are planned already.
     pub new_calls: usize,
     /// How many of the slices somebody else's call brings.
@@ -49,13 +50,9 @@ pub struct Step<S> {
     pub least_wait: Duration,
 }
 
-impl<O, C> Draft<O, C>
-where
-    O: Operation,
-    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
-{
-    pub(super) fn new(desk: Arc<Inner<O, C>>) -> Self {
-        Self { desk, groups: HashMap::new(), new_calls: 0 }
+impl<O: Operation> Draft<O> {
+    pub(super) fn new(state: Arc<Mutex<State<O>>>, limiter: Limiter) -> Self {
+        Self { state, limiter, groups: HashMap::new(), new_calls: 0 }
     }
 
     /// How many calls it adds to those that are planned already.
@@ -67,85 +64,121 @@ where
     /// Whether the slice was added, by itself or as part of its whole.
     #[must_use]
     pub fn has(&self, slice: &Slice<O::Subject>) -> bool {
-        let group = self.groups.get(&group_of(&*self.desk.operation, slice));
-        group.is_some_and(|group| is_among(|known| group.added.contains_key(known), slice))
+        let key = lock(&self.state).key_of(slice);
+        self.has_in(&key, slice)
     }
 
-    /// What adding `slices` would mean to `ask` in `class`, if `ahead` other calls were drafted for the same permits.
-    pub fn weigh(&mut self, slices: &[&Slice<O::Subject>], ask: &Ask, class: Class, ahead: usize) -> Step<O::Subject> {
-        let desk = Arc::clone(&self.desk);
-        let state = desk.lock();
-        let (mut joined, mut queued, mut seen) = (0, HashSet::new(), HashSet::new());
-        let mut new: HashMap<GroupKey<O::Subject>, Vec<Slice<O::Subject>>> = HashMap::new();
+    /// What adding `slices` would mean in `class`, if `ahead` other calls were drafted for the same permits. The
+    /// slices are not held.
+    pub fn weigh(&self, slices: &[&Slice<O::Subject>], class: Class, ahead: usize) -> Step<O::Subject> {
+        let state = lock(&self.state);
+        let (mut joined, mut queued) = (0, HashSet::new());
+        let mut added: HashMap<GroupKey<O::Subject>, Wanted<O::Subject>> = HashMap::new();
         for slice in slices {
-            if is_among(|known| seen.contains(known), slice) || self.has(slice) {
+            let key = state.key_of(slice);
+            if self.has_in(&key, slice) || added.get(&key).is_some_and(|added| has(added, &key, slice)) {
                 continue;
             }
-            if let Some(key) = state.gap_for(slice) {
-                joined += 1;
-                if state.gaps.get(&key).is_some_and(|gap| !gap.is_out) {
-                    queued.insert(group_of(&*desk.operation, &key));
+            match state.whereabouts(&key, slice) {
+                Whereabouts::Out(_) => joined += 1,
+                Whereabouts::Queued(_) => {
+                    joined += 1;
+                    queued.insert(key);
                 }
-            } else if desk.shelf.fresh(slice, ask).is_none() {
-                seen.insert((*slice).clone());
-                new.entry(group_of(&*desk.operation, slice)).or_default().push((*slice).clone());
+                Whereabouts::Nowhere => added.entry(key).or_default().add(&slice.subject, slice.window, class),
             }
         }
-        let (mut changes, mut new_calls) = (Vec::new(), 0);
-        for (group, added) in new {
-            let drafted = self.groups.entry(group.clone()).or_insert_with(|| {
-                let gaps = state.groups.get(&group).map(|group| group.waiting.clone()).unwrap_or_default();
-                let calls = desk.plan(gaps.iter());
-                Drafted { gaps, added: HashMap::new(), calls }
-            });
-            // What the calls bring as they are leaves them as they are.
-            let is_brought = |gap: &Slice<_>| drafted.calls.iter().any(|call| serves(call, gap));
-            let calls = if added.iter().all(is_brought) {
-                drafted.calls.clone()
-            } else {
-                desk.plan(drafted.gaps.iter().chain(&added))
-            };
-            new_calls += calls.len().saturating_sub(drafted.calls.len());
-            changes.push(Change { group, added, calls });
+        let (mut new_calls, mut changes) = (0, HashMap::with_capacity(added.len()));
+        for (key, added) in added {
+            let (calls, more) = self.calls_with(&state, &key, &added);
+            new_calls += more;
+            changes.insert(key, Change { added, calls });
         }
-        let queued_wait = queued.iter().map(|group| desk.queued_wait(&state, group, class)).max().unwrap_or_default();
+        let places: Vec<_> =
+            queued.iter().filter_map(|key| state.group(key)).map(|group| group.places.as_slice()).collect();
+        let lifted = self.limiter.expected_wait(class, 1);
+        let queued_wait = |places: &&[(u64, Class)]| {
+            let last = self.limiter.expected_wait_of(places.iter().map(|(place, _)| *place));
+            last.map_or(lifted, |last| last.min(lifted))
+        };
+        let queued_wait = places.iter().map(queued_wait).max().unwrap_or_default();
         drop(state);
-        let limiter = desk.metered.limiter();
-        let own_wait = if new_calls == 0 { Duration::ZERO } else { limiter.expected_wait(class, ahead + new_calls) };
-        Step { changes, new_calls, joined, wait: own_wait.max(queued_wait), least_wait: limiter.least_wait(new_calls) }
+        let own_wait =
+            if new_calls == 0 { Duration::ZERO } else { self.limiter.expected_wait(class, ahead + new_calls) };
+        let least_wait = self.limiter.least_wait(new_calls);
+        Step { changes, new_calls, joined, wait: own_wait.max(queued_wait), least_wait }
     }
 
     /// Takes a step; `is_awaited` says whether somebody would wait for what it adds.
     pub fn accept(&mut self, step: Step<O::Subject>, is_awaited: bool) {
         self.new_calls += step.new_calls;
-        for Change { group, added, calls } in step.changes {
-            let Some(drafted) = self.groups.get_mut(&group) else { continue };
-            drafted.gaps.extend(added.iter().cloned());
-            drafted.added.extend(added.into_iter().map(|slice| (slice, is_awaited)));
+        for (key, Change { added, calls }) in step.changes {
+            let drafted = self.groups.entry(key).or_default();
             drafted.calls = calls;
+            let part = if is_awaited { &mut drafted.awaited } else { &mut drafted.unawaited };
+            part.append(added);
         }
     }
 
     /// The calls that would bring what was added, as they would be sent, and whether somebody would wait for them.
-    pub fn calls(&self) -> impl Iterator<Item = (&Slice<O::Subject>, bool)> {
-        self.groups.values().flat_map(|group| {
-            group.calls.iter().filter_map(|call| {
-                let mut brought = group.added.iter().filter(|(slice, _)| serves(call, slice)).peekable();
-                brought.peek()?;
-                Some((call, brought.any(|(_, is_awaited)| *is_awaited)))
-            })
-        })
+    #[must_use]
+    pub fn calls(&self) -> Vec<(Slice<O::Subject>, bool)> {
+        let state = lock(&self.state);
+        let of_group = |(key, drafted): (&GroupKey<O::Subject>, &Drafted<O::Subject>)| {
+            let calls = state.calls_with(key, &drafted.parts()).into_iter();
+            let brings = |part: &Wanted<_>, call: &_| part.class_of(call, &key.0).is_some();
+            let call = |call| (brings(&drafted.awaited, &call), brings(&drafted.unawaited, &call), call);
+            let calls = calls.map(call).filter(|(awaited, unawaited, _)| *awaited || *unawaited);
+            calls.map(|(awaited, _, call)| (call, awaited)).collect::<Vec<_>>()
+        };
+        self.groups.iter().flat_map(of_group).collect()
+    }
+
+    fn has_in(&self, key: &GroupKey<O::Subject>, slice: &Slice<O::Subject>) -> bool {
+        self.groups.get(key).is_some_and(|drafted| drafted.parts().iter().any(|part| has(part, key, slice)))
+    }
+
+    /// The calls of a group with `added`, and how many more they are than those before.
+    fn calls_with(
+        &self,
+        state: &State<O>,
+        key: &GroupKey<O::Subject>,
+        added: &Wanted<O::Subject>,
+    ) -> (Vec<Slice<O::Subject>>, usize) {
+        let drafted = self.groups.get(key);
+        let before = drafted.map_or_else(|| state.calls_with(key, &[]), |drafted| drafted.calls.clone());
+        // What a call brings as it is leaves the calls as they are, unless every subject has calls of its own.
+        let is_joint = before.iter().all(|call| call.subject == key.0);
+        let stays = |call: &Slice<_>| added.is_brought_by(call, &key.0) && (is_joint || call.subject != key.0);
+        if before.iter().any(stays) {
+            return (before, 0);
+        }
+        let parts = drafted.map(Drafted::parts).into_iter().flatten().chain([added]);
+        let calls = state.calls_with(key, &parts.collect::<Vec<_>>());
+        let more = calls.len().saturating_sub(before.len());
+        (calls, more)
     }
 }
 
-impl<O: Operation, C> Inner<O, C> {
-    fn plan<'a>(&self, gaps: impl Iterator<Item = &'a Slice<O::Subject>>) -> Vec<Slice<O::Subject>> {
-        plan(&*self.operation, &gaps.collect::<Vec<_>>(), self.max_rows)
+impl<S> Drafted<S> {
+    fn parts(&self) -> [&Wanted<S>; 2] {
+        [&self.awaited, &self.unawaited]
     }
 }
 
-/// Whether the slice is known, by itself or as part of its whole.
-fn is_among<S: Subject>(is_known: impl Fn(&Slice<S>) -> bool, slice: &Slice<S>) -> bool {
-    let whole = slice.subject.whole().map(|subject| Slice { subject, window: slice.window });
-    is_known(slice) || whole.is_some_and(|whole| is_known(&whole))
+/// Whether the slice is wanted, by itself or as part of its whole.
+fn has<S: Subject>(wanted: &Wanted<S>, key: &GroupKey<S>, slice: &Slice<S>) -> bool {
+    wanted.has(&key.0, slice.window) || wanted.has(&slice.subject, slice.window)
+}
+
+impl<S> Default for Drafted<S> {
+    fn default() -> Self {
+        Self { awaited: Wanted::default(), unawaited: Wanted::default(), calls: Vec::new() }
+    }
+}
+
+impl<O: Operation> std::fmt::Debug for Draft<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Draft").field("new_calls", &self.new_calls).finish_non_exhaustive()
+    }
 }

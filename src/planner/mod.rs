@@ -1,38 +1,67 @@
-//! From gaps to calls: [`plan`] decides which calls are the fewest, a [`Desk`] decides when they are made and who waits
-//! for which, a [`Draft`] tells beforehand; `flight` is a call that has taken off, `waiter` who waits and until when. A
-//! [`Command`] is the call that changes something, and passes all of this by.
+//! From gaps to calls, in three parts: the [state](self::state) decides what is planned and when it takes off, and
+//! touches nothing else; [tasks](self::tasks) wait for permits and make the calls; a [`Scheduler`] locks the one and
+//! starts the others.
+//!
+//! [`plan`] decides which calls are the fewest, a [`Draft`] tells beforehand what submitting would mean, `flight` is a
+//! call that has taken off, `subscriber` who waits and until when. A [`Command`] is the call that changes something, and
+//! passes all of this by.
 
+mod cells;
 mod command;
-mod desk;
 mod draft;
-mod errand;
 mod flight;
+mod group;
 mod patience;
 mod peers;
 pub mod plan;
-mod waiter;
+mod scheduler;
+mod state;
+mod subscriber;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod upstream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use command::Command;
-pub use desk::{Desk, Found, GroupKey};
 pub use draft::{Draft, Step};
-pub use errand::Errand;
-pub(crate) use errand::spawn;
-pub(crate) use patience::{admit, no_permit};
+pub(crate) use patience::{admit, admit_queued, no_permit};
 pub use peers::{Claim, Peers};
-pub use waiter::{News, Outcome, Promise, Waiter};
+pub use scheduler::Scheduler;
+pub use subscriber::{Outcome, Pending, Subscriber};
+pub use tasks::Task;
+pub(crate) use tasks::spawn;
 
 use crate::domain::{Ask, Cut, Held, Operation, Slice, Timestamp, Window};
 use crate::error::WeirError;
 
-/// Where a desk puts what calls brought, and looks once more before it plans one. Memory implements it.
-pub trait Shelf<O: Operation>: Send + Sync + 'static {
+/// How long new gaps of a group gather at most while a call of the group is out.
+const GATHER: Duration = Duration::from_millis(250);
+
+/// What the gaps of one plan share.
+pub type GroupKey<S> = (S, Option<Window>);
+
+/// A slice that was submitted: there already, or on its way.
+#[derive(Debug)]
+pub enum Found<D> {
+    /// It was fetched between two looks.
+    Held(Arc<Held<D>>),
+    /// A call will bring it.
+    Pending(Pending<D>),
+}
+
+/// Where a scheduler puts what calls brought, and looks once more before it plans one. Memory implements it.
+pub trait SliceCache<O: Operation>: Send + Sync + 'static {
     /// What is held for the slice, by itself or by the whole it is part of, and answers `ask` without a call.
     fn fresh(&self, slice: &Slice<O::Subject>, ask: &Ask) -> Option<Arc<Held<O::Data>>>;
 
     /// Whether the slice itself is held, within its time to live.
     fn has_fresh(&self, slice: &Slice<O::Subject>) -> bool;
+
+    /// How often what is held was changed: as long as it stays the same, what was not there is not there.
+    fn epoch(&self) -> u64;
 
     /// Keeps what a call brought; an older result never replaces a newer one, and a settled slice is never replaced.
     /// Answers what is now held for each window.

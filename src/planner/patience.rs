@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::domain::Ask;
 use crate::error::{Code, WeirError};
+use crate::quota::Limiter;
 
 /// Whether calls whose last permit comes after `wait` are worth admitting.
 pub(crate) fn admit(wait: Duration, least_wait: Duration, calls: usize, ask: &Ask) -> Result<(), WeirError> {
@@ -33,6 +34,20 @@ pub(crate) fn admit(wait: Duration, least_wait: Duration, calls: usize, ask: &As
             ),
         )
     })
+}
+
+/// Whether `calls` more of the ask's caller may be queued behind those that are, `ahead` of which are not queued yet.
+pub(crate) fn admit_queued(limiter: &Limiter, ahead: usize, calls: usize, ask: &Ask) -> Result<(), WeirError> {
+    let (queued, most) = (limiter.queued_by(&ask.caller) + ahead, limiter.most_queued());
+    let all = queued + calls;
+    if calls == 0 || all <= most {
+        return Ok(());
+    }
+    let message = format!(
+        "{queued} upstream calls wait for their permits already, and with {calls} more they would be more than {most}"
+    );
+    let refusal = WeirError::new(Code::QuotaWaitTooLong, message).limited(most, Some(all));
+    Err(WeirError { retryable: true, retry_after: Some(limiter.least_wait(all - most + 1)), ..refusal })
 }
 
 /// What was let in got no permit before its deadline; `wait` is how long it would wait now.

@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::Errand;
-use super::desk::{GATHER, GroupKey};
-use super::flight::Flight;
+use super::flight::{Flight, HeldByWindow};
+use super::tasks::{self, Task};
+use super::upstream::Upstream;
+use super::{GATHER, GroupKey, SliceCache};
 use crate::domain::{CallError, CallErrorKind, Cut, Operation, Sent, Slice, Timestamp};
-use crate::quota::{Audience, Call, Permit};
+use crate::quota::{Audience, Permit};
 
 /// What other replicas hold and fetch. When nothing is known of them, everything is as if there were none.
 pub trait Peers<O: Operation>: Send + Sync + 'static {
@@ -26,10 +27,10 @@ pub trait Peers<O: Operation>: Send + Sync + 'static {
     fn news<'a>(&'a self, group: &'a GroupKey<O::Subject>, pause: Duration) -> BoxFuture<'a, bool>;
 
     /// Keeps what a call brought for the others and ends the claim.
-    fn share(&self, call: &Slice<O::Subject>, cuts: &[Cut<O::Data>], sent_at: Timestamp, claim: &Claim) -> Errand;
+    fn share(&self, call: &Slice<O::Subject>, cuts: &[Cut<O::Data>], sent_at: Timestamp, claim: &Claim) -> Task;
 
     /// Ends the claim of a call that brought nothing.
-    fn release(&self, claim: &Claim) -> Errand;
+    fn release(&self, claim: &Claim) -> Task;
 }
 
 /// Who makes a call.
@@ -53,61 +54,72 @@ pub enum Claim {
     Nobody,
 }
 
+/// How a call lands.
+pub(super) enum Landing<O: Operation> {
+    /// The vendor was asked, under a claim if replicas share theirs.
+    Answered(Result<Sent<O::Answer>, CallError>, Option<Claim>),
+    /// Another replica's call has brought everything.
+    Held(HeldByWindow<O::Data>),
+}
+
 /// How long the end of another's claim is waited for at a time; news come sooner.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Makes a call that has taken off, or waits for another replica that makes it.
-pub(super) async fn fly<O, C>(mut flight: Flight<O, C>, permit: Permit, peers: Arc<dyn Peers<O>>, since: Instant)
-where
-    O: Operation,
-    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
-{
+/// Makes a call that has taken off, or waits for another replica that makes it. `since` is when it was queued.
+pub(super) async fn fly<O: Operation>(
+    flight: &Flight<O>,
+    permit: Permit,
+    peers: &Arc<dyn Peers<O>>,
+    upstream: &dyn Upstream<O>,
+    cache: &dyn SliceCache<O>,
+    since: Instant,
+) -> Landing<O> {
     let mut permit = Some(permit);
     let mut alone = false;
     loop {
-        let Some(paid) = next_permit(&flight, permit.take()).await else {
+        let Some(paid) = next_permit(flight, permit.take(), upstream).await else {
             let late = CallError::new(flight.vendor(), CallErrorKind::PermitExpired, "no other permit came in time");
-            return flight.land(Err(late));
+            return Landing::Answered(Err(late), None);
         };
         // Redis keeps their order, so that the look is later than the claim: whoever landed before it is seen.
         let claiming = async { if alone { Claim::Nobody } else { peers.claim(&flight.group, &flight.call).await } };
-        let (claim, ()) = tokio::join!(claiming, peers.recall(flight.brought(), true));
+        let (claim, ()) = tokio::join!(claiming, peers.recall(flight.slices(), true));
         if let Claim::Theirs { until, covers } = claim {
             // Another replica can use the permit meanwhile.
             drop(paid);
             let until = if covers { until } else { until.min(Instant::now() + GATHER) };
-            match wait(&mut flight, &*peers, until).await {
-                Waited::Landed => return,
+            match wait(flight, &**peers, cache, until).await {
+                Waited::Held(held) => return Landing::Held(held),
                 Waited::Ended => {}
                 Waited::InVain => alone = true,
             }
             continue;
         }
-        if flight.land_if_held() {
-            super::spawn([peers.release(&claim)]);
-            return;
+        if let Some(held) = flight.held(cache) {
+            tasks::spawn([peers.release(&claim)]);
+            return Landing::Held(held);
         }
-        let result = flight.run(paid, since).await;
-        flight.claimed = Some(claim);
-        return flight.land(result);
+        let result = upstream.run(&flight.call, paid, since.elapsed(), flight).await;
+        return Landing::Answered(result, Some(claim));
     }
 }
 
 /// What became of waiting for another's call.
-enum Waited {
+enum Waited<D> {
     /// It brought everything.
-    Landed,
+    Held(HeldByWindow<D>),
     /// It is over, and something is still missing.
     Ended,
     /// It took too long.
     InVain,
 }
 
-async fn wait<O, C>(flight: &mut Flight<O, C>, peers: &dyn Peers<O>, until: Instant) -> Waited
-where
-    O: Operation,
-    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
-{
+async fn wait<O: Operation>(
+    flight: &Flight<O>,
+    peers: &dyn Peers<O>,
+    cache: &dyn SliceCache<O>,
+    until: Instant,
+) -> Waited<O::Data> {
     loop {
         let now = Instant::now();
         // Whatever the claim says: when nobody waits for the call any more, nobody waits for its claim.
@@ -115,9 +127,9 @@ where
             return Waited::InVain;
         }
         let stands = peers.news(&flight.group, LOOK.min(until - now)).await;
-        peers.recall(flight.brought(), true).await;
-        if flight.land_if_held() {
-            return Waited::Landed;
+        peers.recall(flight.slices(), true).await;
+        if let Some(held) = flight.held(cache) {
+            return Waited::Held(held);
         }
         if !stands {
             return Waited::Ended;
@@ -125,14 +137,14 @@ where
     }
 }
 
-async fn next_permit<O, C>(flight: &Flight<O, C>, permit: Option<Permit>) -> Option<Permit>
-where
-    O: Operation,
-    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
-{
+async fn next_permit<O: Operation>(
+    flight: &Flight<O>,
+    permit: Option<Permit>,
+    upstream: &dyn Upstream<O>,
+) -> Option<Permit> {
     if permit.is_some() {
         return permit;
     }
-    let place = flight.limiter().enqueue(flight.class(), flight.caller());
+    let place = upstream.limiter().enqueue(flight.class(), flight.caller());
     tokio::time::timeout_at(flight.deadline(), place.permit()).await.ok().flatten()
 }

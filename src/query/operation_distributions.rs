@@ -50,6 +50,7 @@ pub async fn one(
 ) -> Result<Option<DistributionWindow>, Arc<WeirError>> {
     let window = range.distribution_window(request.now(), &app.zone, request.earliest())?;
     let want = Slice { subject: subject(app, dimension), window };
+    request.take_windows(1)?;
     let series = request.distributions(vec![want.clone()]).await?;
     let Some(answered) = series.into_iter().flatten().next() else { return Ok(None) };
     Ok(DistributionWindow::new(want, answered.outcome?, request.ask().freshness))
@@ -76,7 +77,7 @@ impl Windows {
     ) -> Result<Self, WeirError> {
         let mut wants = Vec::new();
         for app in apps {
-            let tiling = range.distribution_windows(step, request.now(), &app.zone)?;
+            let tiling = range.distribution_windows(step, request.now(), &app.zone, |n| request.take_windows(n))?;
             check_window_count((wants.len() + tiling.windows.len()) as u128)?;
             let want = |window| (Slice { subject: subject(app, dimension), window }, tiling.is_calendar);
             wants.extend(tiling.windows.into_iter().map(want));
@@ -153,6 +154,7 @@ pub async fn bounds(
     range: TimeRange,
 ) -> Result<Option<Bounds>, Arc<WeirError>> {
     let (span, windows) = range.distribution_cover(request.now(), &app.zone, request.earliest())?;
+    request.take_windows(windows.len() as u64)?;
     let wants = windows.iter().map(|window| Slice { subject: subject(app, dimension), window: *window }).collect();
     let Some(series) = request.distributions(wants).await? else { return Ok(None) };
     let distributions =

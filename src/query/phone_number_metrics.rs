@@ -85,11 +85,13 @@ impl MetricQuery {
         let Some(asked) = Window::new(window.start(), window.end().min(request.quarter() + QUARTER)) else {
             return Ok((!request.ask().explain).then(|| Rows::none(subject)));
         };
-        let keys: Vec<Option<PhoneNumber>> = match &phones {
-            Some(phones) if phones.len() <= MANY_PHONES => {
+        let some_phones = phones.as_ref().filter(|phones| phones.len() <= MANY_PHONES);
+        request.take_days(some_phones.map_or(1, Vec::len), asked)?;
+        let keys: Vec<Option<PhoneNumber>> = match some_phones {
+            Some(phones) => {
                 phones.iter().filter(|phone| request.caller().may_see_phone(phone)).cloned().map(Some).collect()
             }
-            _ => vec![None],
+            None => vec![None],
         };
         let wants = keys.iter().map(|phone| {
             let subject = MetricSubject { phone: phone.clone(), ..subject.clone() };

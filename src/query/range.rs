@@ -73,17 +73,22 @@ impl TimeRange {
         Ok(window)
     }
 
-    /// The windows of a list of distributions.
+    /// The windows of a list of distributions; `take` is told how many there are, about, before they are made.
     pub(super) fn distribution_windows(
         self,
         step: Duration,
         now: Timestamp,
         zone: &TimeZone,
+        take: impl Fn(u64) -> Result<(), WeirError>,
     ) -> Result<Tiling, WeirError> {
         if step.is_zero() || step.subsec_nanos() != 0 {
             return Err(WeirError::bad_input("window must be a whole number of seconds, at least one"));
         }
-        let check_count = |length: Duration| check_window_count(length.as_millis().div_ceil(step.as_millis()));
+        let check_count = |length: Duration| {
+            let count = length.as_millis().div_ceil(step.as_millis());
+            check_window_count(count)?;
+            take(u64::try_from(count).unwrap_or(u64::MAX))
+        };
         match self {
             Self::Between { .. } => {
                 check_window_length(step)?;

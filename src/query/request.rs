@@ -89,6 +89,16 @@ impl Request {
         self.now() + RETENTION_MARGIN + self.ask().max_wait - lookback
     }
 
+    /// Counts the days that a question is about to want of so many subjects, before any of them is made.
+    pub(super) fn take_days(&self, n_subjects: usize, window: Window) -> Result<(), WeirError> {
+        self.loader.take_metrics(n_subjects, window)
+    }
+
+    /// Counts so many windows that a question is about to want, before any of them is made.
+    pub(super) fn take_windows(&self, n_windows: u64) -> Result<(), WeirError> {
+        self.loader.take_distributions(n_windows)
+    }
+
     /// The slices of message counts; `None` where the request is only explained.
     pub(super) async fn metrics(
         &self,

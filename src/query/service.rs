@@ -29,7 +29,11 @@ pub struct Service {
     catalog: Arc<Catalog>,
     clock: Arc<dyn Clock>,
     waits: Waits,
+    slices: u64,
 }
+
+/// The slices that one request may ask for, where nobody says otherwise.
+const SLICES: u64 = 50_000;
 
 /// The permits of one operation of one account.
 #[derive(Debug, Clone)]
@@ -48,7 +52,13 @@ impl Service {
     /// Answers from `stores` for what `catalog` names.
     #[must_use]
     pub fn new(stores: Arc<Stores>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, waits: Waits) -> Self {
-        Self { stores, catalog, clock, waits }
+        Self { stores, catalog, clock, waits, slices: SLICES }
+    }
+
+    /// The same, for requests of at most so many slices.
+    #[must_use]
+    pub fn with_slices(self, slices: u64) -> Self {
+        Self { slices, ..self }
     }
 
     /// A request that begins now.
@@ -68,7 +78,7 @@ impl Service {
             explain: controls.explain,
             tally: Arc::new(Tally::default()),
         };
-        let loader = Loader::new(Arc::clone(&self.stores), ask);
+        let loader = Loader::new(Arc::clone(&self.stores), ask, self.slices);
         Request::new(loader, Arc::clone(&self.catalog), epoch)
     }
 

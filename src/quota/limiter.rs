@@ -1,7 +1,7 @@
 //! The permits of one (account, operation): given in turn, taken back when the rule says so.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,11 @@ const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
 
 /// The longest pause after a throttle, as docs/quota.md has it; whatever names a longer one is not believed.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
+/// How many calls one caller may have in the queue: what the permits let through in a minute,
+const MOST_QUEUED_FOR: usize = 60;
+/// and as many as some patient requests need together where permits are few.
+const MOST_QUEUED_AT_LEAST: usize = 1_000;
 
 /// Keeps the permits of one (account, operation). Cheap to clone.
 #[derive(Debug, Clone)]
@@ -128,6 +133,18 @@ impl Limiter {
         Place { id, granted, limiter: self.clone(), is_queued: true }
     }
 
+    /// The most calls that one caller may have in the queue. Nothing else keeps those who wait for hours from filling it.
+    #[must_use]
+    pub fn most_queued(&self) -> usize {
+        (self.shared.rule.permits as usize).saturating_mul(MOST_QUEUED_FOR).max(MOST_QUEUED_AT_LEAST)
+    }
+
+    /// How many calls of a caller are in the queue.
+    #[must_use]
+    pub fn queued_by(&self, caller: &Caller) -> usize {
+        self.shared.lock().queue.len_of(caller)
+    }
+
     /// Takes a place out of the queue: whoever waits for it gets `None`, unless the permit was granted already.
     pub fn cancel(&self, place: u64) {
         self.shared.lock().queue.remove(place);
@@ -154,12 +171,13 @@ impl Limiter {
         self.shared.lock().expected_wait(class, last, &self.shared.rule, Instant::now())
     }
 
-    /// How long a queued place still waits for its permit; `None` if it is not queued any more.
+    /// How long the last of these places still waits for its permit; `None` if none of them is queued any more.
     #[must_use]
-    pub fn expected_wait_of(&self, place: u64) -> Option<Duration> {
+    pub fn expected_wait_of(&self, places: impl IntoIterator<Item = u64>) -> Option<Duration> {
+        let places: HashSet<u64> = places.into_iter().collect();
         let state = self.shared.lock();
         let forecast = state.forecast(&self.shared.rule, Instant::now());
-        let ahead = state.queue.ahead_of(place, forecast.elsewhere.as_ref())?;
+        let ahead = state.queue.ahead_of_last(&places, forecast.elsewhere.as_ref())?;
         Some(forecast.wait(ahead))
     }
 

@@ -56,7 +56,7 @@ impl<C: Call> Metered<C> {
         request: &C::Request,
         permit: Permit,
         queue_wait: Duration,
-        audience: &impl Audience,
+        audience: &(impl Audience + ?Sized),
     ) -> Result<C::Answer, CallError> {
         let mut pauses =
             ExponentialBuilder::new().with_jitter().with_max_times(MAX_RETRIES).with_min_delay(FIRST_PAUSE).build();

@@ -1,7 +1,7 @@
 //! Who gets the next permit: one of the class whose turn it is, and callers of one class in turn.
 
 use std::cmp::Ordering;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use super::elsewhere::Elsewhere;
 use super::turns::{CLASSES, Turns};
@@ -28,6 +28,12 @@ impl<C: Clone + PartialEq, T> Queue<C, T> {
 
     pub(super) fn len(&self) -> usize {
         self.lanes.iter().map(|lane| lane.length).sum()
+    }
+
+    /// How many wait in one caller's turns.
+    pub(super) fn len_of(&self, caller: &C) -> usize {
+        let lanes = self.lanes.iter().flat_map(|lane| &lane.callers);
+        lanes.filter(|(known, _)| known == caller).map(|(_, entries)| entries.len()).sum()
     }
 
     /// How many wait, by class.
@@ -70,6 +76,17 @@ impl<C: Clone + PartialEq, T> Queue<C, T> {
             .find_map(|class| Some(self.ahead_in(class, self.lanes[class as usize].before(id)?, elsewhere)))
     }
 
+    /// The same for the last of several entries.
+    pub(super) fn ahead_of_last(&self, ids: &HashSet<u64>, elsewhere: Option<&Elsewhere>) -> Option<usize> {
+        let classes = [Class::Interactive, Class::Bulk, Class::Background].into_iter();
+        classes
+            .filter_map(|class| {
+                let own = self.lanes[class as usize].before_last(|id| ids.contains(&id))?;
+                Some(self.ahead_in(class, own, elsewhere))
+            })
+            .max()
+    }
+
     /// `own` entries of the same class go first.
     fn ahead_in(&self, class: Class, own: usize, elsewhere: Option<&Elsewhere>) -> usize {
         let before = own + elsewhere.map_or(0, |elsewhere| elsewhere.ahead(class, own));
@@ -99,17 +116,26 @@ impl<C: Clone + PartialEq, T> Lane<C, T> {
         Some(entry)
     }
 
-    /// How many entries of the lane go before this one: each caller has one turn a round.
+    /// How many entries of the lane go before this one.
     fn before(&self, id: u64) -> Option<usize> {
-        let (at, depth) = self.callers.iter().enumerate().find_map(|(at, (_, entries))| {
-            entries.iter().position(|(known, _)| *known == id).map(|depth| (at, depth))
-        })?;
+        self.before_last(|known| known == id)
+    }
+
+    /// How many entries of the lane go before the last of those that are meant: each caller has one turn a round.
+    fn before_last(&self, is_meant: impl Fn(u64) -> bool) -> Option<usize> {
+        let entries = self.callers.iter().map(|(_, entries)| entries).enumerate();
+        let last = entries.filter_map(|(at, entries)| Some((at, entries.iter().rposition(|(id, _)| is_meant(*id))?)));
+        last.map(|(at, depth)| self.before_place(at, depth)).max()
+    }
+
+    /// How many entries go before the one at `depth` of the caller at `at`.
+    fn before_place(&self, at: usize, depth: usize) -> usize {
         let turns = |other: usize, length: usize| match other.cmp(&at) {
             Ordering::Less => length.min(depth + 1),
             Ordering::Equal => depth,
             Ordering::Greater => length.min(depth),
         };
-        Some(self.callers.iter().enumerate().map(|(other, (_, entries))| turns(other, entries.len())).sum())
+        self.callers.iter().enumerate().map(|(other, (_, entries))| turns(other, entries.len())).sum()
     }
 
     fn remove(&mut self, id: u64) -> Option<(C, T)> {
@@ -163,6 +189,8 @@ mod tests {
         }
         let ahead: Vec<_> = (0..6).map(|id| queue.ahead_of(id, None)).collect();
         assert_eq!(ahead, [0, 3, 5, 1, 2, 4].map(Some));
+        assert_eq!(queue.ahead_of_last(&HashSet::from([0, 5, 3]), None), Some(4));
+        assert_eq!([1, 2, 3, 4].map(|caller| queue.len_of(&caller)), [3, 2, 1, 0]);
         assert_eq!(order(queue), "aXybZc");
     }
 

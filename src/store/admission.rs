@@ -8,25 +8,26 @@ use std::time::Duration;
 
 use super::prepared::{Outlook, PlannedCall, Prepared};
 use super::{Store, by_account};
-use crate::domain::{Account, Ask, Class, Operation, Sent, Slice, Subject};
+use crate::domain::{Account, Ask, Class, Operation, Slice, Subject};
 use crate::error::WeirError;
 use crate::planner::{self, Draft, Step};
-use crate::quota::Call;
 
 /// What all that fields lack would need together.
 #[derive(Debug)]
-pub struct Survey<O: Operation, C> {
-    drafts: Drafts<O, C>,
+pub struct Survey<O: Operation> {
+    drafts: Drafts<O>,
     joined: usize,
     wait: Duration,
+    /// Whether the queue has no room for so many calls.
+    is_too_much: bool,
 }
 
 /// Fields that were admitted or refused, in the order in which they asked.
-pub struct Admitted<O: Operation, C> {
+pub struct Admitted<O: Operation> {
     pub(super) fields: Vec<Result<Prepared<O>, Arc<WeirError>>>,
     /// What was served as stale and is to be fetched again.
     pub(super) refresh: Vec<Slice<O::Subject>>,
-    survey: Survey<O, C>,
+    survey: Survey<O>,
 }
 
 /// What each account would add.
@@ -34,22 +35,19 @@ type Steps<S> = Vec<(Account, Step<S>)>;
 
 /// The drafts of the accounts that are needed.
 #[derive(Debug)]
-struct Drafts<O: Operation, C>(HashMap<Account, Draft<O, C>>);
+struct Drafts<O: Operation>(HashMap<Account, Draft<O>>);
 
-impl<O, C> Store<O, C>
-where
-    O: Operation,
-    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
-{
+impl<O: Operation> Store<O> {
     /// What all that `fields` lack would need together.
     #[must_use]
-    pub fn survey(&self, fields: &[Prepared<O>], ask: &Ask) -> Survey<O, C> {
+    pub fn survey(&self, fields: &[Prepared<O>], ask: &Ask) -> Survey<O> {
         let mut survey = Survey::new(Duration::ZERO);
         let gaps = fields.iter().flat_map(Prepared::gaps).map(|gap| &gap.slice);
         for (account, own) in by_account(gaps, |slice| *slice) {
             let Some(step) = survey.drafts.weigh(self, account, &own, ask, &Steps::new()) else { continue };
             survey.joined += step.joined;
             survey.wait = survey.wait.max(step.wait);
+            survey.is_too_much |= survey.drafts.admit(self, account, &step, ask, &Steps::new()).is_err();
             survey.drafts.accept(vec![(account.clone(), step)], true);
         }
         survey
@@ -62,12 +60,12 @@ where
     pub fn admit(
         &self,
         fields: Vec<Prepared<O>>,
-        survey: Survey<O, C>,
+        survey: Survey<O>,
         refusal: Option<&Arc<WeirError>>,
         ask: &Ask,
-    ) -> Admitted<O, C> {
+    ) -> Admitted<O> {
         // What is in time all together is in time one after the other.
-        if survey.wait <= ask.max_wait && refusal.is_none() {
+        if survey.wait <= ask.max_wait && !survey.is_too_much && refusal.is_none() {
             return Admitted { fields: fields.into_iter().map(Ok).collect(), refresh: Vec::new(), survey };
         }
         let mut survey = Survey::new(survey.wait);
@@ -85,20 +83,25 @@ where
 
     /// Plans to fetch again what is served as stale, as far as there is `room` for calls that nobody waits for. What is
     /// being fetched already, or would be refused, is left alone.
-    pub fn plan_refresh(&self, admitted: &mut Admitted<O, C>, room: &mut usize, ask: &Ask) {
+    pub fn plan_refresh(&self, admitted: &mut Admitted<O>, room: &mut usize, ask: &Ask) {
         let mut seen = HashSet::new();
         let stale = admitted.fields.iter().flatten().flat_map(|field| &field.refresh);
         let stale: Vec<_> = stale.filter(|slice| seen.insert(*slice)).collect();
         for (account, own) in by_account(stale, |slice| *slice) {
-            let Some(desk) = self.desks.get(account).filter(|desk| desk.refusal().is_none()) else { continue };
-            let draft = admitted.survey.drafts.of(account, desk);
-            let mut own = desk.unawaited(own);
+            let Some(scheduler) = self.schedulers.get(account).filter(|scheduler| scheduler.refusal().is_none()) else {
+                continue;
+            };
+            let draft = admitted.survey.drafts.of(account, scheduler);
+            let mut own = scheduler.unawaited(own);
             own.retain(|slice| !draft.has(slice) && self.memory.refusal(&slice.subject).is_none());
-            let mut step = draft.weigh(&own, ask, Class::Background, 0);
-            if step.new_calls > *room {
+            let mut step = draft.weigh(&own, Class::Background, 0);
+            let limiter = scheduler.limiter();
+            let queued = limiter.queued_by(&ask.caller) + draft.new_calls();
+            let most = limiter.most_queued().saturating_sub(queued).min(*room);
+            if step.new_calls > most {
                 // A slice costs one call at most.
-                own.truncate(*room);
-                step = draft.weigh(&own, ask, Class::Background, 0);
+                own.truncate(most);
+                step = draft.weigh(&own, Class::Background, 0);
             }
             *room = room.saturating_sub(step.new_calls);
             draft.accept(step, false);
@@ -108,8 +111,8 @@ where
 
     /// What submitting all that was admitted would do.
     #[must_use]
-    pub fn explain(&self, admitted: &Admitted<O, C>, ask: &Ask) -> Outlook {
-        let Survey { drafts, joined, wait } = &admitted.survey;
+    pub fn explain(&self, admitted: &Admitted<O>, ask: &Ask) -> Outlook {
+        let Survey { drafts, joined, wait, .. } = &admitted.survey;
         let mut outlook = Outlook { joined: *joined, wait: *wait, ..Outlook::default() };
         for field in &admitted.fields {
             match field {
@@ -125,20 +128,16 @@ where
             calls.push(PlannedCall {
                 account: call.subject.account().clone(),
                 operation: self.operation.facts().operation,
-                span: Some(self.operation.sent_span(call, ask.at)),
+                span: Some(self.operation.sent_span(&call, ask.at)),
             });
         }
         outlook
     }
 }
 
-impl<O, C> Survey<O, C>
-where
-    O: Operation,
-    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
-{
+impl<O: Operation> Survey<O> {
     fn new(wait: Duration) -> Self {
-        Self { drafts: Drafts(HashMap::new()), joined: 0, wait }
+        Self { drafts: Drafts(HashMap::new()), joined: 0, wait, is_too_much: false }
     }
 
     /// How many calls it adds to those that are planned already.
@@ -148,11 +147,7 @@ where
     }
 }
 
-impl<O, C> Admitted<O, C>
-where
-    O: Operation,
-    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
-{
+impl<O: Operation> Admitted<O> {
     /// How many calls it adds to those that are planned already.
     #[must_use]
     pub fn new_calls(&self) -> usize {
@@ -160,23 +155,19 @@ where
     }
 }
 
-impl<O, C> Drafts<O, C>
-where
-    O: Operation,
-    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
-{
+impl<O: Operation> Drafts<O> {
     fn new_calls(&self) -> usize {
         self.0.values().map(Draft::new_calls).sum()
     }
 
-    fn of(&mut self, account: &Account, desk: &planner::Desk<O, C>) -> &mut Draft<O, C> {
-        self.0.entry(account.clone()).or_insert_with(|| desk.draft())
+    fn of(&mut self, account: &Account, scheduler: &planner::Scheduler<O>) -> &mut Draft<O> {
+        self.0.entry(account.clone()).or_insert_with(|| scheduler.draft())
     }
 
     /// What a field would add. Where the calls of an account would come too late, what has a stale answer does without.
     fn steps(
         &mut self,
-        store: &Store<O, C>,
+        store: &Store<O>,
         field: &mut Prepared<O>,
         ask: &Ask,
     ) -> Result<Steps<O::Subject>, Arc<WeirError>> {
@@ -196,7 +187,7 @@ where
 
     fn in_time(
         &mut self,
-        store: &Store<O, C>,
+        store: &Store<O>,
         field: &Prepared<O>,
         account: &Account,
         pending: &Steps<O::Subject>,
@@ -204,26 +195,46 @@ where
     ) -> Result<Option<Step<O::Subject>>, Arc<WeirError>> {
         let own = field.gaps().map(|gap| &gap.slice).filter(|slice| slice.subject.account() == account);
         let Some(step) = self.weigh(store, account, &own.collect::<Vec<_>>(), ask, pending) else { return Ok(None) };
-        planner::admit(step.wait, step.least_wait, step.new_calls, ask).map_err(|error| Arc::new(error.of(account)))?;
+        let admitted = planner::admit(step.wait, step.least_wait, step.new_calls, ask);
+        let admitted = admitted.map_err(|error| Arc::new(error.of(account)));
+        admitted.and_then(|()| self.admit(store, account, &step, ask, pending))?;
         Ok(Some(step))
     }
 
-    /// `None` if no desk serves the account.
+    /// Whether the queue has room for a step.
+    fn admit(
+        &self,
+        store: &Store<O>,
+        account: &Account,
+        step: &Step<O::Subject>,
+        ask: &Ask,
+        pending: &Steps<O::Subject>,
+    ) -> Result<(), Arc<WeirError>> {
+        let Some(limiter) = store.limiter(account) else { return Ok(()) };
+        let admitted = planner::admit_queued(limiter, self.ahead(account, pending), step.new_calls, ask);
+        admitted.map_err(|error| Arc::new(error.of(account)))
+    }
+
+    /// `None` if no scheduler serves the account.
     fn weigh(
         &mut self,
-        store: &Store<O, C>,
+        store: &Store<O>,
         account: &Account,
         slices: &[&Slice<O::Subject>],
         ask: &Ask,
         pending: &Steps<O::Subject>,
     ) -> Option<Step<O::Subject>> {
-        let desk = store.desks.get(account)?;
-        // Two keys of one vendor account share its permits.
+        let scheduler = store.schedulers.get(account)?;
+        let ahead = self.ahead(account, pending);
+        Some(self.of(account, scheduler).weigh(slices, ask.class, ahead))
+    }
+
+    /// How many calls were drafted for the permits of an account. Two keys of one vendor account share its permits.
+    fn ahead(&self, account: &Account, pending: &Steps<O::Subject>) -> usize {
         let shares = |other: &Account| other.shares_quota_with(account);
         let drafted = self.0.iter().filter(|(other, _)| shares(other)).map(|(_, draft)| draft.new_calls());
         let pending = pending.iter().filter(|(other, _)| shares(other)).map(|(_, step)| step.new_calls);
-        let ahead = drafted.chain(pending).sum();
-        Some(self.of(account, desk).weigh(slices, ask, ask.class, ahead))
+        drafted.chain(pending).sum()
     }
 
     fn accept(&mut self, steps: Steps<O::Subject>, is_awaited: bool) {
@@ -235,7 +246,7 @@ where
     }
 }
 
-impl<O: Operation, C> fmt::Debug for Admitted<O, C> {
+impl<O: Operation> fmt::Debug for Admitted<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admitted").field("fields", &self.fields.len()).finish_non_exhaustive()
     }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::lifetime::{Lifetimes, Use, lifetime, usable};
 use crate::domain::{Ask, Cut, Held, Keep, Operation, Slice, Subject, Timestamp, Window};
 use crate::error::WeirError;
-use crate::planner::Shelf;
+use crate::planner::SliceCache;
 
 /// How long a refusal that will repeat is remembered.
 const REFUSAL_TTL: Duration = Duration::from_secs(30);
@@ -132,13 +132,17 @@ impl<O: Operation> Memory<O> {
     }
 }
 
-impl<O: Operation> Shelf<O> for Memory<O> {
+impl<O: Operation> SliceCache<O> for Memory<O> {
     fn fresh(&self, slice: &Slice<O::Subject>, ask: &Ask) -> Option<Arc<Held<O::Data>>> {
         self.lookup(slice, ask).filter(|(_, good_for)| *good_for == Use::Fresh).map(|(held, _)| held)
     }
 
     fn has_fresh(&self, slice: &Slice<O::Subject>) -> bool {
         self.slices.get(slice).is_some_and(|held| held.is_fresh(Instant::now()))
+    }
+
+    fn epoch(&self) -> u64 {
+        Memory::epoch(self)
     }
 
     fn put(

@@ -23,10 +23,10 @@ pub use prepared::{Outlook, PlannedCall, Prepared};
 pub use shared::SharedAnswers;
 pub use ticket::{Answered, Series, Served, Ticket};
 
-use crate::domain::{Account, Ask, Class, Freshness, Held, Operation, Sent, Slice, Subject, Tally};
+use crate::domain::{Account, Ask, Class, Freshness, Held, Operation, Slice, Subject, Tally, Window};
 use crate::error::WeirError;
-use crate::planner::{Desk, Errand, Found, Waiter};
-use crate::quota::{Call, Limiter};
+use crate::planner::{Found, Scheduler, SliceCache as _, Subscriber, Task};
+use crate::quota::Limiter;
 use lifetime::Use;
 use prepared::{Gap, Step};
 use ticket::Queue;
@@ -39,26 +39,29 @@ const REFRESH_PATIENCE: Duration = Duration::from_mins(5);
 /// A ticket for each field, or why it failed as a whole.
 pub type Tickets<D> = Vec<Result<Ticket<D>, Arc<WeirError>>>;
 
-/// What was found for the slices of a field.
-type Promised<O> = HashMap<Slice<<O as Operation>::Subject>, Found<<O as Operation>::Data>>;
+/// What was found for the gaps of a field, in their order.
+type FoundOf<O> = Vec<Option<Found<<O as Operation>::Data>>>;
 
-/// The answers of one operation: what is held, what is in flight, and the desks that fetch the rest.
-pub struct Store<O: Operation, C> {
+/// Why a subject may not be asked for as usual.
+struct Outage {
+    refusal: Option<Arc<WeirError>>,
+    pause: Option<Arc<WeirError>>,
+    is_failing: bool,
+}
+
+/// The answers of one operation: what is held, what is in flight, and the schedulers that fetch the rest.
+pub struct Store<O: Operation> {
     operation: Arc<O>,
     memory: Arc<Memory<O>>,
-    desks: HashMap<Account, Desk<O, C>>,
+    schedulers: HashMap<Account, Scheduler<O>>,
     shared: Option<Arc<SharedAnswers<O>>>,
 }
 
-impl<O, C> Store<O, C>
-where
-    O: Operation,
-    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
-{
-    /// A store over `memory` that fetches through `desks`.
+impl<O: Operation> Store<O> {
+    /// A store over `memory` that fetches through `schedulers`.
     #[must_use]
-    pub fn new(operation: Arc<O>, memory: Arc<Memory<O>>, desks: HashMap<Account, Desk<O, C>>) -> Self {
-        Self { operation, memory, desks, shared: None }
+    pub fn new(operation: Arc<O>, memory: Arc<Memory<O>>, schedulers: HashMap<Account, Scheduler<O>>) -> Self {
+        Self { operation, memory, schedulers, shared: None }
     }
 
     /// The same, looking into what replicas share after memory.
@@ -94,7 +97,13 @@ where
     /// The permits of an account.
     #[must_use]
     pub fn limiter(&self, account: &Account) -> Option<&Limiter> {
-        self.desks.get(account).map(Desk::limiter)
+        self.schedulers.get(account).map(Scheduler::limiter)
+    }
+
+    /// How many slices a window of one subject is cut into.
+    #[must_use]
+    pub fn n_slices(&self, window: Window) -> u64 {
+        self.operation.grid().map_or(1, |step| window.n_cells(step))
     }
 
     /// Answers a field from memory alone, if all of it is there and fresh; `None` otherwise, and nothing is counted.
@@ -120,7 +129,8 @@ where
     /// the vendor's lookback, and against what is known to fail.
     #[must_use]
     pub fn prepare(&self, wants: &[Slice<O::Subject>], ask: &Ask) -> Prepared<O> {
-        let mut prepared = Prepared::default();
+        let mut prepared = Prepared::new(self.memory.epoch());
+        let mut known: Option<(usize, Outage)> = None;
         for (want, slice) in self.slices(wants, ask) {
             let step = match self.memory.lookup(&slice, ask) {
                 Some((held, Use::Fresh)) => Step::Ready(Ok(Served::from_cache(held))),
@@ -128,11 +138,39 @@ where
                     prepared.refresh.push(slice);
                     Step::Ready(Ok(Served::stale(held)))
                 }
-                held => self.fetch(slice, held.map(|(held, _)| held), ask, &mut prepared.refresh),
+                held => {
+                    // The slices of one want are of one subject.
+                    let (_, outage) = match known.take() {
+                        Some(known) if known.0 == want => known,
+                        _ => (want, self.outage(&slice.subject)),
+                    };
+                    let step = self.fetch(slice, held.map(|(held, _)| held), &outage, ask, &mut prepared.refresh);
+                    known = Some((want, outage));
+                    step
+                }
             };
             prepared.steps.push((want, step));
         }
         prepared
+    }
+
+    /// Looks once more for what `fields` lack, if anything was fetched since.
+    pub fn look_again(&self, fields: &mut [Prepared<O>], ask: &Ask) {
+        let epoch = self.memory.epoch();
+        for field in fields.iter_mut().filter(|field| field.epoch != epoch) {
+            field.epoch = epoch;
+            field.fill(|slice| self.memory.fresh(slice, ask));
+        }
+    }
+
+    /// Why a subject may not be asked for as usual.
+    fn outage(&self, subject: &O::Subject) -> Outage {
+        let account = subject.account();
+        Outage {
+            refusal: self.memory.refusal(subject),
+            pause: self.pause(account),
+            is_failing: self.schedulers.get(account).is_some_and(Scheduler::is_failing),
+        }
     }
 
     /// What becomes of a slice that has to be fetched; in `refresh` goes what nobody waits for.
@@ -140,17 +178,17 @@ where
         &self,
         slice: Slice<O::Subject>,
         fallback: Option<Arc<Held<O::Data>>>,
+        outage: &Outage,
         ask: &Ask,
         refresh: &mut Vec<Slice<O::Subject>>,
     ) -> Step<O> {
-        if let Some(refusal) = self.memory.refusal(&slice.subject) {
-            return Step::Ready(Err(refusal));
+        if let Some(refusal) = &outage.refusal {
+            return Step::Ready(Err(Arc::clone(refusal)));
         }
-        let account = slice.subject.account();
-        let asked = self.check(&slice, ask).and_then(|()| self.pause(account).map_or(Ok(()), Err));
+        let asked = self.check(&slice, ask).and_then(|()| outage.pause.clone().map_or(Ok(()), Err));
         match (asked, fallback) {
             // The next call finds out whether the vendor is back; a known answer does not wait for that.
-            (Ok(()), Some(held)) if self.desks.get(account).is_some_and(Desk::is_failing) => {
+            (Ok(()), Some(held)) if outage.is_failing => {
                 refresh.push(slice);
                 Step::Ready(Ok(Served::stale(held)))
             }
@@ -163,56 +201,51 @@ where
 
     /// Why nothing is asked of an account now.
     fn pause(&self, account: &Account) -> Option<Arc<WeirError>> {
-        self.desks.get(account).and_then(Desk::refusal).map(Arc::new)
+        self.schedulers.get(account).and_then(Scheduler::refusal).map(Arc::new)
     }
 
-    /// Asks for all that was admitted, and answers for each field. The errands are to be spawned once everything that is
+    /// Asks for all that was admitted, and answers for each field. The tasks are to be spawned once everything that is
     /// asked for together has been submitted.
-    pub fn submit(
-        self: &Arc<Self>,
-        admitted: Admitted<O, C>,
-        ask: &Ask,
-        errands: &mut Vec<Errand>,
-    ) -> Tickets<O::Data> {
+    pub fn submit(self: &Arc<Self>, admitted: Admitted<O>, ask: &Ask, tasks: &mut Vec<Task>) -> Tickets<O::Data> {
         let Admitted { fields, refresh, .. } = admitted;
-        let waiters: Vec<_> = fields.iter().map(|_| Waiter::new(ask.clone())).collect();
-        let nobody = Waiter::new(Ask {
+        let subscribers: Vec<_> = fields.iter().map(|_| Subscriber::new(ask.clone())).collect();
+        let nobody = Subscriber::new(Ask {
             class: Class::Background,
             deadline: Instant::now() + REFRESH_PATIENCE,
             tally: Arc::new(Tally::default()),
             ..ask.clone()
         });
         // Whoever waits goes first.
+        let seen = fields.iter().flatten().map(|field| field.epoch).min().unwrap_or_default();
+        let n_gaps = |field: &Result<Prepared<O>, _>| field.as_ref().map_or(0, |field| field.gaps().count());
+        let mut found: Vec<FoundOf<O>> =
+            fields.iter().map(|field| std::iter::repeat_with(|| None).take(n_gaps(field)).collect()).collect();
         let gaps = fields.iter().enumerate().filter_map(|(at, field)| Some((at, field.as_ref().ok()?)));
-        let gaps = gaps.flat_map(|(at, field)| field.gaps().map(move |gap| (Some(at), &gap.slice)));
+        let gaps =
+            gaps.flat_map(|(at, field)| field.gaps().enumerate().map(move |(n, gap)| (Some((at, n)), &gap.slice)));
         let wanted = gaps.chain(refresh.iter().map(|slice| (None, slice)));
-        let mut found: Vec<Promised<O>> = fields.iter().map(|_| HashMap::new()).collect();
         for (account, own) in by_account(wanted, |(_, slice)| *slice) {
-            let Some(desk) = self.desks.get(account) else { continue };
-            let waiter = |at: Option<usize>| at.and_then(|at| waiters.get(at)).unwrap_or(&nobody);
-            let asked: Vec<_> = own.iter().map(|(at, slice)| (*slice, waiter(*at))).collect();
-            let (promises, more) = desk.submit(&asked);
-            errands.extend(more);
-            for ((at, slice), promise) in own.into_iter().zip(promises) {
-                if let Some(found) = at.and_then(|at| found.get_mut(at)) {
-                    found.insert(slice.clone(), promise);
+            let Some(scheduler) = self.schedulers.get(account) else { continue };
+            let subscriber = |at: Option<(usize, usize)>| at.and_then(|(at, _)| subscribers.get(at)).unwrap_or(&nobody);
+            let asked: Vec<_> = own.iter().map(|(at, slice)| (*slice, subscriber(*at))).collect();
+            let (submitted, more) = scheduler.submit(&asked, seen);
+            tasks.extend(more);
+            for ((at, _), submitted) in own.into_iter().zip(submitted) {
+                if let Some(place) = at.and_then(|(at, n)| found.get_mut(at)?.get_mut(n)) {
+                    *place = Some(submitted);
                 }
             }
         }
-        let tickets = fields.into_iter().zip(found).zip(waiters);
-        tickets.map(|((field, found), waiter)| Ok(self.ticket(field?, &found, waiter))).collect()
+        let tickets = fields.into_iter().zip(found).zip(subscribers);
+        tickets.map(|((field, found), subscriber)| Ok(self.ticket(field?, found, subscriber))).collect()
     }
 
-    fn ticket(self: &Arc<Self>, field: Prepared<O>, found: &Promised<O>, waiter: Arc<Waiter>) -> Ticket<O::Data> {
-        waiter.ask.tally.count_hits(field.ready());
+    fn ticket(self: &Arc<Self>, field: Prepared<O>, found: FoundOf<O>, subscriber: Arc<Subscriber>) -> Ticket<O::Data> {
+        subscriber.ask.tally.count_hits(field.ready());
         let gaps: Vec<Slice<O::Subject>> = field.gaps().map(|gap| gap.slice.clone()).collect();
-        let parts = field.into_parts(|slice| match found.get(slice) {
-            Some(Found::Held(held)) => Ok(Ok(Arc::clone(held))),
-            Some(Found::Promised(promise)) => Ok(Err(promise.clone())),
-            None => Err(Arc::new(prepared::unserved(slice))),
-        });
-        let queue = Queued { store: Arc::clone(self), gaps, class: waiter.ask.class };
-        Ticket::new(parts, waiter, Box::new(queue))
+        let parts = field.into_parts(found);
+        let queue = Queued { store: Arc::clone(self), gaps, class: subscriber.ask.class };
+        Ticket::new(parts, subscriber, Box::new(queue))
     }
 
     /// The cells of the grid that wanted windows touch, or the windows as they are; without those in which nothing can
@@ -247,25 +280,21 @@ where
 }
 
 /// What a ticket waits for.
-struct Queued<O: Operation, C> {
-    store: Arc<Store<O, C>>,
+struct Queued<O: Operation> {
+    store: Arc<Store<O>>,
     gaps: Vec<Slice<O::Subject>>,
     class: Class,
 }
 
-impl<O, C> Queue for Queued<O, C>
-where
-    O: Operation,
-    C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
-{
+impl<O: Operation> Queue for Queued<O> {
     fn expected_wait(&self, account: &Account) -> Duration {
         self.store.limiter(account).map_or(Duration::ZERO, |limiter| limiter.expected_wait(self.class, 1))
     }
 
     fn leave(&self) {
         for (account, own) in by_account(&self.gaps, |slice| *slice) {
-            if let Some(desk) = self.store.desks.get(account) {
-                desk.leave(&own);
+            if let Some(scheduler) = self.store.schedulers.get(account) {
+                scheduler.leave(&own);
             }
         }
     }
@@ -287,7 +316,7 @@ fn by_account<'a, S: Subject, T>(
     accounts
 }
 
-impl<O: Operation, C> fmt::Debug for Store<O, C> {
+impl<O: Operation> fmt::Debug for Store<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("operation", &self.operation.facts().operation).finish_non_exhaustive()
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ticket::{Part, Served};
 use crate::domain::{Account, Held, Operation, Slice, Subject, Window};
 use crate::error::{Code, WeirError};
-use crate::planner::Promise;
+use crate::planner::Found;
 
 /// What one field wants, looked up but not yet asked for.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct Prepared<O: Operation> {
     pub(super) steps: Vec<(usize, Step<O>)>,
     /// Served as stale, to be fetched again.
     pub(super) refresh: Vec<Slice<O::Subject>>,
+    /// The memory's epoch when it was looked up.
+    pub(super) epoch: u64,
 }
 
 #[derive(Debug)]
@@ -70,13 +72,22 @@ impl Outlook {
     }
 }
 
-impl<O: Operation> Default for Prepared<O> {
-    fn default() -> Self {
-        Self { steps: Vec::new(), refresh: Vec::new() }
-    }
-}
-
 impl<O: Operation> Prepared<O> {
+    pub(super) fn new(epoch: u64) -> Self {
+        Self { steps: Vec::new(), refresh: Vec::new(), epoch }
+    }
+
+    /// Fills gaps with what has come to be held.
+    pub(super) fn fill(&mut self, fresh: impl Fn(&Slice<O::Subject>) -> Option<Arc<Held<O::Data>>>) {
+        for (_, step) in &mut self.steps {
+            if let Step::Gap(gap) = step
+                && let Some(held) = fresh(&gap.slice)
+            {
+                *step = Step::Ready(Ok(Served::from_cache(held)));
+            }
+        }
+    }
+
     /// What needs a call.
     pub(super) fn gaps(&self) -> impl Iterator<Item = &Gap<O>> {
         self.steps.iter().filter_map(|(_, step)| match step {
@@ -135,24 +146,24 @@ impl<O: Operation> Prepared<O> {
         }
     }
 
-    /// `found` tells for each gap what is there, or who promised it.
-    pub(super) fn into_parts(
-        self,
-        found: impl Fn(&Slice<O::Subject>) -> Result<Result<Arc<Held<O::Data>>, Promise<O::Data>>, Arc<WeirError>>,
-    ) -> Vec<(usize, Part<O::Data>)> {
-        let part = |step| match step {
+    /// `found` tells for each gap, in their order, what is there or on its way.
+    pub(super) fn into_parts(self, found: Vec<Option<Found<O::Data>>>) -> Vec<(usize, Part<O::Data>)> {
+        let mut found = found.into_iter();
+        let mut part = |step: Step<O>| match step {
             Step::Ready(outcome) => Part::Ready(outcome),
-            Step::Gap(Gap { slice, fallback }) => match found(&slice) {
-                Ok(Ok(held)) => Part::Ready(Ok(Served::from_cache(held))),
-                Ok(Err(promise)) => Part::Promised { account: slice.subject.account().clone(), promise, fallback },
-                Err(error) => Part::Ready(Err(error)),
+            Step::Gap(Gap { slice, fallback }) => match found.next().flatten() {
+                Some(Found::Held(held)) => Part::Ready(Ok(Served::from_cache(held))),
+                Some(Found::Pending(pending)) => {
+                    Part::Pending { account: slice.subject.account().clone(), pending, fallback }
+                }
+                None => Part::Ready(Err(Arc::new(unserved(&slice)))),
             },
         };
         self.steps.into_iter().map(|(want, step)| (want, part(step))).collect()
     }
 }
 
-pub(super) fn unserved<S: Subject>(slice: &Slice<S>) -> WeirError {
-    tracing::error!(account = ?slice.subject.account(), "a slice of an account without a desk");
-    WeirError::new(Code::Internal, "no desk serves this account").of(slice.subject.account())
+fn unserved<S: Subject>(slice: &Slice<S>) -> WeirError {
+    tracing::error!(account = ?slice.subject.account(), "a slice of an account without a scheduler");
+    WeirError::new(Code::Internal, "no scheduler serves this account").of(slice.subject.account())
 }

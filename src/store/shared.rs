@@ -17,8 +17,10 @@ use super::memory::Memory;
 use crate::domain::time::DAY;
 use crate::domain::{Clock, Cut, Held, Keep, Operation, Slice, Subject, Timestamp, Window};
 use crate::link::Link;
-use crate::planner::{Claim, Errand, GroupKey, Peers};
+use crate::planner::{Claim, GroupKey, Peers, Task};
 
+/// How many slices Redis is asked for at a time: others wait for it meanwhile.
+const PORTION: usize = 500;
 /// How long an answer of Redis is worth waiting for; the vendor is slower.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// How long settled answers are kept for the others. Whoever reads one keeps it in memory.
@@ -128,17 +130,23 @@ impl<O: Operation> SharedAnswers<O> {
             wanted.extend(slice.subject.whole().map(|subject| Slice { subject, window: slice.window }));
             wanted.push(slice);
         }
-        if wanted.is_empty() {
-            return;
+        for portion in wanted.chunks(PORTION) {
+            if !self.take_over_portion(portion, in_flight).await {
+                return;
+            }
         }
+    }
+
+    /// Whether Redis has answered.
+    async fn take_over_portion(&self, wanted: &[Slice<O::Subject>], in_flight: bool) -> bool {
         let keys: Vec<(String, String)> = wanted.iter().map(|slice| self.slice_key(slice)).collect();
         let names: Vec<&String> = keys.iter().map(|(name, _)| name).collect();
         let read = self.link.run_for(PATIENCE, async |connection| {
             redis::cmd("MGET").arg(&names).query_async::<Vec<Option<String>>>(connection).await
         });
-        let Ok(values) = read.await else { return };
+        let Ok(values) = read.await else { return false };
         let at = self.clock.now();
-        for ((slice, (_, text)), value) in wanted.into_iter().zip(keys).zip(values) {
+        for ((slice, (_, text)), value) in wanted.iter().zip(keys).zip(values) {
             let Some(json) = value.as_deref().and_then(|value| value.split_once(' ')).map(|(_, json)| json) else {
                 continue;
             };
@@ -146,9 +154,9 @@ impl<O: Operation> SharedAnswers<O> {
             if entry.key != text || (entry.keep == Keep::Unproven && !in_flight) {
                 continue;
             }
-            self.operation.learn_from(&slice, &entry.data, entry.sent_at.min(at));
+            self.operation.learn_from(slice, &entry.data, entry.sent_at.min(at));
             let Entry { sent_at, keep, is_empty, bytes, data, .. } = entry;
-            self.memory.adopt(slice, keep, at.since(sent_at), |fresh_until, stale_until| Held {
+            self.memory.adopt(slice.clone(), keep, at.since(sent_at), |fresh_until, stale_until| Held {
                 data: Arc::new(data),
                 sent_at,
                 fresh_until,
@@ -157,6 +165,7 @@ impl<O: Operation> SharedAnswers<O> {
                 bytes,
             });
         }
+        true
     }
 
     /// How long a claim stands at most: its call and a margin.
@@ -196,7 +205,7 @@ impl<O: Operation> SharedAnswers<O> {
     }
 
     /// Ends a claim and tells those who wait for it.
-    fn end_claim(&self, claim: &Claim) -> Errand {
+    fn end_claim(&self, claim: &Claim) -> Task {
         let Claim::Ours { name, value } = claim.clone() else { return Box::pin(std::future::ready(())) };
         let (link, release) = (self.link.clone(), self.release.clone());
         Box::pin(async move {
@@ -253,7 +262,7 @@ impl<O: Operation> Peers<O> for SharedAnswers<O> {
         })
     }
 
-    fn share(&self, call: &Slice<O::Subject>, cuts: &[Cut<O::Data>], sent_at: Timestamp, claim: &Claim) -> Errand {
+    fn share(&self, call: &Slice<O::Subject>, cuts: &[Cut<O::Data>], sent_at: Timestamp, claim: &Claim) -> Task {
         let entries = self.entries(call, cuts, sent_at);
         let (link, put, end) = (self.link.clone(), self.put.clone(), self.end_claim(claim));
         Box::pin(async move {
@@ -267,7 +276,7 @@ impl<O: Operation> Peers<O> for SharedAnswers<O> {
         })
     }
 
-    fn release(&self, claim: &Claim) -> Errand {
+    fn release(&self, claim: &Claim) -> Task {
         self.end_claim(claim)
     }
 }

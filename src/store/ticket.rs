@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::domain::{Account, Held, Source};
 use crate::error::{Code, WeirError};
-use crate::planner::{self, News, Promise, Waiter};
+use crate::planner::{self, Pending, Subscriber};
 
 /// One slice as it is served.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub type Series<D> = Vec<Answered<D>>;
 #[derive(Debug)]
 pub(super) enum Part<D> {
     Ready(Result<Served<D>, Arc<WeirError>>),
-    Promised { account: Account, promise: Promise<D>, fallback: Option<Arc<Held<D>>> },
+    Pending { account: Account, pending: Pending<D>, fallback: Option<Arc<Held<D>>> },
 }
 
 /// A shared future of a field's slices. When its last clone is dropped before they are all there, the field no longer
@@ -44,7 +44,7 @@ pub struct Ticket<D>(Arc<Shared<D>>);
 
 struct Shared<D> {
     parts: Vec<(usize, Part<D>)>,
-    waiter: Arc<Waiter>,
+    subscriber: Arc<Subscriber>,
     is_done: AtomicBool,
     queue: Box<dyn Queue>,
 }
@@ -58,8 +58,8 @@ pub(super) trait Queue: Send + Sync {
 }
 
 impl<D> Ticket<D> {
-    pub(super) fn new(parts: Vec<(usize, Part<D>)>, waiter: Arc<Waiter>, queue: Box<dyn Queue>) -> Self {
-        Self(Arc::new(Shared { parts, waiter, is_done: AtomicBool::new(false), queue }))
+    pub(super) fn new(parts: Vec<(usize, Part<D>)>, subscriber: Arc<Subscriber>, queue: Box<dyn Queue>) -> Self {
+        Self(Arc::new(Shared { parts, subscriber, is_done: AtomicBool::new(false), queue }))
     }
 
     /// Waits for every slice, at most until the ask's deadline. Where the vendor fails, a stale answer is served if
@@ -70,8 +70,8 @@ impl<D> Ticket<D> {
             let outcome = match part {
                 Part::Ready(Ok(served)) => Ok(served.clone()),
                 Part::Ready(Err(error)) => Err(Arc::clone(error)),
-                Part::Promised { account, promise, fallback } => {
-                    match (self.0.outcome(account, promise.clone()).await, fallback) {
+                Part::Pending { account, pending, fallback } => {
+                    match (self.0.outcome(account, pending).await, fallback) {
                         (Err(error), Some(held)) if leaves_standing(&error) => Ok(Served::stale(Arc::clone(held))),
                         (outcome, _) => outcome,
                     }
@@ -80,7 +80,7 @@ impl<D> Ticket<D> {
             series.push(Answered { want: *want, outcome });
         }
         // Whoever waited in vain has to leave what is still queued.
-        self.0.is_done.store(Instant::now() < self.0.waiter.ask.deadline, Ordering::Relaxed);
+        self.0.is_done.store(Instant::now() < self.0.subscriber.ask.deadline, Ordering::Relaxed);
         series
     }
 }
@@ -110,25 +110,22 @@ fn leaves_standing(error: &WeirError) -> bool {
 }
 
 impl<D> Shared<D> {
-    async fn outcome(&self, account: &Account, mut promise: Promise<D>) -> Result<Served<D>, Arc<WeirError>> {
-        let deadline = self.waiter.ask.deadline;
-        let is_told = promise.wait_for(|news| news.outcome().is_some());
-        let told = tokio::time::timeout_at(deadline, is_told).await;
-        let told = told.map(|told| told.ok().and_then(|news| news.outcome().cloned()));
-        match told {
+    async fn outcome(&self, account: &Account, pending: &Pending<D>) -> Result<Served<D>, Arc<WeirError>> {
+        let deadline = self.subscriber.ask.deadline;
+        match tokio::time::timeout_at(deadline, pending.outcome(&self.subscriber)).await {
             Ok(Some(outcome)) => outcome.map(|held| Served { held, source: Source::Upstream }),
             // What waited for its call until the deadline is forgotten with the first who leaves.
             Ok(None) if Instant::now() < deadline => Err(Arc::new(abandoned(account))),
-            Ok(None) | Err(_) if matches!(*promise.borrow(), News::Queued) => {
+            Ok(None) | Err(_) if pending.is_queued() => {
                 let wait = self.queue.expected_wait(account);
-                Err(Arc::new(planner::no_permit(wait, &self.waiter.ask).of(account)))
+                Err(Arc::new(planner::no_permit(wait, &self.subscriber.ask).of(account)))
             }
             Ok(None) | Err(_) => Err(Arc::new(self.late(account))),
         }
     }
 
     fn late(&self, account: &Account) -> WeirError {
-        let waited = self.waiter.since.elapsed().as_secs_f64();
+        let waited = self.subscriber.since.elapsed().as_secs_f64();
         WeirError {
             retryable: true,
             ..WeirError::new(
@@ -147,7 +144,7 @@ fn abandoned(account: &Account) -> WeirError {
 impl<D> Drop for Shared<D> {
     fn drop(&mut self) {
         if !self.is_done.load(Ordering::Relaxed) {
-            self.waiter.leave();
+            self.subscriber.leave();
             self.queue.leave();
         }
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::support::process::Process;
+use crate::support::{TestGateway, codes};
 
 /// What a request may take of the processor. Without its bounds weir takes seconds, or for ever; with them some
 /// milliseconds, and more where nothing is optimised.
@@ -195,4 +196,92 @@ async fn a_hundred_errors_are_told_and_then_how_many_more() {
     assert_eq!(errors[100]["message"], "150 more errors are not told");
     assert_eq!(errors[100]["extensions"]["actual"], 250);
     assert_eq!(answer["data"].as_object().unwrap().len(), 250, "every field is there, and null");
+}
+
+/// Slices are counted by arithmetic, request by request, before any of them is made.
+#[tokio::test]
+async fn slices_are_counted_before_they_are_made() {
+    let weir = Process::demo().await;
+    let many = |n: usize, field: &str| {
+        format!("{{{}}}", (0..n).fold(String::new(), |text, n| text + &format!("a{n}:{field} ")))
+    };
+    let years = "{between:{start:\"2016-01-01T00:00:00Z\",end:\"2026-01-01T00:00:00Z\"}}";
+    let phones: Vec<String> = (0..100).map(|phone| format!("49{phone:06}")).collect();
+    let of_phones = format!("phoneNumberMetrics(custSpaceId:\"cams-alpha\",phoneNumbers:$p,range:{years})");
+    let windows = "operationDistributions(appIds:[\"app-one\"],range:{last:\"P800D\"},window:\"PT1H\"){start}";
+    for (name, query) in [
+        ("ten years of a hundred phones", format!("query($p:[String!]){{{of_phones}{{totalCount}}}}")),
+        (
+            "ten years of a hundred phones many times",
+            many(500, &format!("{of_phones}{{totalCount}}")).replacen('{', "query($p:[String!]){", 1),
+        ),
+        ("many windows", many(700, windows)),
+        (
+            "ten years many times",
+            many(500, &format!("phoneNumberMetrics(custSpaceId:\"cams-alpha\",range:{years}){{totalCount}}")),
+        ),
+    ] {
+        for explain in [true, false] {
+            let controls = json!({ "weir": { "explain": explain, "maxWait": "PT0S" } });
+            let body = json!({ "query": query, "variables": { "p": phones }, "extensions": controls });
+            let answer = ask(&weir, name, &body).await;
+            let errors = answer["errors"].as_array().unwrap();
+            let refused = errors.iter().find(|error| error["extensions"]["limit"] == json!(50_000));
+            let refused = refused.unwrap_or_else(|| panic!("{name}: {errors:.300?}"));
+            assert_eq!(refused["extensions"]["code"], "TOO_EXPENSIVE", "{name}");
+            assert!(refused["extensions"]["actual"].as_u64().unwrap() > 50_000, "{name}: {refused}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn exactly_as_many_slices_as_may_be_are_answered() {
+    let gateway = TestGateway::builder().config(|config| config.limits.slices = 12).build();
+    let days =
+        |n: u32| format!("range:{{between:{{start:\"2026-10-01T00:00:00Z\",end:\"2026-10-{:02}T00:00:00Z\"}}}}", n + 1);
+    let channel = |n: u32| format!("phoneNumberMetrics(custSpaceId:\"cams-alpha\",{}){{totalCount}}", days(n));
+    let phones = format!(
+        "phoneNumberMetrics(custSpaceId:\"cams-alpha\",phoneNumbers:[\"1\",\"2\",\"3\"],{}){{totalCount}}",
+        days(4)
+    );
+    let users = "operationDistribution(appId:\"app-one\",range:{last:\"P1D\"}){start}";
+    let answer = gateway.query(&format!("{{{}}}", channel(12))).await;
+    assert_eq!(codes(&answer), Vec::<String>::new());
+    assert_eq!(codes(&gateway.query(&format!("{{{phones}}}")).await), Vec::<String>::new(), "three phones, four days");
+    for (query, actual) in [
+        (format!("{{{}}}", channel(13)), 13),
+        (format!("{{{} b:{users}}}", channel(12)), 13),
+        (format!("{{{phones} b:{users}}}"), 13),
+    ] {
+        let answer = gateway.query(&query).await;
+        assert_eq!(codes(&answer), ["TOO_EXPENSIVE"], "{query}");
+        let told = &answer["errors"][0]["extensions"];
+        assert_eq!((&told["limit"], &told["actual"]), (&json!(12), &json!(actual)), "{query}");
+    }
+}
+
+/// However much waits for the same channel, an ask costs what it asks for.
+#[tokio::test]
+async fn decades_of_one_channel_are_planned_together_at_little_cost() {
+    let weir = Process::demo().await;
+    let before = cpu(&weir);
+    let decade = |n: u32| {
+        let (start, end) = (1_000 + 10 * n, 1_010 + 10 * n);
+        let range = format!("{{between:{{start:\"{start}-01-01T00:00:00Z\",end:\"{end}-01-01T00:00:00Z\"}}}}");
+        json!({ "query": format!("{{phoneNumberMetrics(custSpaceId:\"cams-alpha\",range:{range}){{totalCount}}}}") })
+    };
+    let bodies: Vec<Value> = (0..40).map(decade).collect();
+    let asks = futures_util::future::join_all(bodies.iter().map(|body| weir.post("/graphql", body)));
+    let probes = async {
+        for _ in 0..20 {
+            let probe = timeout(Duration::from_secs(10), weir.get("/health/live")).await;
+            assert!(probe.is_ok(), "a probe was not answered");
+        }
+    };
+    let (answers, ()) = tokio::join!(asks, probes);
+    for answer in answers {
+        assert_eq!(answer["data"]["phoneNumberMetrics"]["totalCount"], 0, "{answer:.300}");
+    }
+    let took = cpu(&weir).saturating_sub(before);
+    assert!(took < MAX_CPU, "{took:?}");
 }

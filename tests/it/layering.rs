@@ -54,7 +54,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
         ],
     ),
     ("loader", &["store", "planner", "quota::Standing", "vendor::alibaba_cams", "vendor::volcengine_rtc"]),
-    ("store", &["planner", "quota::Call", "quota::Limiter", "link"]),
+    ("store", &["planner", "quota::Limiter", "link"]),
     ("planner", &["quota"]),
     // The lease of permits that replicas share goes over the link.
     ("quota", &["link"]),
@@ -141,7 +141,7 @@ fn the_reader_of_uses_finds_every_form() {
     let text = r#"
         // use crate::commented;
         //! [`crate::documented`]
-        use crate::planner::{self, Desk, flight::{Cohort as Other, Waiter}};
+        use crate::planner::{self, Scheduler, flight::{Flight as Other, Subscriber}};
         use crate::{domain, vendor::crypto};
         fn f() -> crate::quota::Rule { let _ = "crate::text"; crate::store::lifetime::of(1) }
         #[cfg(test)]
@@ -151,9 +151,9 @@ fn the_reader_of_uses_finds_every_form() {
     let expected = [
         "domain",
         "planner",
-        "planner::Desk",
-        "planner::flight::Cohort",
-        "planner::flight::Waiter",
+        "planner::Scheduler",
+        "planner::flight::Flight",
+        "planner::flight::Subscriber",
         "quota::Rule",
         "store::lifetime::of",
         "vendor::crypto",

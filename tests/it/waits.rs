@@ -157,3 +157,33 @@ async fn asks_of_one_moment_are_not_let_in_on_the_same_forecast() {
     }
     assert!(n_rounds > 50, "only in {n_rounds} rounds all asked at one moment");
 }
+
+/// Whoever is ready to wait for an hour fills a queue up to its bound, and not for an hour: what has room is let in, the
+/// rest is told when to come back.
+#[tokio::test(start_paused = true)]
+async fn a_patient_caller_does_not_fill_the_queue_for_hours() {
+    const MOST: usize = 1_000;
+    let gateway = TestGateway::start();
+    // 360 windows each, and none of them is wanted twice.
+    let patient = |n: u64| {
+        let end = gateway.now().floor(Duration::from_hours(1)) - Duration::from_hours(20 + 6 * n);
+        let start = end - Duration::from_hours(6);
+        let windows = format!("range: {{between: {{start: \"{start}\", end: \"{end}\"}}}}, window: \"PT1M\"");
+        let query = format!("{{ operationDistributions(appIds: [\"app-one\"], {windows}) {{ start }} }}");
+        gateway.ask_with(&query, json!({}), json!({ "maxWait": "PT1H", "priority": "BULK" }))
+    };
+    let queued = || {
+        let quotas = gateway.gateway();
+        let quota = quotas.quotas().find(|quota| quota.operation == DISTRIBUTION);
+        quota.map(|quota| quota.standing.queued).unwrap()
+    };
+    let asks: Vec<_> = (0..2).map(patient).collect();
+    sleep(Duration::from_millis(5)).await;
+    assert_eq!(queued(), 720 - 2);
+    let refused = patient(2).await;
+    let told = &refused["errors"][0]["extensions"];
+    assert_eq!((codes(&refused), &told["limit"]), (vec!["QUOTA_WAIT_TOO_LONG".to_owned()], &json!(MOST)), "{refused}");
+    assert!(told["actual"].as_u64().unwrap() > MOST as u64 && told["retryAfterMs"].as_u64().unwrap() > 0, "{told}");
+    assert!(queued() < MOST, "{}", queued());
+    drop(asks);
+}

@@ -13,7 +13,7 @@ use weir::domain::{
     Account, Ask, CallError, Caller, ChannelId, Class, Cut, Facts, Freshness, Operation, PhoneNumber, Sent, Slice,
     Timestamp, Vendor, Window,
 };
-use weir::planner::{Desk, Shelf};
+use weir::planner::{Scheduler, SliceCache};
 use weir::quota::{Call, Limiter, Metered, Permit, Rule};
 use weir::store::lifetime::Lifetimes;
 use weir::store::{Memory, Store, Ticket};
@@ -21,8 +21,8 @@ use weir::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberMetrics,
 
 use crate::support::NOW;
 
-/// The operation, and how many subjects its plans were made of.
-struct Counting(PhoneNumberMetrics, AtomicUsize);
+/// The operation, how many subjects its plans were made of, and how often rows were estimated for them.
+struct Counting(PhoneNumberMetrics, AtomicUsize, AtomicUsize);
 
 impl Operation for Counting {
     type Subject = MetricSubject;
@@ -50,6 +50,7 @@ impl Operation for Counting {
     }
 
     fn expected_rows(&self, call: &Slice<MetricSubject>) -> u64 {
+        self.2.fetch_add(1, Ordering::Relaxed);
         self.0.expected_rows(call)
     }
 
@@ -108,17 +109,17 @@ fn ask(max_wait: Duration) -> Ask {
     }
 }
 
-type Gateway = Arc<Store<Counting, Empty>>;
+type Gateway = Arc<Store<Counting>>;
 
 fn store(hold: Duration) -> (Gateway, Arc<Counting>) {
-    let operation = Arc::new(Counting(PhoneNumberMetrics::new(DAY), AtomicUsize::new(0)));
+    let operation = Arc::new(Counting(PhoneNumberMetrics::new(DAY), AtomicUsize::new(0), AtomicUsize::new(0)));
     let lifetimes = Lifetimes { provisional_ttl: DAY, max_stale: DAY, stale_while_refresh: Duration::ZERO };
     let memory = Arc::new(Memory::new(Arc::clone(&operation), 100_000_000, lifetimes));
     let limiter = Limiter::new(Rule::per_second(2, Duration::ZERO), Some(hold));
     let metered = Metered::new(Empty, limiter, Vendor::AlibabaCams);
-    let shelf = Arc::clone(&memory) as Arc<dyn Shelf<_>>;
-    let desk = Desk::new(None, Arc::clone(&operation), metered, shelf, account(), 100_000);
-    (Arc::new(Store::new(Arc::clone(&operation), memory, HashMap::from([(account(), desk)]))), operation)
+    let cache = Arc::clone(&memory) as Arc<dyn SliceCache<_>>;
+    let scheduler = Scheduler::new(None, Arc::clone(&operation), metered, cache, account(), 100_000);
+    (Arc::new(Store::new(Arc::clone(&operation), memory, HashMap::from([(account(), scheduler)]))), operation)
 }
 
 /// One request of many fields, a field for each want; those that were admitted.
@@ -126,10 +127,10 @@ fn request(store: &Gateway, wants: &[Slice<MetricSubject>], ask: &Ask) -> Vec<Ti
     let fields: Vec<_> = wants.iter().map(|want| store.prepare(std::slice::from_ref(want), ask)).collect();
     let survey = store.survey(&fields, ask);
     let admitted = store.admit(fields, survey, None, ask);
-    let mut errands = Vec::new();
-    let tickets = store.submit(admitted, ask, &mut errands);
-    for errand in errands {
-        tokio::spawn(errand);
+    let mut tasks = Vec::new();
+    let tickets = store.submit(admitted, ask, &mut tasks);
+    for task in tasks {
+        tokio::spawn(task);
     }
     tickets.into_iter().filter_map(Result::ok).collect()
 }
@@ -171,4 +172,25 @@ async fn twice_as_many_fields_are_twice_the_work() {
     for (few, many) in few.into_iter().zip(many) {
         assert!(few >= 100 && many < 8 * few, "{few} subjects for 100 fields, {many} for 400");
     }
+}
+
+/// How often rows were estimated while `n` requests asked for other decades of one channel, and had their calls.
+async fn estimates(n: u32) -> usize {
+    let (gateway, counted) = store(Duration::from_secs(1));
+    let ask = ask(Duration::from_mins(10));
+    let decade = |n: u32| {
+        let all = slice("cams-alpha", None, 3_650 * (n + 1));
+        Slice { window: Window::new(all.window.start(), all.window.start() + DAY * 3_650_u32).unwrap(), ..all }
+    };
+    let tickets: Vec<_> = (0..n).flat_map(|n| request(&gateway, &[decade(n)], &ask)).collect();
+    let answers = join_all(tickets.iter().map(Ticket::wait)).await;
+    assert!(answers.len() == n as usize && answers.iter().flatten().all(|answered| answered.outcome.is_ok()));
+    counted.2.load(Ordering::Relaxed)
+}
+
+/// Slices are not planned one by one, and what waits already is not planned again with each ask.
+#[tokio::test(start_paused = true)]
+async fn many_asks_for_one_channel_cost_little_more_than_one_each() {
+    let (few, many) = (estimates(4).await, estimates(16).await);
+    assert!(few <= 4 * 200 && many <= 16 * 200, "{few} estimates for 4 asks, {many} for 16");
 }

@@ -1,0 +1,391 @@
+//! What gathers, what is planned and what has taken off: a pure state machine. It is told what happens and when, and
+//! returns what is to be done.
+//!
+//! A place in the limiter's queue is not tied to a call. While a group waits, every new gap of the group is planned
+//! together with those still waiting, and the number of queued places follows the number of planned calls; when a place
+//! gets its permit, the first call of the plan *as it is then* takes off. While a call of the group is out and none is
+//! queued, new gaps gather until it ends, a moment at most. Groups never wait for one another.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use super::group::{Brought, Gap, Group};
+use super::plan::{Wanted, calls, group_of};
+use super::subscriber::{Outcome, Subscriber};
+use super::{Found, GroupKey};
+use crate::domain::{Ask, Caller, Class, Held, Operation, Slice, Subject, Window};
+use crate::error::WeirError;
+
+/// What waits and what is out, of one (account, operation).
+pub(super) struct State<O: Operation> {
+    operation: Arc<O>,
+    max_rows: u64,
+    groups: Groups<O::Subject, O::Data>,
+    /// Slices whose subscribers have left, and that nobody has looked at since.
+    left: Vec<Slice<O::Subject>>,
+    next_rank: u64,
+}
+
+/// What is to be done, in this order and before the state is told anything else.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Action<S> {
+    /// Join the queue for a call of the group; the state is told the place's number by [`State::note_place`].
+    Enqueue(GroupKey<S>, Class, Caller),
+    /// Give a place up.
+    Cancel(u64),
+    /// Move a place to a higher class.
+    Lift(u64, Class),
+    /// Come back to the group when it has gathered for long enough.
+    Gather(GroupKey<S>),
+}
+
+/// Where a slice is found that somebody wants.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Whereabouts<S> {
+    /// A call that is out brings it, under this subject.
+    Out(S),
+    /// It waits for a call, under this subject.
+    Queued(S),
+    /// Nobody waits for it and nothing brings it.
+    Nowhere,
+}
+
+/// A call that takes off.
+#[derive(Debug)]
+pub(super) struct Departure<S> {
+    pub(super) call: Slice<S>,
+    pub(super) brought: Brought<S>,
+    /// Whom its attempts are counted for.
+    pub(super) owner: Option<Arc<Subscriber>>,
+}
+
+type Actions<S> = Vec<Action<S>>;
+type Groups<S, D> = HashMap<GroupKey<S>, Group<S, D>>;
+
+/// Locks a state. Whoever panicked with it left whole changes behind.
+pub(super) fn lock<O: Operation>(state: &Mutex<State<O>>) -> MutexGuard<'_, State<O>> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<O: Operation> State<O> {
+    pub(super) fn new(operation: Arc<O>, max_rows: u64) -> Self {
+        Self { operation, max_rows, groups: HashMap::new(), left: Vec::new(), next_rank: 0 }
+    }
+
+    pub(super) fn key_of(&self, slice: &Slice<O::Subject>) -> GroupKey<O::Subject> {
+        group_of(&*self.operation, slice)
+    }
+
+    /// Where the slice is, by itself or as part of its whole: what submitting it then goes by, and what a draft of it
+    /// does.
+    pub(super) fn whereabouts(&self, key: &GroupKey<O::Subject>, slice: &Slice<O::Subject>) -> Whereabouts<O::Subject> {
+        let Some(group) = self.groups.get(key) else { return Whereabouts::Nowhere };
+        let found = [&key.0, &slice.subject].into_iter().find_map(|subject| {
+            let gap = group.gap(subject, slice.window)?;
+            Some(if gap.is_out { Whereabouts::Out(subject.clone()) } else { Whereabouts::Queued(subject.clone()) })
+        });
+        found.unwrap_or(Whereabouts::Nowhere)
+    }
+
+    /// Lets each subscriber wait for its slice; answers in their order. `fresh` looks a slice up that nobody waits for.
+    pub(super) fn submit(
+        &mut self,
+        wanted: &[(&Slice<O::Subject>, &Arc<Subscriber>)],
+        fresh: impl Fn(&Slice<O::Subject>, &Ask) -> Option<Arc<Held<O::Data>>>,
+        now: Instant,
+    ) -> (Vec<Found<O::Data>>, Actions<O::Subject>) {
+        let (mut found, mut actions) = (Vec::with_capacity(wanted.len()), Vec::new());
+        let mut touched = Touched::default();
+        for (slice, subscriber) in wanted {
+            let (key, class) = (self.key_of(slice), subscriber.ask.class);
+            let whereabouts = self.whereabouts(&key, slice);
+            if whereabouts == Whereabouts::Nowhere
+                && let Some(held) = fresh(slice, &subscriber.ask)
+            {
+                subscriber.ask.tally.count_hits(1);
+                found.push(Found::Held(held));
+                continue;
+            }
+            let group = self.groups.entry(key.clone()).or_default();
+            let pending = match whereabouts {
+                Whereabouts::Out(subject) => group.gap_mut(&subject, slice.window).map(|gap| {
+                    subscriber.ask.tally.count_collapsed(1);
+                    if let Some((place, known)) = gap.place.as_mut().filter(|(_, known)| class < *known) {
+                        *known = class;
+                        actions.push(Action::Lift(*place, class));
+                    }
+                    gap.join(subscriber)
+                }),
+                Whereabouts::Queued(subject) => {
+                    let pending = group.gap_mut(&subject, slice.window).map(|gap| gap.join(subscriber));
+                    // The newcomer may be more urgent.
+                    if group.review(&subject, slice.window, now) {
+                        touched.add(key);
+                    }
+                    pending
+                }
+                Whereabouts::Nowhere => {
+                    let mut gap = Gap::new(self.next_rank, false);
+                    self.next_rank += 1;
+                    let pending = gap.join(subscriber);
+                    group.begin_waiting(&slice.subject, slice.window, gap, class);
+                    touched.add(key);
+                    Some(pending)
+                }
+            };
+            found.extend(pending.map(Found::Pending));
+        }
+        self.reconcile_all(touched, now, &mut actions);
+        (found, actions)
+    }
+
+    /// A place was taken for a call of the group.
+    pub(super) fn note_place(&mut self, key: &GroupKey<O::Subject>, place: u64, class: Class) {
+        if let Some(group) = self.groups.get_mut(key) {
+            group.places.push((place, class));
+        }
+    }
+
+    /// Whether a call brings the slice or somebody waits for it.
+    pub(super) fn is_awaited(&self, slice: &Slice<O::Subject>, now: Instant) -> bool {
+        let key = self.key_of(slice);
+        match self.whereabouts(&key, slice) {
+            Whereabouts::Out(_) => true,
+            Whereabouts::Queued(subject) => {
+                let gap = self.groups.get(&key).and_then(|group| group.gap(&subject, slice.window));
+                gap.is_some_and(|gap| gap.is_wanted(now))
+            }
+            Whereabouts::Nowhere => false,
+        }
+    }
+
+    /// Subscribers of these slices have left; whether [`tidy`](Self::tidy) is to be called. Many fields leave together,
+    /// so that it is called once for all of them.
+    pub(super) fn leave(&mut self, slices: &[&Slice<O::Subject>]) -> bool {
+        let is_first = self.left.is_empty();
+        self.left.extend(slices.iter().map(|slice| (*slice).clone()));
+        is_first && !self.left.is_empty()
+    }
+
+    /// Forgets what nobody waits for any more.
+    pub(super) fn tidy(&mut self, now: Instant) -> Actions<O::Subject> {
+        let (mut touched, mut actions) = (Touched::default(), Vec::new());
+        for slice in std::mem::take(&mut self.left) {
+            let key = self.key_of(&slice);
+            let Some(group) = self.groups.get_mut(&key) else { continue };
+            let own = group.review(&slice.subject, slice.window, now);
+            // It may have been waited for as part of its whole.
+            let whole = slice.subject != key.0 && group.review(&key.0, slice.window, now);
+            if own || whole {
+                touched.add(key);
+            }
+        }
+        self.reconcile_all(touched, now, &mut actions);
+        actions
+    }
+
+    /// A group has gathered for long enough.
+    pub(super) fn stop_gathering(&mut self, key: &GroupKey<O::Subject>, now: Instant) -> Actions<O::Subject> {
+        let mut actions = Vec::new();
+        if self.groups.get(key).is_some_and(|group| group.is_gathering) {
+            self.reconcile(key, true, now, &mut actions);
+        }
+        actions
+    }
+
+    /// The permit of `place` is there: the most urgent call of the plan takes off; `None` if there is none any more.
+    /// `is_held` tells what is held already of what the call brings beside.
+    pub(super) fn take_off(
+        &mut self,
+        key: &GroupKey<O::Subject>,
+        place: u64,
+        is_held: impl Fn(&Slice<O::Subject>) -> bool,
+        now: Instant,
+    ) -> (Option<Departure<O::Subject>>, Actions<O::Subject>) {
+        let mut actions = Vec::new();
+        let Some(group) = self.groups.get_mut(key) else { return (None, actions) };
+        group.places.retain(|(id, _)| *id != place);
+        let next = loop {
+            let calls = calls(&*self.operation, &[&group.wanted], self.max_rows);
+            let class = |call: &Slice<_>| group.wanted.class_of(call, &key.0);
+            let Some(call) = calls.into_iter().min_by_key(|call| class(call).unwrap_or_default()) else { break None };
+            // Some may have waited until their deadlines.
+            let brought = group.waiting_for(&call, &key.0);
+            let mut has_changed = false;
+            for (subject, windows) in &brought {
+                for window in windows {
+                    has_changed |= group.review(subject, *window, now);
+                }
+            }
+            if !has_changed {
+                break Some((call, brought));
+            }
+        };
+        let Some((call, mut brought)) = next else {
+            // Whoever waited has gone: so does the group, unless a call of it is out.
+            self.reconcile(key, false, now, &mut actions);
+            return (None, actions);
+        };
+        group.out += 1;
+        group.take_off(&brought);
+        let owner = group.first_of(&brought, now);
+        // What else the call brings may be joined as well.
+        let mut beside = Vec::new();
+        for window in self.operation.grid().into_iter().flat_map(|step| call.window.cells(step)) {
+            if group.gap(&call.subject, window).is_none() && !is_held(&Slice { subject: call.subject.clone(), window })
+            {
+                group.insert(&call.subject, window, Gap::new(self.next_rank, true));
+                self.next_rank += 1;
+                beside.push(window);
+            }
+        }
+        if !beside.is_empty() {
+            brought.push((call.subject.clone(), beside));
+        }
+        self.reconcile(key, false, now, &mut actions);
+        (Some(Departure { call, brought, owner }), actions)
+    }
+
+    /// A call has ended: tells everybody who waits for it, and lets the group go on. `spare_late`: those who joined
+    /// after the last attempt was sent begin to wait anew.
+    pub(super) fn land(
+        &mut self,
+        key: &GroupKey<O::Subject>,
+        brought: &Brought<O::Subject>,
+        outcome: impl Fn(Window) -> Outcome<O::Data>,
+        spare_late: bool,
+        now: Instant,
+    ) -> Actions<O::Subject> {
+        let mut actions = Vec::new();
+        let Some(group) = self.groups.get_mut(key) else { return actions };
+        for (subject, windows) in brought {
+            for window in windows {
+                let Some(mut gap) = group.remove(subject, *window) else { continue };
+                let late = if spare_late { gap.subscribers.split_off(gap.on_time) } else { Vec::new() };
+                if !gap.subscribers.is_empty() {
+                    let outcome = outcome(*window);
+                    gap.subscribers.iter().for_each(|subscribers| subscribers.tell(&outcome));
+                }
+                let mut again = Gap::new(gap.rank, false);
+                again.subscribers = late;
+                if let Some(class) = again.present(now).map(|(one, _)| one.ask.class).min() {
+                    again.subscribers.iter().for_each(|subscribers| subscribers.note_under_way(false));
+                    group.begin_waiting(subject, *window, again, class);
+                }
+            }
+        }
+        group.out = group.out.saturating_sub(1);
+        self.reconcile(key, true, now, &mut actions);
+        actions
+    }
+
+    /// A call will never end: nobody may be left waiting.
+    pub(super) fn abandon(&mut self, key: &GroupKey<O::Subject>, brought: &Brought<O::Subject>, told: &Arc<WeirError>) {
+        let Some(group) = self.groups.get_mut(key) else { return };
+        for (subject, window) in brought.iter().flat_map(|(subject, own)| own.iter().map(move |at| (subject, *at))) {
+            if let Some(gap) = group.remove(subject, window) {
+                gap.subscribers.iter().for_each(|subscribers| subscribers.tell(&Err(Arc::clone(told))));
+            }
+        }
+        group.out = group.out.saturating_sub(1);
+    }
+
+    /// Nothing is asked for a while: nobody needs to wait for that.
+    pub(super) fn send_away(&mut self, told: &Arc<WeirError>, now: Instant) -> Actions<O::Subject> {
+        for gap in self.groups.values_mut().flat_map(Group::drain_waiting) {
+            gap.subscribers.iter().for_each(|subscribers| subscribers.tell(&Err(Arc::clone(told))));
+        }
+        let (mut touched, mut actions) = (Touched::default(), Vec::new());
+        self.groups.keys().for_each(|key| touched.add(key.clone()));
+        self.reconcile_all(touched, now, &mut actions);
+        actions
+    }
+
+    /// The group, if anything of it waits or is out.
+    pub(super) fn group(&self, key: &GroupKey<O::Subject>) -> Option<&Group<O::Subject, O::Data>> {
+        self.groups.get(key)
+    }
+
+    pub(super) fn group_mut(&mut self, key: &GroupKey<O::Subject>) -> Option<&mut Group<O::Subject, O::Data>> {
+        self.groups.get_mut(key)
+    }
+
+    /// The calls of a group, if `more` came to what waits.
+    pub(super) fn calls_with(
+        &self,
+        key: &GroupKey<O::Subject>,
+        more: &[&Wanted<O::Subject>],
+    ) -> Vec<Slice<O::Subject>> {
+        let waiting = self.groups.get(key).map(|group| &group.wanted);
+        let parts: Vec<_> = waiting.into_iter().chain(more.iter().copied()).collect();
+        calls(&*self.operation, &parts, self.max_rows)
+    }
+
+    fn reconcile_all(&mut self, touched: Touched<O::Subject>, now: Instant, actions: &mut Actions<O::Subject>) {
+        for key in touched.order {
+            self.reconcile(&key, false, now, actions);
+        }
+    }
+
+    /// Makes the queued places of a group match its plan. `gathered` says that waiting for the call that is out has
+    /// ended.
+    fn reconcile(
+        &mut self,
+        key: &GroupKey<O::Subject>,
+        gathered: bool,
+        now: Instant,
+        actions: &mut Actions<O::Subject>,
+    ) {
+        let Some(group) = self.groups.get_mut(key) else { return };
+        if gathered {
+            group.is_gathering = false;
+        }
+        if !group.wanted.is_empty() && group.out > 0 && group.places.is_empty() && !gathered {
+            if !group.is_gathering {
+                group.is_gathering = true;
+                actions.push(Action::Gather(key.clone()));
+            }
+            return;
+        }
+        let calls = calls(&*self.operation, &[&group.wanted], self.max_rows);
+        let class = |call: Slice<_>| (group.wanted.class_of(&call, &key.0).unwrap_or_default(), call);
+        let mut calls: Vec<_> = calls.into_iter().map(class).collect();
+        calls.sort_by_key(|(class, _)| *class);
+        let surplus = group.places.split_off(group.places.len().min(calls.len()));
+        actions.extend(surplus.into_iter().rev().map(|(place, _)| Action::Cancel(place)));
+        for ((place, known), (class, _)) in
+            group.places.iter_mut().zip(&calls).filter(|((_, known), (class, _))| class < known)
+        {
+            *known = *class;
+            actions.push(Action::Lift(*place, *class));
+        }
+        for (class, call) in calls.iter().skip(group.places.len()) {
+            actions.push(Action::Enqueue(key.clone(), *class, group.caller_of(call, &key.0, now)));
+        }
+        if group.wanted.is_empty() && group.out == 0 {
+            self.groups.remove(key);
+        }
+    }
+}
+
+/// Groups in the order of their first mention, each once.
+struct Touched<S> {
+    order: Vec<GroupKey<S>>,
+    seen: HashSet<GroupKey<S>>,
+}
+
+impl<S: Subject> Touched<S> {
+    fn add(&mut self, key: GroupKey<S>) {
+        if self.order.last() != Some(&key) && self.seen.insert(key.clone()) {
+            self.order.push(key);
+        }
+    }
+}
+
+impl<S> Default for Touched<S> {
+    fn default() -> Self {
+        Self { order: Vec::new(), seen: HashSet::new() }
+    }
+}

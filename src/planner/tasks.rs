@@ -1,0 +1,46 @@
+//! What runs by itself; nothing else of the planner spawns. Tasks outlive callers: a caller that goes away takes no call
+//! with it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use crate::quota::{Permit, Place};
+
+/// A task that is ready to be spawned.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Starts tasks; they end by themselves.
+pub(crate) fn spawn(tasks: impl IntoIterator<Item = Task>) {
+    for task in tasks {
+        // Without a runtime the process is ending, and so does everybody who waits.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(task);
+        }
+    }
+}
+
+/// Goes on with the permit of a place, unless the place is given up.
+pub(super) fn with_permit<F>(place: Place, go_on: impl FnOnce(Permit) -> F + Send + 'static) -> Task
+where
+    F: Future<Output = ()> + Send,
+{
+    Box::pin(async move {
+        if let Some(permit) = place.permit().await {
+            go_on(permit).await;
+        }
+    })
+}
+
+/// Goes on after `pause`.
+pub(super) fn after(pause: Duration, go_on: impl FnOnce() + Send + 'static) -> Task {
+    Box::pin(async move {
+        tokio::time::sleep(pause).await;
+        go_on();
+    })
+}
+
+/// Goes on as soon as whatever runs now is done.
+pub(super) fn soon(go_on: impl FnOnce() + Send + 'static) -> Task {
+    Box::pin(async move { go_on() })
+}
