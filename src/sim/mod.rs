@@ -38,7 +38,8 @@ pub use world::{CHANNELS, Dimension, Granularity, Row, Selection, World};
 use crate::domain::{Clock, Timestamp, Vendor};
 use fault::Stage;
 use meter::{Entry, Meter};
-use side::{Incoming, Side, side_for};
+use side::{Incoming, Side};
+use signature::{header, query_pairs, value};
 use world::{blend, mix};
 
 /// The key that every simulator accepts unless told otherwise.
@@ -310,6 +311,18 @@ impl Simulator {
     fn now(&self) -> Timestamp {
         self.config.clock.now()
     }
+}
+
+/// The vendor that a request is for: by what its scheme leaves in headers or query, which all operations show, so that
+/// also a request without signature or without name finds its vendor.
+fn side_for(request: &Request<Bytes>) -> &'static dyn Side {
+    let query = query_pairs(request);
+    let is_volcengine = value(&query, "Action") == Some(volcengine_rtc::OPERATION_DISTRIBUTION)
+        || header(request, "x-date").is_some()
+        || header(request, "authorization").is_some_and(|text| text.starts_with("HMAC-SHA256"));
+    let is_alibaba = request.headers().keys().any(|name| name.as_str().starts_with("x-acs-"))
+        || value(&query, "SignatureNonce").is_some();
+    if is_volcengine && !is_alibaba { &volcengine_rtc::Volcengine } else { &alibaba_cams::Alibaba }
 }
 
 impl std::fmt::Debug for Simulator {

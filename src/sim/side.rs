@@ -1,4 +1,4 @@
-//! What the simulator needs of a vendor's server side, and which vendor a request is for.
+//! What the simulator needs of a vendor's server side.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use http::{Request, Response};
 use serde_json::Value;
 
 use super::meter::Parameters;
-use super::signature::{Refusal, Verified, header, query_pairs, value};
-use super::{Fault, Simulator, alibaba_cams, volcengine_rtc};
+use super::signature::{Refusal, Verified};
+use super::{Fault, Simulator};
 use crate::domain::{Timestamp, Vendor};
 
 /// A request's claims, before anything of it is believed.
@@ -51,16 +51,4 @@ pub(super) trait Side: Sync {
 
     /// A refusal as the vendor sends it.
     fn refuse(&self, refusal: &Refusal, request: &Request<Bytes>, request_id: &str) -> Response<Bytes>;
-}
-
-/// The vendor that a request is for: by what its scheme leaves in headers or query, which all operations show, so that
-/// also a request without signature or without name finds its vendor.
-pub(super) fn side_for(request: &Request<Bytes>) -> &'static dyn Side {
-    let query = query_pairs(request);
-    let is_volcengine = value(&query, "Action") == Some(volcengine_rtc::OPERATION_DISTRIBUTION)
-        || header(request, "x-date").is_some()
-        || header(request, "authorization").is_some_and(|text| text.starts_with("HMAC-SHA256"));
-    let is_alibaba = request.headers().keys().any(|name| name.as_str().starts_with("x-acs-"))
-        || value(&query, "SignatureNonce").is_some();
-    if is_volcengine && !is_alibaba { &volcengine_rtc::Volcengine } else { &alibaba_cams::Alibaba }
 }
