@@ -10,12 +10,11 @@ use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::client::{Answer, Connection, post};
-use crate::processes::{Folder, Server};
+use crate::processes::{CHANNEL, Folder, Server};
+use crate::side::Side;
 use crate::usage::own_cpu_us;
 
-/// The channel that is measured: 14 phones.
-pub(crate) const CHANNEL: &str = "cams-delta";
-/// Its half hours that are fetched once and then held.
+/// The half hours of the channel that are fetched once and then held.
 const HELD: (&str, &str) = ("2025-03-01T00:00:00Z", "2025-05-15T00:00:00Z");
 /// The six fields of each row.
 const FIELDS: &str = "phoneNumber start end sentCount deliveredCount finality";
@@ -72,14 +71,14 @@ impl Case {
     }
 
     /// Asks once and compares every byte with what weir answered first.
-    pub(crate) fn check(&self, to: &mut Connection, side: crate::rows::Side, number: u64) -> Outcome<usize> {
-        let answer = to.post(&side.path(self), &self.request(number))?;
+    pub(crate) fn check(&self, to: &mut Connection, side: Side, number: u64) -> Outcome<usize> {
+        let answer = to.post(&side.path(self.id), &self.request(number))?;
         let number = format!("q{number:09}");
         let body = String::from_utf8_lossy(&answer.body).replace(&number, &format!("q{ANY}"));
         let whole = String::from_utf8_lossy(&self.answer.body);
         let expected = match side {
             // The plain server knows nothing of costs.
-            crate::rows::Side::Plain => format!("{}}}", whole.split(",\"extensions\"").next().unwrap_or_default()),
+            Side::Plain => format!("{}}}", whole.split(",\"extensions\"").next().unwrap_or_default()),
             _ => whole.into_owned(),
         };
         if answer.status == 200 && body == expected {

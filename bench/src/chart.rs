@@ -4,7 +4,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::Outcome;
-use crate::rows::{Row, Side};
+use crate::rows::Row;
+use crate::side::Side;
 
 const WIDTH: i32 = 960;
 /// Where the bars begin and end.

@@ -12,6 +12,7 @@ mod plain;
 mod processes;
 mod report;
 mod rows;
+mod side;
 mod singles;
 mod usage;
 

@@ -15,7 +15,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 
-use crate::cases::{CHANNEL, Row, nodes};
+use crate::cases::{Row, nodes};
+use crate::processes::CHANNEL;
 use crate::{Outcome, bare};
 
 /// Serves the rows until it is killed.

@@ -12,6 +12,9 @@ use tokio::time::Instant;
 use crate::Outcome;
 use crate::client::Connection;
 
+/// The channel that is measured: 14 phones.
+pub(crate) const CHANNEL: &str = "cams-delta";
+
 /// A folder for configs, fixtures and logs; removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Folder(PathBuf);
@@ -129,7 +132,7 @@ impl Setup {
     }
 
     fn command(&self, folder: &Folder, vendors: &str, listen: &str) -> Outcome<Command> {
-        let mut channels = format!("{:?}", crate::cases::CHANNEL);
+        let mut channels = format!("{CHANNEL:?}");
         for channel in &self.channels {
             write!(channels, ", {channel:?}")?;
         }

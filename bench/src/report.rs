@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::rows::{Judged, Measured, Row, Side, time};
+use crate::rows::{Judged, Measured, Row, time};
+use crate::side::Side;
 use crate::singles::Single;
 use crate::usage::machine;
 use crate::{Options, Outcome, chart};

@@ -4,24 +4,9 @@ use crate::cases::{Case, Cases};
 use crate::client::Connection;
 use crate::load::{Load, Run};
 use crate::processes::{Folder, Server, Setup};
+use crate::side::Side;
 use crate::usage::median;
 use crate::{Options, Outcome};
-
-/// Who answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    Weir,
-    /// weir with its access log on.
-    Logged,
-    Bare,
-    Plain,
-}
-
-impl Side {
-    pub(crate) fn path(self, case: &Case) -> String {
-        if self == Self::Bare { format!("/{}", case.id) } else { "/graphql".to_owned() }
-    }
-}
 
 /// What has to be reached.
 #[derive(Debug, Clone, Copy)]
@@ -178,7 +163,7 @@ pub(crate) fn run(server: &Server, side: Side, case: &Case, connections: u32, se
         length = case.check(&mut connection, side, number)?;
     }
     let load = Load { template: &case.file, minutes: case.minutes, connections, seconds, length };
-    let run = load.run(server, &side.path(case)).map_err(|error| format!("{} on {side:?}: {error}", case.id))?;
+    let run = load.run(server, &side.path(case.id)).map_err(|error| format!("{} on {side:?}: {error}", case.id))?;
     case.check(&mut connection, side, 6)?;
     Ok(run)
 }

@@ -10,7 +10,8 @@ use crate::cases::{Cases, ask};
 use crate::client::{Connection, post};
 use crate::load::Run;
 use crate::processes::{Folder, Server, Setup};
-use crate::rows::{Bench, Judged, Side, run, time};
+use crate::rows::{Bench, Judged, run, time};
+use crate::side::Side;
 use crate::usage::{median, memory};
 use crate::{Options, Outcome};
 
