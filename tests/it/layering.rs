@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use crate::support::sources::{Source, code_of, is_in, root, rust_files, sources, without_tests};
 
 /// Longest file, in lines.
 const MAX_LINES: usize = 600;
@@ -77,8 +79,8 @@ const ALLOWED: [(&str, &[&str]); 18] = [
 fn every_module_uses_only_what_it_may() {
     let allowed: BTreeMap<&str, &[&str]> = ALLOWED.into();
     let (mut forbidden, mut seen) = (Vec::new(), BTreeSet::new());
-    for source in sources() {
-        let owner = source.owner();
+    for source in sources("src") {
+        let owner = owner(&source);
         let Some(may) = allowed.get(owner.as_str()) else { continue };
         for used in source.uses() {
             let is_own = is_in(&used, &owner) && (owner != "vendor" || !is_room(&used));
@@ -119,14 +121,14 @@ fn the_query_layer_knows_no_door() {
 fn every_module_has_its_line_in_the_list() {
     let known: BTreeSet<&str> = ALLOWED.iter().map(|(owner, _)| *owner).chain(["lib", "main", "telemetry"]).collect();
     let unknown: Vec<String> =
-        sources().iter().map(Source::owner).filter(|owner| !known.contains(owner.as_str())).collect();
+        sources("src").iter().map(owner).filter(|owner| !known.contains(owner.as_str())).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
 }
 
 /// `super` leads to a neighbour inside the module, never out of it.
 #[test]
 fn nobody_leaves_a_module_by_super() {
-    for source in sources() {
+    for source in sources("src") {
         let depth = source.module.split("::").count();
         for path in source.paths("super::") {
             let steps = 1 + path.matches("super::").count();
@@ -163,8 +165,8 @@ fn the_reader_of_uses_finds_every_form() {
 
 #[test]
 fn only_the_quota_makes_permits() {
-    let quota = |source: &Source| source.owner() == "quota";
-    let all = sources();
+    let quota = |source: &Source| owner(source) == "quota";
+    let all = sources("src");
     let makers = all.iter().filter(|source| source.text.contains("Permit::issue") || source.text.contains("Permit {"));
     let (inside, outside): (Vec<_>, Vec<_>) = makers.partition(|source| quota(source));
     assert!(!inside.is_empty(), "the text that is looked for is there");
@@ -178,9 +180,9 @@ fn only_the_quota_makes_permits() {
 /// The client is behind the meter: nobody else makes a room's call, and only the transport sends.
 #[test]
 fn only_the_meter_calls_a_vendor() {
-    for source in sources() {
+    for source in sources("src") {
         // Scripts call Redis in these words, and the services of HTTP, which know nothing of vendors, one another.
-        let calls = source.owner() != "http" && source.text.replace("redis.call(", "").contains(".call(");
+        let calls = owner(&source) != "http" && source.text.replace("redis.call(", "").contains(".call(");
         assert!(!calls || source.module == "quota::metered", "{} makes a call", source.path.display());
         let sends = source.text.contains("transport.send(");
         assert!(!sends || source.module == "vendor::exchange", "{} sends", source.path.display());
@@ -205,8 +207,8 @@ fn vendors_words_and_numbers_live_in_their_rooms() {
         "2020-06-06",
     ];
     const NUMBERS: [&str; 3] = ["calls_per_second: ", "max_window: Some", "lookback: Some"];
-    for source in sources() {
-        if source.owner().starts_with("vendor::") || source.owner() == "sim" {
+    for source in sources("src") {
+        if owner(&source).starts_with("vendor::") || owner(&source) == "sim" {
             continue;
         }
         let with_literals = fs::read_to_string(&source.path).unwrap();
@@ -250,139 +252,16 @@ fn the_rooms_are_laid_out_alike() {
     }
 }
 
-/// One file of `src`, without comments, literals and unit tests.
-struct Source {
-    path: PathBuf,
-    module: String,
-    text: String,
-}
-
-impl Source {
-    /// The module whose rules hold for it: the first word of its path, or a vendor's room.
-    fn owner(&self) -> String {
-        let mut words = self.module.split("::");
-        let first = words.next().unwrap_or_default();
-        match words.next() {
-            Some(room) if is_room(&format!("{first}::{room}")) => format!("{first}::{room}"),
-            _ => first.to_owned(),
-        }
-    }
-
-    /// Every path of this crate that it names, from `crate::` on.
-    fn uses(&self) -> BTreeSet<String> {
-        self.paths("crate::").flat_map(|rest| expand(rest).0).collect()
-    }
-
-    fn paths<'a>(&'a self, root: &'a str) -> impl Iterator<Item = &'a str> {
-        let is_whole = |at: usize| !self.text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
-        self.text.match_indices(root).filter(move |(at, _)| is_whole(*at)).map(|(at, _)| {
-            let rest = &self.text[at + root.len()..];
-            rest.split(';').next().unwrap_or(rest)
-        })
+/// The module whose rules hold for a file: the first word of its path, or a vendor's room.
+fn owner(source: &Source) -> String {
+    let mut words = source.module.split("::");
+    let first = words.next().unwrap_or_default();
+    match words.next() {
+        Some(room) if is_room(&format!("{first}::{room}")) => format!("{first}::{room}"),
+        _ => first.to_owned(),
     }
 }
 
 fn is_room(module: &str) -> bool {
     ["vendor::alibaba_cams", "vendor::volcengine_rtc"].iter().any(|room| is_in(module, room))
-}
-
-fn is_in(path: &str, module: &str) -> bool {
-    path == module || path.strip_prefix(module).is_some_and(|rest| rest.starts_with("::"))
-}
-
-/// The paths of a use tree at the beginning of `text`, and what follows it.
-fn expand(text: &str) -> (Vec<String>, &str) {
-    let text = text.trim_start();
-    if let Some(mut rest) = text.strip_prefix('{') {
-        let mut paths = Vec::new();
-        loop {
-            rest = rest.trim_start().trim_start_matches(',').trim_start();
-            if let Some(after) = rest.strip_prefix('}') {
-                return (paths, after);
-            }
-            if rest.is_empty() {
-                return (paths, rest);
-            }
-            let (inner, after) = expand(rest);
-            paths.extend(inner);
-            let end = after.find([',', '}']).unwrap_or(after.len()); // an `as` name
-            rest = &after[end..];
-        }
-    }
-    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
-    let (word, rest) = text.split_at(end);
-    match rest.strip_prefix("::") {
-        Some(inner) if !inner.starts_with('<') => {
-            let (paths, rest) = expand(inner);
-            let join = |path: String| if path == "self" { word.to_owned() } else { format!("{word}::{path}") };
-            (paths.into_iter().map(join).collect(), rest)
-        }
-        _ => (vec![word.to_owned()], rest),
-    }
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn sources() -> Vec<Source> {
-    let src = root().join("src");
-    let mut sources = Vec::new();
-    for path in rust_files(&src) {
-        let inner = path.strip_prefix(&src).unwrap().with_extension("");
-        let words: Vec<&str> = inner.iter().map(|word| word.to_str().unwrap()).filter(|word| *word != "mod").collect();
-        // Files that are there for unit tests alone.
-        let is_test = words
-            .last()
-            .is_some_and(|name| *name == "tests" || name.ends_with("_tests") || ["testing", "scripted"].contains(name));
-        if !is_test {
-            let text = code_of(&fs::read_to_string(&path).unwrap());
-            sources.push(Source { path, module: words.join("::"), text });
-        }
-    }
-    assert!(sources.len() > 60, "the tree was found");
-    sources
-}
-
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files
-}
-
-/// Without the unit tests at the end. What is marked `cfg(test)` inside an item stays.
-fn without_tests(text: &str) -> &str {
-    let tail = ["\n#[cfg(test)]\nmod tests", "#[cfg(test)]\n        mod tests"];
-    tail.iter().find_map(|tail| text.find(tail)).map_or(text, |at| &text[..at])
-}
-
-/// Without unit tests, comments and the content of string literals.
-fn code_of(text: &str) -> String {
-    let mut code = String::new();
-    for line in without_tests(text).lines() {
-        let mut is_literal = false;
-        let mut last = ' ';
-        for (at, c) in line.char_indices() {
-            if !is_literal && line[at..].starts_with("//") {
-                break;
-            }
-            if c == '"' && last != '\\' && last != '\'' {
-                is_literal = !is_literal;
-            }
-            if !is_literal {
-                code.push(c);
-            }
-            last = c;
-        }
-        code.push('\n');
-    }
-    code
 }

@@ -15,6 +15,7 @@ mod bounds;
 mod cancelling;
 mod chaos;
 mod chart;
+mod circles;
 mod cli;
 mod config;
 mod connections;

@@ -11,6 +11,7 @@ pub(crate) mod redis;
 pub(crate) mod require;
 pub(crate) mod rooms;
 pub(crate) mod server;
+pub(crate) mod sources;
 pub(crate) mod stalls;
 
 pub(crate) use gateway::{Builder, DISTRIBUTION, ENABLE, METRIC, NOW, REST, TestGateway, codes};
