@@ -197,19 +197,30 @@ fn request(address: &str, method: &str, path: &str, body: &str) -> String {
     )
 }
 
-/// One exchange on a connection of its own; the body of the answer as JSON, null where there is none.
-async fn exchange(address: &str, method: &str, path: &str, body: &str) -> Value {
-    let request = request(address, method, path, body);
+/// One exchange on a connection of its own: all that comes back.
+async fn send(address: &str, request: &str) -> std::io::Result<String> {
     let mut answer = String::new();
     in_time(async {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(request.as_bytes()).await?;
         stream.read_to_string(&mut answer).await
     })
-    .await
-    .unwrap();
+    .await?;
+    Ok(answer)
+}
+
+/// The body of the answer as JSON, null where there is none.
+async fn exchange(address: &str, method: &str, path: &str, body: &str) -> Value {
+    let answer = send(address, &request(address, method, path, body)).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     if body.is_empty() { Value::Null } else { serde_json::from_str(body).unwrap_or_else(|_| panic!("{head}\n{body}")) }
+}
+
+/// Runs a GraphQL query at `address`; `None` where nobody answers, as while a process ends.
+pub(crate) async fn try_query(address: &str, query: &str) -> Option<Value> {
+    let body = json!({ "query": query }).to_string();
+    let answer = send(address, &request(address, "POST", "/graphql", &body)).await.ok()?;
+    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
 }
 
 async fn collect(mut stream: impl AsyncRead + Unpin, printed: watch::Sender<String>) {
