@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 use weir::domain::Timestamp;
 use weir::domain::time::HOUR;
+use weir::sim::{Fault, Scope, Times};
 
-use crate::support::{DISTRIBUTION, METRIC, TestGateway, codes};
+use crate::support::{DISTRIBUTION, METRIC, TestGateway, codes, window};
 
 const BOTH: &str = r#"{
   phoneNumberMetrics(custSpaceId: "cams-alpha", range: {last: "P7D"}) { totalCount nodes { phoneNumber start sentCount } }
@@ -192,4 +194,44 @@ async fn every_client_gets_its_own_numbers() {
 
 fn cost(answer: &Value, what: &str) -> Value {
     answer["extensions"]["weir"][what].clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_behind_a_probe_is_counted_once() {
+    let gateway = TestGateway::builder().legs(500..501, 500..501).build();
+    gateway.sim().faults().push(Fault::InternalError, Scope::operation(DISTRIBUTION), Times::ForEver);
+    for n in 0..3 {
+        gateway.query(&window("app-two", n)).await;
+    }
+    sleep(Duration::from_mins(1)).await;
+    gateway.sim().faults().clear();
+    let probe = tokio::spawn(gateway.ask(&window("app-two", 8), json!({})));
+    sleep(Duration::from_millis(100)).await;
+    let behind = tokio::spawn(gateway.ask(&window("app-two", 9), json!({})));
+    sleep(Duration::from_millis(100)).await;
+    let joined = gateway.query(&window("app-two", 9)).await;
+    assert_eq!(codes(&joined), Vec::<String>::new());
+    assert_eq!(cost(&joined, "collapsed"), json!(1));
+    assert_eq!(cost(&behind.await.unwrap(), "upstreamCalls")["VOLCENGINE_RTC"], json!(1));
+    probe.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_expensive_is_judged_over_all_levels_of_a_request() {
+    let gateway = TestGateway::builder().max_wait(3_600).build();
+    let fields: Vec<_> = (0..101)
+        .map(|n| {
+            let (day, hour) = (1 + n / 24, n % 24);
+            format!("w{n}: distribution(range: {{between: {{start: \"2026-11-{day:02}T{hour:02}:00:00Z\", end: \"2026-11-{day:02}T{hour:02}:30:00Z\"}}}}) {{ start }} ")
+        })
+        .collect();
+    let fields = fields.concat();
+    let query = format!(
+        "{{ operationDistributions(appIds: [\"app-one\"], range: {{between: {{start: \"2026-11-10T00:00:00Z\", end: \"2026-11-18T08:00:00Z\"}}}}, window: \"PT1H\") {{ start }} applications {{ {fields} }} }}"
+    );
+    let answer = gateway.query(&query).await;
+    assert!(codes(&answer).iter().all(|code| code == "TOO_EXPENSIVE"), "{:?}", &codes(&answer)[..3]);
+    assert_eq!(codes(&answer).len(), 101, "a hundred, and one that says how many more");
+    assert_eq!(answer["errors"][100]["extensions"]["actual"], 1 + 202);
+    assert_eq!(gateway.calls(DISTRIBUTION), 0);
 }

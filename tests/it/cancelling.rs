@@ -294,3 +294,17 @@ async fn a_call_behind_a_probe_is_not_made_for_nobody() {
     assert_eq!(codes(&gateway.query(&window(9)).await), Vec::<String>::new());
     assert_eq!(gateway.calls(DISTRIBUTION) - before, 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_changed_after_the_caller_stopped_waiting() {
+    let gateway = TestGateway::builder().max_wait(1).build();
+    let operation = "EnableWhatsappROIMetric";
+    gateway.sim().faults().push(Fault::Latency(Duration::from_secs(6)), Scope::operation(operation), Times::ForEver);
+    let field =
+        |channel: &str| format!("{channel}: enableWhatsappRoiMetric(custSpaceId: \"cams-{channel}\") {{ requestId }} ");
+    let fields: String = ["alpha", "beta", "gamma", "delta"].map(field).concat();
+    let answer = gateway.query(&format!("mutation {{ {fields} }}")).await;
+    sleep(Duration::from_mins(1)).await;
+    assert_eq!(gateway.calls(operation), 2, "{answer}");
+    assert_eq!(codes(&answer), ["VENDOR_TIMEOUT", "QUOTA_WAIT_TOO_LONG", "QUOTA_WAIT_TOO_LONG"]);
+}

@@ -5,9 +5,12 @@
 
 use std::time::Duration;
 
-use async_graphql::{EmptyMutation, EmptySubscription, Object, Result, Schema};
+use async_graphql::{EmptyMutation, EmptySubscription, Object, Request, Result, Schema};
 use serde_json::{Value, json};
 use tokio::time::sleep;
+use weir::domain::Caller;
+
+use crate::support::TestGateway;
 
 struct Query;
 
@@ -93,4 +96,26 @@ async fn a_result_of_an_option_that_fails_nulls_all_data() {
 async fn an_option_of_a_result_that_fails_nulls_its_field_alone() {
     let expected = json!({ "good": 0, "optionOfResult": null });
     assert_eq!(data("{ good: slow(ms: 0) optionOfResult }").await, (expected, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_variable_that_is_left_out_has_its_default_in_directives_too() {
+    let gateway = TestGateway::start();
+    for (query, has_both) in [
+        ("query($x: Boolean = true) { datasets @skip(if: $x) { name } channels { account } }", false),
+        ("query($x: Boolean! = true) { datasets @include(if: $x) { name } channels { account } }", true),
+        ("query A($x: Boolean = true) { ... @include(if: $x) { datasets { name } } channels { account } }", true),
+    ] {
+        assert_eq!(gateway.data(query).await.get("datasets").is_some(), has_both, "{query}");
+        let sent = gateway.ask(query, json!({"x": false})).await;
+        assert_eq!(sent["data"].get("datasets").is_some(), query.contains("@skip"), "what is sent counts: {query}");
+    }
+    // The default of one operation is nothing to another.
+    let metrics = |given: &str| {
+        format!("phoneNumberMetrics(custSpaceId: \"cams-beta\", range: {{last: \"P1D\"}}, {given}) {{ totalCount }}")
+    };
+    let (first, after) = (metrics("first: $x"), metrics("after: $x"));
+    let request = Request::new(format!("query A($x: Int = 1) {{ {first} }} query B($x: String) {{ {after} }}"));
+    let answer = gateway.gateway().execute(Caller::Anonymous, request.operation_name("A")).await;
+    assert!(answer.errors().is_empty(), "{:?}", answer.errors());
 }

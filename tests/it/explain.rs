@@ -5,9 +5,9 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 use weir::domain::time::HOUR;
-use weir::sim::DEMO_KEY;
+use weir::sim::{DEMO_KEY, Fault, Scope, Times};
 
-use crate::support::{METRIC, TestGateway, codes};
+use crate::support::{DISTRIBUTION, METRIC, TestGateway, codes, window};
 
 /// Several keys of each vendor, two calls a second for each account, and what other callers ask for: whatever begins
 /// with `queue`.
@@ -278,4 +278,29 @@ async fn a_call_of_somebody_else_is_joined_and_not_planned() {
     asked.await;
     let answer = gateway.ask_with(query, json!({}), json!({"explain": true})).await;
     assert_eq!(answer["extensions"]["weir"]["plan"]["cached"], json!(8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn explain_knows_that_nobody_is_asked() {
+    let today = r#"{ operationDistribution(appId: "app-one", range: {between: {start: "2026-11-22T00:00:00Z", end: "2026-11-22T10:00:00Z"}}) { source start end } }"#;
+    let gateway = TestGateway::start();
+    gateway.query(today).await;
+    sleep(Duration::from_mins(20)).await;
+    gateway.sim().faults().push(Fault::InternalError, Scope::operation(DISTRIBUTION), Times::ForEver);
+    for n in 0..3 {
+        gateway.query(&window("app-two", n)).await;
+    }
+    let both = format!(
+        "{{ known: {} unknown: {} }}",
+        &today[2..today.len() - 2],
+        &window("app-two", 9)[2..window("app-two", 9).len() - 2]
+    );
+    let plan = gateway.ask_with(&both, json!({}), json!({"explain": true})).await;
+    let before = gateway.calls(DISTRIBUTION);
+    let answer = gateway.query(&both).await;
+    assert_eq!(codes(&answer), ["VENDOR_UNAVAILABLE"]);
+    assert_eq!(gateway.calls(DISTRIBUTION), before);
+    let plan = &plan["extensions"]["weir"]["plan"];
+    assert_eq!(plan["upstreamCalls"], json!([]), "{plan}");
+    assert_eq!((&plan["cached"], &plan["expectedWaitMs"]), (&answer["extensions"]["weir"]["cacheHits"], &json!(0)));
 }

@@ -11,7 +11,7 @@ use weir::quota::Rule;
 use weir::sim::{DEMO_KEY, Fault, Scope, Times};
 
 use crate::support::rooms::attempts;
-use crate::support::{Builder, DISTRIBUTION, ROOMS, Room, TestGateway, Want, codes};
+use crate::support::{Builder, DISTRIBUTION, ROOMS, Room, TestGateway, Want, codes, window};
 
 /// What a client gets while a fault lasts.
 #[derive(Debug, Clone, PartialEq)]
@@ -543,4 +543,18 @@ async fn provisional_rows_are_not_replaced_by_a_failure() {
 
 fn count(rows: &Value) -> usize {
     rows.as_array().map_or(0, Vec::len)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_probe_is_repeated_like_any_other_call() {
+    let gateway = TestGateway::start();
+    gateway.sim().faults().push(Fault::InternalError, Scope::operation(DISTRIBUTION), Times::ForEver);
+    for n in 0..3 {
+        gateway.query(&window("app-two", n)).await;
+    }
+    sleep(Duration::from_mins(1)).await;
+    gateway.sim().faults().clear();
+    gateway.sim().faults().push(Fault::Throttle, Scope::operation(DISTRIBUTION), Times::Next(1));
+    let answer = gateway.query(&window("app-two", 9)).await;
+    assert_eq!(codes(&answer), Vec::<String>::new(), "{answer}");
 }

@@ -40,7 +40,6 @@ mod quota;
 mod raw;
 mod readme;
 mod replicas;
-mod review;
 mod schema;
 mod sdk_clients;
 mod signing;

@@ -3,16 +3,9 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
+use weir::sim::{Fault, Scope, Times};
 
-use crate::support::{DISTRIBUTION, TestGateway, codes};
-
-fn window(app: &str, n: u32) -> String {
-    let (day, hour) = (1 + n / 24, n % 24);
-    format!(
-        "{{ operationDistribution(appId: \"{app}\", range: {{between: {{start: \"2026-11-{day:02}T{hour:02}:00:00Z\", end: \"2026-11-{:02}T{hour:02}:30:00Z\"}}}}) {{ start }} }}",
-        day + 1
-    )
-}
+use crate::support::{DISTRIBUTION, TestGateway, codes, window};
 
 #[tokio::test(start_paused = true)]
 async fn an_interactive_ask_does_not_wait_behind_a_bulk_backlog() {
@@ -139,4 +132,38 @@ async fn a_stranger_on_the_account_shrinks_its_budget_for_a_while() {
     assert_eq!(widest, 0, "no second with more than the budget");
     sleep(Duration::from_secs(60)).await;
     assert_eq!(budget().await, (10, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn joining_never_moves_a_call_back() {
+    let gateway = TestGateway::builder().legs(20..80, 20..80).max_wait(3_600).build();
+    let bulk = |n: u32| gateway.ask_with(&window("app-one", n), json!({}), json!({"priority": "BULK"}));
+    let interactive: Vec<_> =
+        (0..200).map(|n| gateway.ask(&window("app-two", n), json!({}))).map(tokio::spawn).collect();
+    sleep(Duration::from_millis(5)).await;
+    let first = tokio::spawn(bulk(0));
+    sleep(Duration::from_millis(5)).await;
+    let began = Instant::now();
+    let answer = gateway.ask(&window("app-one", 0), json!({})).await;
+    assert_eq!(codes(&answer), Vec::<String>::new());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    first.await.unwrap();
+    interactive.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn joining_a_bulk_call_that_is_repeated_lifts_it_too() {
+    let gateway = TestGateway::builder().legs(20..80, 20..80).max_wait(3_600).build();
+    gateway.sim().faults().push(Fault::InternalError, Scope::Everything, Times::Next(1));
+    let bulk = |n: u32| gateway.ask_with(&window("app-one", n), json!({}), json!({"priority": "BULK"}));
+    let first = tokio::spawn(bulk(99));
+    sleep(Duration::from_millis(81)).await;
+    let backlog: Vec<_> = (0..60).map(bulk).map(tokio::spawn).collect();
+    sleep(Duration::from_secs(2)).await;
+    let began = Instant::now();
+    let answer = gateway.ask(&window("app-one", 99), json!({})).await;
+    assert_eq!(codes(&answer), Vec::<String>::new());
+    assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
+    first.await.unwrap();
+    backlog.iter().for_each(tokio::task::JoinHandle::abort);
 }

@@ -281,3 +281,16 @@ async fn a_request_and_its_refreshes_never_cause_more_than_four_hundred_calls() 
     sleep(60 * MINUTE).await;
     assert_eq!(gateway.calls(DISTRIBUTION), 500 + 400);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_vendor_denies_is_not_refreshed_at_every_look() {
+    let gateway = TestGateway::start();
+    gateway.query(TODAY).await;
+    sleep(6 * MINUTE).await;
+    gateway.sim().faults().push(Fault::PermissionDenied, Scope::Everything, Times::ForEver);
+    for _ in 0..20 {
+        gateway.query(TODAY).await;
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(gateway.calls(DISTRIBUTION), 2, "a refusal is remembered for half a minute");
+}

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_graphql::Request;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -12,7 +13,7 @@ use weir::domain::Caller;
 use weir::sim::{DEMO_KEY, Fault, Scope, Times};
 
 use crate::support::fleet::{self, Fleet};
-use crate::support::{DISTRIBUTION, METRIC, TestGateway, codes};
+use crate::support::{DISTRIBUTION, METRIC, TestGateway, codes, window};
 
 /// How much longer than usual a call and the one after it may take in these tests.
 const JITTER_MS: f64 = 40.0;
@@ -85,7 +86,7 @@ async fn every_refusal_and_every_plan_comes_true_within_a_fifth() {
     assert!(refusals >= 60, "only {refusals} were refused");
 }
 
-fn window(app: &str, day: u32) -> String {
+fn ten_hours(app: &str, day: u32) -> String {
     format!(
         "{{ operationDistribution(appId: \"{app}\", range: {{between: {{start: \"2026-11-{day:02}T00:00:00Z\", end: \"2026-11-{day:02}T10:00:00Z\"}}}}) {{ source }} }}"
     )
@@ -94,11 +95,11 @@ fn window(app: &str, day: u32) -> String {
 #[tokio::test(start_paused = true)]
 async fn who_got_no_permit_in_time_is_told_of_the_quota_and_not_of_the_vendor() {
     let gateway = TestGateway::builder().max_wait(5).build();
-    assert_eq!(codes(&gateway.query(&window("app-one", 22)).await), Vec::<String>::new());
+    assert_eq!(codes(&gateway.query(&ten_hours("app-one", 22)).await), Vec::<String>::new());
     sleep(Duration::from_mins(20)).await;
     // Both permits are out for 16 s, longer than anybody waits.
     gateway.sim().faults().push(Fault::Hang, Scope::operation(DISTRIBUTION), Times::ForEver);
-    let ask = |app: &str, day: u32| gateway.ask(&window(app, day), json!({}));
+    let ask = |app: &str, day: u32| gateway.ask(&ten_hours(app, day), json!({}));
     let sent = [ask("app-two", 1), ask("app-two", 2)].map(tokio::spawn);
     sleep(Duration::from_millis(10)).await;
     let (joined, unsent, known) = tokio::join!(ask("app-two", 1), ask("app-two", 3), ask("app-one", 22));
@@ -186,4 +187,49 @@ async fn a_patient_caller_does_not_fill_the_queue_for_hours() {
     assert!(told["actual"].as_u64().unwrap() > MOST as u64 && told["retryAfterMs"].as_u64().unwrap() > 0, "{told}");
     assert!(queued() < MOST, "{}", queued());
     drop(asks);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waited_in_vain_is_told_so_and_not_of_a_mistake() {
+    let gateway = TestGateway::builder()
+        .config(|config| config.alibaba_cams[0].quota.get_chatapp_phone_number_metric = 1)
+        .build();
+    let throttle = Fault::ThrottleFor(Duration::from_mins(2));
+    gateway.sim().faults().push(throttle, Scope::operation(METRIC), Times::ForEver);
+    let field = |name: &str, channel: &str, day: u32| {
+        format!(
+            "{name}: phoneNumberMetrics(custSpaceId: \"cams-{channel}\", range: {{between: {{start: \"2026-10-{day:02}T00:00:00Z\", end: \"2026-10-{day:02}T12:00:00Z\"}}}}) {{ totalCount }} "
+        )
+    };
+    let ahead = gateway.ask(&format!("{{ {} }}", field("a", "alpha", 1)), json!({}));
+    // Queued when the throttle comes.
+    let both = gateway.ask(&format!("{{ {} {} }}", field("a", "beta", 1), field("b", "beta", 2)), json!({}));
+    ahead.await;
+    let both = both.await;
+    assert_eq!(codes(&both), ["QUOTA_WAIT_TOO_LONG", "QUOTA_WAIT_TOO_LONG"], "{both}");
+    for error in both["errors"].as_array().unwrap() {
+        assert_eq!(error["extensions"]["retryable"], json!(true), "{error}");
+        // The throttle lasts for two minutes, 40 s of them were waited for, and 30 s are waited for once more.
+        let retry_after = error["extensions"]["retryAfterMs"].as_f64().unwrap();
+        assert!((50_000.0..55_000.0).contains(&retry_after), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shrunken_budget_is_part_of_the_forecast() {
+    let gateway = TestGateway::builder()
+        .config(|config| config.volcengine_rtc[0].quota.list_operation_distribution = 10)
+        .sim(|sim| sim.limits.operation_distribution = 10)
+        .legs(50..51, 50..51)
+        .build();
+    gateway.sim().faults().push(Fault::Throttle, Scope::operation(DISTRIBUTION), Times::Next(1));
+    gateway.query(&window("app-one", 0)).await;
+    sleep(Duration::from_secs(3)).await;
+    let asks: Vec<_> = (1..6).map(|n| gateway.ask(&window("app-one", n), json!({}))).collect();
+    join_all(asks).await;
+    let plan = gateway.ask_with(&window("app-one", 7), json!({}), json!({"explain": true})).await;
+    let told = plan["extensions"]["weir"]["plan"]["expectedWaitMs"].as_f64().unwrap();
+    let answer = gateway.query(&window("app-one", 7)).await;
+    let waited = answer["extensions"]["weir"]["queueWaitMs"].as_f64().unwrap();
+    assert!(waited > 500.0 && (told - waited).abs() <= waited * 0.2, "told {told}, waited {waited}");
 }

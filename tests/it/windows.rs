@@ -371,3 +371,49 @@ async fn ends_ahead_are_lowered_and_instants_floored_to_seconds() {
     }
     assert_eq!((gateway.calls(DISTRIBUTION), gateway.calls(METRIC)), (2, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_field_lists_no_more_windows_by_naming_an_application_often() {
+    let gateway = TestGateway::start();
+    let ids: Vec<&str> = std::iter::repeat_n("app-one", 40).collect();
+    let query = "query($ids: [ID!]) { operationDistributions(appIds: $ids, range: {last: \"P800D\"}, window: \"PT1H\") { start } }";
+    let answer = gateway.ask(query, json!({"ids": ids})).await;
+    assert_eq!(codes(&answer), ["TOO_EXPENSIVE"]);
+    assert_eq!(answer["extensions"]["weir"]["omitted"], Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_of_the_window_that_it_names() {
+    let gateway = TestGateway::start();
+    let data =
+        gateway.data("{ operationDistribution(appId: \"app-one\", range: {last: \"PT1H0.25S\"}) { start end } }").await;
+    let sent = gateway.sim().arrivals().pop().unwrap().parameters;
+    assert_eq!(data["operationDistribution"]["start"], json!(sent.start.unwrap().to_string()));
+    assert_eq!(data["operationDistribution"]["end"], json!(sent.end.unwrap().to_string()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ends_of_time_are_no_mistake_of_ours() {
+    let gateway = TestGateway::start();
+    for (start, end) in [
+        ("9999-12-30T00:00:00Z", "9999-12-30T21:59:59Z"),
+        ("-009999-01-02T02:00:00Z", "-009990-01-02T00:00:00Z"),
+        ("0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+    ] {
+        for granularity in ["DAILY", "HALF_HOUR"] {
+            let range = format!("range: {{between: {{start: \"{start}\", end: \"{end}\"}}}}");
+            let answer = gateway.query(&format!("{{ phoneNumberMetrics(custSpaceId: \"cams-alpha\", granularity: {granularity}, {range}) {{ totalCount }} }}")).await;
+            assert!(!codes(&answer).contains(&"INTERNAL".to_owned()), "{start} {granularity} {answer}");
+            let answer = gateway.query(&format!("{{ operationDistribution(appId: \"app-one\", {range}) {{ start }} operationDistributionBounds(appId: \"app-one\", {range}) {{ start }} operationDistributions({range}, window: \"P7D\") {{ start }} }}")).await;
+            assert!(!codes(&answer).contains(&"INTERNAL".to_owned()), "{start} {answer}");
+        }
+    }
+    for first in [i32::MIN, -1, 100_001, i32::MAX] {
+        let answer = gateway.query(&format!("{{ phoneNumberMetrics(custSpaceId: \"cams-alpha\", range: {{last: \"P1D\"}}, first: {first}) {{ totalCount }} }}")).await;
+        assert_eq!(codes(&answer), ["BAD_USER_INPUT"], "{first}");
+    }
+    for last in ["P9999999D", "PT9223372036854775807S", "PT0.0001S", "PT0S"] {
+        let answer = gateway.query(&format!("{{ a: phoneNumberMetrics(custSpaceId: \"cams-alpha\", range: {{last: \"{last}\"}}) {{ totalCount }} b: operationDistribution(appId: \"app-one\", range: {{last: \"{last}\"}}) {{ start }} c: operationDistributions(range: {{last: \"{last}\"}}) {{ start }} d: operationDistributionBounds(appId: \"app-one\", range: {{last: \"{last}\"}}) {{ start }} }}")).await;
+        assert!(!codes(&answer).contains(&"INTERNAL".to_owned()), "{last} {answer}");
+    }
+}

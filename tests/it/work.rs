@@ -1,5 +1,5 @@
-//! What a request of many fields costs weir itself, counted in subjects that were planned: twice as many fields are twice
-//! the work.
+//! What a request costs weir itself: counted in subjects that were planned, in look-ups, and in CPU where it must not grow
+//! with what waits.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use weir::domain::time::DAY;
 use weir::domain::{
@@ -19,7 +20,7 @@ use weir::store::lifetime::Lifetimes;
 use weir::store::{Memory, Store, Ticket};
 use weir::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberMetrics, PhoneNumberPoint};
 
-use crate::support::NOW;
+use crate::support::{METRIC, NOW, TestGateway, codes, cpu, window};
 
 /// The operation, how many subjects its plans were made of, and how often rows were estimated for them.
 struct Counting(PhoneNumberMetrics, AtomicUsize, AtomicUsize);
@@ -193,4 +194,67 @@ async fn estimates(n: u32) -> usize {
 async fn many_asks_for_one_channel_cost_little_more_than_one_each() {
     let (few, many) = (estimates(4).await, estimates(16).await);
     assert!(few <= 4 * 200 && many <= 16 * 200, "{few} estimates for 4 asks, {many} for 16");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_phones_cost_no_more_than_their_rows() {
+    let gateway = TestGateway::start();
+    let phones: Vec<String> = (0..3_000).map(|n| format!("86138{n:06}")).collect();
+    let query = "query($phones: [String!]) { phoneNumberMetrics(custSpaceId: \"cams-alpha\", phoneNumbers: $phones, range: {last: \"P30D\"}) { totalCount } }";
+    let answer = gateway.ask(query, json!({"phones": phones})).await;
+    assert_eq!(codes(&answer), Vec::<String>::new());
+    let again = gateway.ask(query, json!({"phones": phones})).await;
+    assert_eq!(again["extensions"]["weir"]["cacheHits"], json!(31), "a look-up a day, not one a day and phone");
+    assert_eq!(gateway.calls(METRIC), 1);
+    let seen = gateway.data("{ channel(custSpaceId: \"cams-alpha\") { phoneNumbers } }").await;
+    let one = seen["channel"]["phoneNumbers"][0].clone();
+    let rows = async |phones: Value| {
+        gateway.ask(query, json!({"phones": phones})).await["data"]["phoneNumberMetrics"]["totalCount"]
+            .as_u64()
+            .unwrap()
+    };
+    let with_one: Vec<Value> = phones.iter().map(|phone| json!(phone)).chain([one.clone()]).collect();
+    assert!(rows(json!([one])).await > 20);
+    assert_eq!(rows(json!(with_one)).await, rows(json!([one])).await, "nobody else's rows");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_windows_behind_a_long_queue_are_judged_at_once() {
+    let query =
+        "{ operationDistributions(appIds: [\"app-one\"], range: {last: \"P800D\"}, window: \"PT1H\") { start } }";
+    let look = async |gateway: &TestGateway| {
+        let began = cpu::used();
+        let answer = gateway.query(query).await;
+        assert_eq!(codes(&answer), ["TOO_EXPENSIVE"]);
+        cpu::since(began)
+    };
+    let gateway = TestGateway::builder().max_wait(3_600).build();
+    let (_, alone) = (look(&gateway).await, look(&gateway).await);
+    let queue: Vec<_> =
+        (0..600).map(|n| gateway.ask(&window("app-one", n % 480), json!({}))).map(tokio::spawn).collect();
+    sleep(Duration::from_millis(5)).await;
+    let behind = look(&gateway).await;
+    assert!(behind < alone * 4, "{alone:?} of CPU alone, {behind:?} behind a queue");
+    queue.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn looks_at_a_stale_answer_do_not_pile_up_behind_its_refresh() {
+    let today = r#"{ operationDistribution(appId: "app-one", range: {between: {start: "2026-11-22T00:00:00Z", end: "2026-11-22T10:00:00Z"}}) { source start end } }"#;
+    let gateway = TestGateway::builder().max_wait(600).build();
+    gateway.query(today).await;
+    sleep(Duration::from_mins(6)).await;
+    let queue: Vec<_> = (0..200).map(|n| gateway.ask(&window("app-two", n), json!({}))).map(tokio::spawn).collect();
+    sleep(Duration::from_millis(5)).await;
+    let mut took = Vec::new();
+    for _ in 0..5 {
+        let began = cpu::used();
+        for _ in 0..4_000 {
+            let answer = gateway.query(today).await;
+            assert_eq!(answer["data"]["operationDistribution"]["source"], json!("STALE"));
+        }
+        took.push(cpu::since(began));
+    }
+    assert!(took[4] < took[0] * 3, "looks get slower and slower: {took:?}");
+    queue.iter().for_each(tokio::task::JoinHandle::abort);
 }

@@ -29,6 +29,15 @@ pub(crate) const ENABLE: &str = "EnableWhatsappROIMetric";
 /// RTC's operation.
 pub(crate) const DISTRIBUTION: &str = "ListOperationDistribution";
 
+/// The `n`th window of a day and a half hour of an application.
+pub(crate) fn window(app: &str, n: u32) -> String {
+    let (day, hour) = (1 + n / 24, n % 24);
+    format!(
+        "{{ operationDistribution(appId: \"{app}\", range: {{between: {{start: \"2026-11-{day:02}T{hour:02}:00:00Z\", end: \"2026-11-{:02}T{hour:02}:30:00Z\"}}}}) {{ start }} }}",
+        day + 1
+    )
+}
+
 /// A gateway and the simulator behind it.
 pub(crate) struct TestGateway {
     app: Arc<App>,

@@ -1,5 +1,6 @@
 //! What several tests share.
 
+pub(crate) mod cpu;
 pub(crate) mod disciplines;
 pub(crate) mod documents;
 pub(crate) mod fleet;
@@ -14,5 +15,5 @@ pub(crate) mod server;
 pub(crate) mod sources;
 pub(crate) mod stalls;
 
-pub(crate) use gateway::{Builder, DISTRIBUTION, ENABLE, METRIC, NOW, REST, TestGateway, codes};
+pub(crate) use gateway::{Builder, DISTRIBUTION, ENABLE, METRIC, NOW, REST, TestGateway, codes, window};
 pub(crate) use rooms::{ROOMS, Room, Want};
