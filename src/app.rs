@@ -10,19 +10,21 @@ use jiff::tz::TimeZone;
 use secrecy::SecretString;
 
 use crate::config::Config;
-use crate::domain::{Account, AppId, ChannelId, Clock, Operation, Vendor};
+use crate::domain::{Account, AppId, ChannelId, Clock, Facts, Operation, Sent, Slice, Vendor};
 use crate::link::{Link, LinkError};
-use crate::loader::{DistributionStore, MetricStore, Stores};
+use crate::loader::Stores;
 use crate::planner::{Command, Peers, Scheduler, SliceCache};
 use crate::query::{Catalog, CatalogApp, CatalogChannel, Service, Waits};
 use crate::quota::agent::Lessor;
 use crate::quota::lease::Terms;
 use crate::quota::state_file::{StateFile, StateFileError};
-use crate::quota::{Limiter, Metered, Rule};
+use crate::quota::{Call, Limiter, Metered, Rule};
 use crate::schema::Gateway;
 use crate::store::lifetime::Lifetimes;
 use crate::store::{Memory, SharedAnswers, Store};
+use crate::vendor::alibaba_cams::Series;
 use crate::vendor::endpoint::EndpointError;
+use crate::vendor::quotas::Quotas;
 use crate::vendor::transport::Transport;
 use crate::vendor::{alibaba_cams, volcengine_rtc};
 
@@ -79,18 +81,16 @@ impl App {
     /// An endpoint, a time zone or a state file that cannot be used; [`Config::load`] has checked the first two.
     pub fn build(config: &Config, ground: &Ground) -> Result<Self, BuildError> {
         let link = config.shared.redis().map(Link::new).transpose()?;
-        let mut permits = Permits::new(config, ground, link);
-        let mut catalog = Catalog::default();
-        let (metrics, enable) = metrics(config, ground, &mut permits, &mut catalog)?;
-        let distributions = distributions(config, ground, &mut permits, &mut catalog)?;
-        let stores = Arc::new(Stores::new(metrics, distributions, enable));
+        let mut parts = Parts { config, ground, permits: Permits::new(config, ground, link) };
+        let catalog = catalog(config)?;
+        let stores = Arc::new(parts.stores()?);
         let waits = Waits { max_wait: config.queue.max_wait, timeout: config.upstream.timeout };
         let service = Service::new(stores, Arc::new(catalog), Arc::clone(&ground.clock), waits)
             .with_slices(u64::from(config.limits.slices));
         let gateway =
             Gateway::new(service).with_answer_bytes(usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX));
-        let leased = permits.leased();
-        Ok(Self { gateway, accounts: permits.into_accounts(), leased })
+        let leased = parts.permits.leased();
+        Ok(Self { gateway, accounts: parts.permits.into_accounts(), leased })
     }
 
     /// What answers requests.
@@ -114,82 +114,100 @@ impl App {
     }
 }
 
-type MetricParts = (Arc<MetricStore>, HashMap<Account, Command<alibaba_cams::EnableClient>>);
+/// What is made of the config, account by account.
+struct Parts<'a> {
+    config: &'a Config,
+    ground: &'a Ground,
+    permits: Permits<'a>,
+}
 
-fn metrics(
-    config: &Config,
-    ground: &Ground,
-    permits: &mut Permits<'_>,
-    catalog: &mut Catalog,
-) -> Result<MetricParts, BuildError> {
-    let operation = Arc::new(alibaba_cams::PhoneNumberMetrics::new(config.cache.settle.of(Vendor::AlibabaCams)));
-    let memory = Arc::new(Memory::new(Arc::clone(&operation), config.cache.metric_bytes(), lifetimes(config)));
-    let shared = permits.answers(config, &operation, &memory);
-    let (mut schedulers, mut enable) = (HashMap::new(), HashMap::new());
+impl Parts<'_> {
+    /// A line for each operation: where a new one is registered.
+    fn stores(&mut self) -> Result<Stores, BuildError> {
+        let Config { alibaba_cams: cams, volcengine_rtc: rtc, .. } = self.config;
+        let mut clients = Vec::new();
+        for entry in cams {
+            let (account, (transport, clock)) = (entry.account()?, self.way_out());
+            let client = alibaba_cams::Client::new(entry, account.clone(), transport, clock)?;
+            clients.push((account, &entry.quota, Arc::new(client)));
+        }
+        let mut enable = HashMap::new();
+        for (account, quota, client) in &clients {
+            let limiter = self.limiter(account, &alibaba_cams::enable_whatsapp_roi::FACTS, quota)?;
+            let metered = Metered::new(alibaba_cams::EnableClient(Arc::clone(client)), limiter, account.vendor());
+            enable.insert(account.clone(), Command::new(metered, account.clone()));
+        }
+        let stores = Stores::new(enable).with(self.counts::<alibaba_cams::PhoneNumbers>(&clients)?);
+
+        let settle = self.config.cache.settle.of(Vendor::VolcengineRtc);
+        let distributions = Arc::new(volcengine_rtc::OperationDistributions::new(settle));
+        let mut callers = Vec::new();
+        for entry in rtc {
+            let (account, (transport, clock)) = (entry.account()?, self.way_out());
+            let learned = Arc::clone(&distributions);
+            let client = volcengine_rtc::Client::new(entry, account.clone(), transport, clock, learned)?;
+            callers.push((account, &entry.quota, client));
+        }
+        Ok(stores.with(self.store(&distributions, callers)?))
+    }
+
+    /// The store of an operation that counts by buckets.
+    fn counts<C: alibaba_cams::Counts>(&mut self, clients: &[CamsClient<'_>]) -> Result<Store<Series<C>>, BuildError> {
+        let operation = Arc::new(Series::<C>::new(self.config.cache.settle.of(Vendor::AlibabaCams)));
+        let callers = clients.iter().map(|(account, quota, client)| {
+            (account.clone(), *quota, alibaba_cams::SeriesClient::new(Arc::clone(client), Arc::clone(&operation)))
+        });
+        self.store(&operation, callers)
+    }
+
+    /// The store of an operation: with a scheduler for each account that calls it.
+    fn store<'q, O, C>(
+        &mut self,
+        operation: &Arc<O>,
+        callers: impl IntoIterator<Item = (Account, &'q Quotas, C)>,
+    ) -> Result<Store<O>, BuildError>
+    where
+        O: Operation,
+        C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
+    {
+        let (config, facts) = (self.config, operation.facts());
+        let memory = Arc::new(Memory::new(Arc::clone(operation), config.cache.bytes_of(facts), lifetimes(config)));
+        let shared = self.permits.answers(config, operation, &memory);
+        let mut schedulers = HashMap::new();
+        for (account, quota, client) in callers {
+            let metered = Metered::new(client, self.limiter(&account, facts, quota)?, account.vendor());
+            let cache = Arc::clone(&memory) as Arc<dyn SliceCache<_>>;
+            let (peers, max_rows) = (peers(shared.as_ref()), u64::from(config.upstream.max_rows));
+            let scheduler = Scheduler::new(peers, Arc::clone(operation), metered, cache, account.clone(), max_rows);
+            schedulers.insert(account, scheduler);
+        }
+        Ok(Store::new(Arc::clone(operation), memory, schedulers).sharing(shared))
+    }
+
+    fn limiter(&mut self, account: &Account, facts: &Facts, quota: &Quotas) -> Result<Limiter, BuildError> {
+        self.permits.limiter(account, facts.operation, quota.of(facts.operation))
+    }
+
+    fn way_out(&self) -> (Arc<dyn Transport>, Arc<dyn Clock>) {
+        (Arc::clone(&self.ground.transport), Arc::clone(&self.ground.clock))
+    }
+}
+
+/// An account of Alibaba Cloud, its quotas, and what calls for it.
+type CamsClient<'a> = (Account, &'a Quotas, Arc<alibaba_cams::Client>);
+
+/// What the config names.
+fn catalog(config: &Config) -> Result<Catalog, BuildError> {
+    let mut catalog = Catalog::default();
     for entry in &config.alibaba_cams {
         let account = entry.account()?;
-        let (transport, clock) = (Arc::clone(&ground.transport), Arc::clone(&ground.clock));
-        let client = Arc::new(alibaba_cams::Client::new(entry, account.clone(), transport, clock)?);
-        let series = alibaba_cams::SeriesClient::new(Arc::clone(&client), Arc::clone(&operation));
-        let limiter = permits.limiter(
-            &account,
-            alibaba_cams::phone_number_metrics::FACTS.operation,
-            entry.quota.get_chatapp_phone_number_metric,
-        )?;
-        let metered = Metered::new(series, limiter, account.vendor());
-        let cache = Arc::clone(&memory) as Arc<dyn SliceCache<_>>;
-        let (peers, max_rows) = (peers(shared.as_ref()), u64::from(config.upstream.max_rows));
-        schedulers.insert(
-            account.clone(),
-            Scheduler::new(peers, Arc::clone(&operation), metered, cache, account.clone(), max_rows),
-        );
-
-        let limiter = permits.limiter(
-            &account,
-            alibaba_cams::enable_whatsapp_roi::FACTS.operation,
-            entry.quota.enable_whatsapp_roi_metric,
-        )?;
-        let metered = Metered::new(alibaba_cams::EnableClient(client), limiter, account.vendor());
-        enable.insert(account.clone(), Command::new(metered, account.clone()));
-
         let ids = entry.channels.iter().map(|id| Some(ChannelId::new(id)));
         let nameless = entry.channels.is_empty().then_some(None);
         catalog.channels.extend(ids.chain(nameless).map(|id| CatalogChannel { id, account: account.clone() }));
         catalog.accounts.push(account);
     }
-    let store = Store::new(operation, memory, schedulers).sharing(shared);
-    Ok((Arc::new(store), enable))
-}
-
-fn distributions(
-    config: &Config,
-    ground: &Ground,
-    permits: &mut Permits<'_>,
-    catalog: &mut Catalog,
-) -> Result<Arc<DistributionStore>, BuildError> {
-    let settle = config.cache.settle.of(Vendor::VolcengineRtc);
-    let operation = Arc::new(volcengine_rtc::OperationDistributions::new(settle));
-    let bytes = config.cache.distribution_bytes();
-    let memory = Arc::new(Memory::new(Arc::clone(&operation), bytes, lifetimes(config)));
-    let shared = permits.answers(config, &operation, &memory);
-    let mut schedulers = HashMap::new();
     for entry in &config.volcengine_rtc {
         let account = entry.account()?;
-        let (transport, clock) = (Arc::clone(&ground.transport), Arc::clone(&ground.clock));
-        let client = volcengine_rtc::Client::new(entry, account.clone(), transport, clock, Arc::clone(&operation))?;
-        let limiter = permits.limiter(
-            &account,
-            volcengine_rtc::operation_distributions::FACTS.operation,
-            entry.quota.list_operation_distribution,
-        )?;
-        let cache = Arc::clone(&memory) as Arc<dyn SliceCache<_>>;
-        let metered = Metered::new(client, limiter, account.vendor());
-        let (peers, max_rows) = (peers(shared.as_ref()), u64::from(config.upstream.max_rows));
-        schedulers.insert(
-            account.clone(),
-            Scheduler::new(peers, Arc::clone(&operation), metered, cache, account.clone(), max_rows),
-        );
-
         let zone = TimeZone::get(&entry.time_zone).map_err(|_| BuildError::TimeZone(entry.time_zone.clone()))?;
         catalog.apps.extend(entry.apps.iter().map(|id| CatalogApp {
             id: AppId::new(id),
@@ -198,7 +216,7 @@ fn distributions(
         }));
         catalog.accounts.push(account);
     }
-    Ok(Arc::new(Store::new(operation, memory, schedulers).sharing(shared)))
+    Ok(catalog)
 }
 
 fn peers<O: Operation>(shared: Option<&Arc<SharedAnswers<O>>>) -> Option<Arc<dyn Peers<O>>> {
@@ -227,31 +245,14 @@ struct Permits<'a> {
 impl<'a> Permits<'a> {
     fn new(config: &Config, ground: &'a Ground, link: Option<Link>) -> Self {
         let mut limits: HashMap<(String, &'static str), u32> = HashMap::new();
-        let mut note = |account: Result<Account, EndpointError>, operation, limit| {
+        for entry in config.entries() {
             // An endpoint that cannot be used is reported where the account is built.
-            if let Ok(account) = account {
-                let known = limits.entry((account.quota_identity().to_owned(), operation)).or_insert(limit);
-                *known = limit.min(*known);
+            let Some(account) = entry.account() else { continue };
+            for quota in entry.quotas() {
+                let known = limits.entry((account.quota_identity().to_owned(), quota.operation));
+                let lowest = known.or_insert(quota.configured);
+                *lowest = quota.configured.min(*lowest);
             }
-        };
-        for entry in &config.alibaba_cams {
-            note(
-                entry.account(),
-                alibaba_cams::phone_number_metrics::FACTS.operation,
-                entry.quota.get_chatapp_phone_number_metric,
-            );
-            note(
-                entry.account(),
-                alibaba_cams::enable_whatsapp_roi::FACTS.operation,
-                entry.quota.enable_whatsapp_roi_metric,
-            );
-        }
-        for entry in &config.volcengine_rtc {
-            note(
-                entry.account(),
-                volcengine_rtc::operation_distributions::FACTS.operation,
-                entry.quota.list_operation_distribution,
-            );
         }
         let guard = config.upstream.guard;
         let shared = link.map(|link| (link, config.terms()));
@@ -327,7 +328,7 @@ pub fn demo_config() -> Config {
         quota_account: String::new(),
         channels: ["alpha", "beta", "gamma", "delta", "epsilon"].map(|name| format!("cams-{name}")).to_vec(),
         isv_code: String::new(),
-        quota: alibaba_cams::config::QuotaConfig::default(),
+        quota: alibaba_cams::config::published(),
     };
     let rtc = volcengine_rtc::Config {
         name: "calls".to_owned(),
@@ -340,7 +341,7 @@ pub fn demo_config() -> Config {
         security_token: SecretString::default(),
         quota_account: String::new(),
         apps: ["one", "two"].map(|name| format!("app-{name}")).to_vec(),
-        quota: volcengine_rtc::config::QuotaConfig::default(),
+        quota: volcengine_rtc::config::published(),
     };
     Config { alibaba_cams: vec![cams], volcengine_rtc: vec![rtc], ..Config::default() }
 }

@@ -61,7 +61,7 @@ impl Warm {
         config.cache.max_bytes = 4 << 30;
         let mut sim = SimulatorConfig::new(1, Arc::clone(&clock));
         sim.limits.phone_number_metric = 10_000;
-        config.alibaba_cams[0].quota.get_chatapp_phone_number_metric = 10_000;
+        config.alibaba_cams[0].quota.set("GetChatappPhoneNumberMetric", 10_000);
         let channels = (0..other_slices.div_ceil(DAYS_A_CHANNEL)).map(|n| format!("bench-{n:03}"));
         config.alibaba_cams[0].channels.extend(channels.clone());
         let none = Duration::ZERO..Duration::ZERO;

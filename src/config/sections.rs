@@ -6,8 +6,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::units;
-use crate::domain::Vendor;
 use crate::domain::time::{HOUR, MINUTE};
+use crate::domain::{Facts, Vendor};
 
 /// How `/graphiql` gets its assets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -42,19 +42,13 @@ pub struct Cache {
     pub settle: Settle,
 }
 
-/// How `max_bytes` is divided. Three sixteenths are left for what caches need beside their entries, and for answers on
-/// their way.
+/// How `max_bytes` is divided. What operations, answers and queries leave of it is for what caches need beside their
+/// entries, and for answers on their way.
 impl Cache {
-    /// What message counts may take: half.
+    /// What the answers of an operation may take.
     #[must_use]
-    pub const fn metric_bytes(&self) -> u64 {
-        self.max_bytes / 2
-    }
-
-    /// What distributions may take: an eighth, since their windows are fewer and smaller.
-    #[must_use]
-    pub const fn distribution_bytes(&self) -> u64 {
-        self.max_bytes / 8
+    pub const fn bytes_of(&self, operation: &Facts) -> u64 {
+        self.max_bytes / 16 * operation.memory_share
     }
 
     /// What whole answers may take: an eighth.

@@ -3,7 +3,8 @@
 use secrecy::SecretString;
 
 use super::Config;
-use crate::domain::{Account, Vendor};
+use crate::domain::{Account, Facts, Vendor};
+use crate::vendor::quotas::Quotas;
 use crate::vendor::{alibaba_cams, volcengine_rtc};
 
 /// One configured account, whatever its vendor.
@@ -25,6 +26,7 @@ pub struct Entry<'a> {
     pub quota_account: &'a str,
     /// The channels or apps that the account serves.
     pub ids: &'a [String],
+    quotas: &'a Quotas,
     room: Room<'a>,
 }
 
@@ -58,6 +60,7 @@ impl<'a> Entry<'a> {
             security_token: &config.security_token,
             quota_account: &config.quota_account,
             ids: &config.channels,
+            quotas: &config.quota,
             room: Room::AlibabaCams(config),
         }
     }
@@ -74,6 +77,7 @@ impl<'a> Entry<'a> {
             security_token: &config.security_token,
             quota_account: &config.quota_account,
             ids: &config.apps,
+            quotas: &config.quota,
             room: Room::VolcengineRtc(config),
         }
     }
@@ -81,32 +85,12 @@ impl<'a> Entry<'a> {
     /// The quota of each operation.
     #[must_use]
     pub fn quotas(&self) -> Vec<OperationQuota> {
-        let quota = |operation, configured, published| OperationQuota { operation, configured, published };
-        match self.room {
-            Room::AlibabaCams(alibaba_cams::Config { quota: configured, .. }) => {
-                let published = alibaba_cams::config::QuotaConfig::default();
-                vec![
-                    quota(
-                        "GetChatappPhoneNumberMetric",
-                        configured.get_chatapp_phone_number_metric,
-                        published.get_chatapp_phone_number_metric,
-                    ),
-                    quota(
-                        "EnableWhatsappROIMetric",
-                        configured.enable_whatsapp_roi_metric,
-                        published.enable_whatsapp_roi_metric,
-                    ),
-                ]
-            }
-            Room::VolcengineRtc(volcengine_rtc::Config { quota: configured, .. }) => {
-                let published = volcengine_rtc::config::QuotaConfig::default();
-                vec![quota(
-                    "ListOperationDistribution",
-                    configured.list_operation_distribution,
-                    published.list_operation_distribution,
-                )]
-            }
-        }
+        let quota = |(facts, configured): (&'static Facts, u32)| OperationQuota {
+            operation: facts.operation,
+            configured,
+            published: facts.calls_per_second,
+        };
+        self.quotas.iter().map(quota).collect()
     }
 
     /// Whether both share one quota. An endpoint that cannot be used shares nothing; it is refused for itself.
@@ -115,7 +99,9 @@ impl<'a> Entry<'a> {
         self.account().zip(other.account()).is_some_and(|(one, other)| one.shares_quota_with(&other))
     }
 
-    fn account(&self) -> Option<Account> {
+    /// The account, if its endpoint can be used.
+    #[must_use]
+    pub fn account(&self) -> Option<Account> {
         match self.room {
             Room::AlibabaCams(config) => config.account().ok(),
             Room::VolcengineRtc(config) => config.account().ok(),

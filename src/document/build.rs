@@ -12,8 +12,8 @@ use async_graphql::{Name, Pos, Positioned};
 use async_graphql_value::Value;
 
 use super::complaint::{Complaint, in_order};
-use super::grammar::Places;
 use super::merge::{is_given, merge};
+use super::places::Places;
 use super::values::{Literals, Place};
 use super::variables::Variable;
 use super::{Operation, Types, name};

@@ -14,7 +14,7 @@ use apollo_compiler::validation::DiagnosticList;
 use async_graphql::Pos;
 
 use super::Types;
-use super::grammar::Places;
+use super::places::Places;
 use crate::domain::wording::{echo, hint};
 use crate::error::{Code, WeirError};
 

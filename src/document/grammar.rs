@@ -5,13 +5,11 @@
 //! operations, and takes a third of the time of a new document for a tree that nobody needs. So documents are read here, on
 //! the tokens of its lexer, into its abstract tree. What is refused is named by the words of the document.
 
-use std::collections::HashMap;
-
 use apollo_compiler::ast::{
     Argument, Definition, Directive, DirectiveList, Document, Field, FloatValue, FragmentDefinition, FragmentSpread,
     InlineFragment, IntValue, OperationDefinition, OperationType, Selection, Type, Value, VariableDefinition,
 };
-use apollo_compiler::parser::{Parser, SourceSpan};
+use apollo_compiler::parser::Parser;
 use apollo_compiler::{Name, Node};
 use apollo_parser::{Lexer, Token, TokenKind};
 use async_graphql::Pos;
@@ -19,6 +17,7 @@ use async_graphql::Pos;
 use super::Limits;
 use super::complaint::Complaint;
 use super::lines::Lines;
+use super::places::Places;
 use crate::domain::wording::echo;
 
 /// Reads a document by the grammar.
@@ -38,59 +37,11 @@ pub(super) fn read<'a>(text: &'a str, limits: &Limits) -> Result<(Document, Plac
             }
         }
     }
-    let places =
-        Places { lines, tokens: Vec::new(), descriptions: Vec::new(), of: HashMap::with_capacity(tokens.len() / 2) };
+    let places = Places::new(lines, tokens.len());
     let texts = unescaped(&tokens).into_iter();
     let mut reader = Reader { tokens, texts, next: 0, nesting: 0, n_directives: 0, limits: *limits, places };
     let document = reader.document()?;
-    Ok((document, Places { tokens: reader.tokens, ..reader.places }))
-}
-
-/// Where in the text the parts of its tree are. apollo's tree has places only if its own parser made it; here they are found
-/// by the address of a name or a value, which stays the same while the tree is made into others.
-#[derive(Debug)]
-pub(super) struct Places<'a> {
-    lines: Lines<'a>,
-    tokens: Vec<Token<'a>>,
-    /// Descriptions, by their place among the tokens.
-    descriptions: Vec<usize>,
-    of: HashMap<usize, usize>,
-}
-
-impl Places<'_> {
-    /// Where the field, the directive or the variable begins that has this very name.
-    pub(super) fn of_name(&self, name: &Name) -> Pos {
-        self.at(name.as_ptr().addr())
-    }
-
-    /// Where a value begins.
-    pub(super) fn of_value(&self, value: &Node<Value>) -> Pos {
-        self.at(address(value))
-    }
-
-    fn at(&self, address: usize) -> Pos {
-        self.of.get(&address).map_or_else(Pos::default, |offset| self.lines.at(*offset))
-    }
-
-    /// Where it is that apollo finds at a span of the text [`for_apollo`](Self::for_apollo).
-    pub(super) fn of_span(&self, span: Option<SourceSpan>) -> Pos {
-        span.map_or_else(Pos::default, |span| self.lines.at(span.offset()))
-    }
-
-    /// The same document for apollo's own parser: every token is where it was, and what this one stumbles over is blank.
-    pub(super) fn for_apollo(&self) -> String {
-        let mut text = String::new();
-        for (_, token) in self.tokens.iter().enumerate().filter(|(at, _)| self.descriptions.binary_search(at).is_err())
-        {
-            text.extend(std::iter::repeat_n(' ', token.index().saturating_sub(text.len())));
-            text.push_str(token.data());
-        }
-        text
-    }
-}
-
-fn address(value: &Node<Value>) -> usize {
-    std::ptr::from_ref::<Value>(value).addr()
+    Ok((document, reader.places.of_tokens(reader.tokens)))
 }
 
 /// Whether a string is other than what stands between its quotes.
@@ -151,7 +102,7 @@ impl<'a> Reader<'a> {
     }
 
     fn at(&self) -> Pos {
-        self.places.lines.at(self.offset())
+        self.places.at_offset(self.offset())
     }
 
     fn refuse<T>(&self, expected: &str) -> Read<T> {
@@ -189,7 +140,7 @@ impl<'a> Reader<'a> {
 
     /// Remembers where the field, directive or variable of this name begins.
     fn place(&mut self, name: &Name, offset: usize) {
-        self.places.of.insert(name.as_ptr().addr(), offset);
+        self.places.note_name(name, offset);
     }
 
     /// What nests in itself, one level deeper.
@@ -280,7 +231,7 @@ impl<'a> Reader<'a> {
 
     fn description(&mut self) -> Read<()> {
         if self.kind() == TokenKind::StringValue {
-            self.places.descriptions.push(self.next);
+            self.places.note_description(self.next);
             self.text()?;
         }
         Ok(())
@@ -359,7 +310,7 @@ impl<'a> Reader<'a> {
     fn value(&mut self, is_const: bool) -> Read<Node<Value>> {
         let at = self.offset();
         let value = Node::new(self.value_at(is_const)?);
-        self.places.of.insert(address(&value), at);
+        self.places.note_value(&value, at);
         Ok(value)
     }
 

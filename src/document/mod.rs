@@ -14,6 +14,7 @@ mod grammar;
 mod limits;
 mod lines;
 mod merge;
+mod places;
 mod values;
 mod variables;
 
@@ -30,8 +31,8 @@ use async_graphql::parser::types::{
 use async_graphql::{Name, Pos, Positioned, Variables};
 
 pub use complaint::Complaint;
-use grammar::Places;
 pub use limits::Limits;
+use places::Places;
 pub use values::Scalar;
 
 use crate::domain::wording::echo;

@@ -9,7 +9,7 @@ use async_graphql::{Number, Value as ConstValue};
 use async_graphql_value::Value;
 
 use super::complaint::Complaint;
-use super::grammar::Places;
+use super::places::Places;
 use super::{Types, name};
 use crate::domain::wording::{echo, hint};
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::Vendor;
 
-/// Limits and lateness of one operation. The room's `mod.rs` states the source of each number.
+/// Names, limits and lateness of one operation: all that the config, the command line, the metrics and the schema say of it
+/// comes from here. The file of the operation states the source of each number.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
     /// The vendor that offers it.
@@ -21,4 +22,6 @@ pub struct Facts {
     pub lookback: Option<Duration>,
     /// Whether its numbers may be summed over windows.
     pub additive: bool,
+    /// What its answers may take of the memory for all caches, in sixteenths.
+    pub memory_share: u64,
 }

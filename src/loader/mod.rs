@@ -3,7 +3,9 @@
 //! The batch function never awaits a vendor: it hands all keys of the request to the stores, both vendors' together, so
 //! that the whole request is counted before anything is sent. Each field then awaits its own ticket.
 
+mod any;
 mod batch;
+mod key;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,71 +14,70 @@ use std::time::Duration;
 
 use dataloader::non_cached;
 
-use batch::{Batch, Gathered, Key};
+use any::{AnyStore, Face};
+use batch::Batch;
+use key::{Answer, Gathered, Key};
 
-use crate::domain::{Account, Ask, ChannelId, Facts, Operation, PhoneNumber, Sent, Slice, Window};
+use crate::domain::{Account, Ask, Facts, Operation, Sent, Slice, Window};
 use crate::error::{Code, WeirError};
 use crate::planner::Command;
 use crate::quota::Standing;
 use crate::store::{Outlook, PlannedCall, Series, Store};
-use crate::vendor::{alibaba_cams, volcengine_rtc};
-
-/// The store of phone number metrics.
-pub type MetricStore = Store<alibaba_cams::PhoneNumberMetrics>;
-/// The slices of phone number metrics.
-pub type MetricSeries = Series<Vec<alibaba_cams::PhoneNumberPoint>>;
-/// The store of operation distributions.
-pub type DistributionStore = Store<volcengine_rtc::OperationDistributions>;
-/// The windows of operation distributions.
-pub type DistributionSeries = Series<volcengine_rtc::Distribution>;
+use crate::vendor::alibaba_cams;
 
 /// Everything that answers, shared by all requests.
 pub struct Stores {
-    /// WhatsApp messages per phone number.
-    pub metrics: Arc<MetricStore>,
-    /// Call users per place.
-    pub distributions: Arc<DistributionStore>,
+    all: Vec<Arc<dyn AnyStore>>,
     /// The mutation, per account.
-    pub enable: HashMap<Account, Command<alibaba_cams::EnableClient>>,
+    enable: HashMap<Account, Command<alibaba_cams::EnableClient>>,
     /// Held from the forecast that lets a request in until its calls are queued, or gather: two that decide at once would
-    /// both be pendingd the same permits.
+    /// both be promised the same permits.
     deciding: Mutex<()>,
 }
 
 impl Stores {
-    /// All of them together.
+    /// No store yet.
     #[must_use]
-    pub fn new(
-        metrics: Arc<MetricStore>,
-        distributions: Arc<DistributionStore>,
-        enable: HashMap<Account, Command<alibaba_cams::EnableClient>>,
-    ) -> Self {
-        Self { metrics, distributions, enable, deciding: Mutex::new(()) }
+    pub fn new(enable: HashMap<Account, Command<alibaba_cams::EnableClient>>) -> Self {
+        Self { all: Vec::new(), enable, deciding: Mutex::new(()) }
+    }
+
+    /// With one more: the only one of its operation.
+    #[must_use]
+    pub fn with<O: Operation>(mut self, store: Store<O>) -> Self {
+        self.all.push(Arc::new(Face(Arc::new(store))));
+        self
+    }
+
+    /// The store of an operation, and its place.
+    fn of<O: Operation>(&self) -> Result<(usize, &Arc<Store<O>>), WeirError> {
+        let found = self
+            .all
+            .iter()
+            .enumerate()
+            .find_map(|(at, store)| store.as_any().downcast_ref::<Face<O>>().map(|Face(store)| (at, store)));
+        found.ok_or_else(|| WeirError::new(Code::Internal, "no store answers this operation"))
     }
 
     /// How often held data was changed: it only grows.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.metrics.memory().epoch() + self.distributions.memory().epoch()
+        self.all.iter().map(|store| store.epoch()).sum()
     }
 
     /// What is known of each operation that answers rows, and how long its vendor may still change them.
     #[must_use]
     pub fn datasets(&self) -> Vec<(&'static Facts, Duration)> {
-        let (metrics, distributions) = (self.metrics.operation(), self.distributions.operation());
-        vec![(metrics.facts(), metrics.settle()), (distributions.facts(), distributions.settle())]
+        self.all.iter().map(|store| (store.facts(), store.settle())).collect()
     }
 
-    /// The permits of every (account, operation), in the order of the accounts.
+    /// The permits of every operation of an account.
     #[must_use]
     pub fn standings(&self, account: &Account) -> Vec<(&'static str, u32, Standing)> {
-        let metrics =
-            self.metrics.limiter(account).map(|limiter| (alibaba_cams::phone_number_metrics::FACTS.operation, limiter));
-        let enable = self.enable.get(account);
+        let stores = self.all.iter().filter_map(|store| Some((store.facts().operation, store.limiter(account)?)));
+        let enable = self.enable.get(account).into_iter();
         let enable = enable.map(|command| (alibaba_cams::enable_whatsapp_roi::FACTS.operation, command.limiter()));
-        let calls = self.distributions.limiter(account);
-        let calls = calls.map(|limiter| (volcengine_rtc::operation_distributions::FACTS.operation, limiter));
-        let limiters = [metrics, enable, calls].into_iter().flatten();
+        let limiters = stores.chain(enable);
         limiters.map(|(operation, limiter)| (operation, limiter.permits(), limiter.standing())).collect()
     }
 }
@@ -115,16 +116,12 @@ impl Loader {
         &self.stores
     }
 
-    /// The phone numbers of a channel that were seen in replies so far; `None` before the first.
-    #[must_use]
-    pub fn seen_phones(&self, account: &Account, channel: Option<&ChannelId>) -> Option<Vec<PhoneNumber>> {
-        let subject = alibaba_cams::MetricSubject {
-            account: account.clone(),
-            channel: channel.cloned(),
-            granularity: alibaba_cams::Granularity::Daily,
-            phone: None,
-        };
-        self.stores.metrics.operation().seen(&subject)
+    /// An operation, with what its replies have taught.
+    ///
+    /// # Errors
+    /// No store answers it.
+    pub fn operation<O: Operation>(&self) -> Result<&O, WeirError> {
+        self.stores.of::<O>().map(|(_, store)| &**store.operation())
     }
 
     /// What the request would do, as far as its fields have asked; empty unless it is to be explained.
@@ -132,23 +129,20 @@ impl Loader {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts what a field is about to want of `n_subjects` channels or phones over `window`, before any of it is made.
+    /// Counts what a field is about to want of `n_subjects` over `window`, before any of it is made.
     ///
     /// # Errors
     /// [`Code::TooExpensive`] if the request asks for too many slices with it.
-    pub fn take_metrics(&self, n_subjects: usize, window: Window) -> Result<(), WeirError> {
-        self.take_slices(self.stores.metrics.n_slices(window).saturating_mul(n_subjects as u64))
+    pub fn take<O: Operation>(&self, n_subjects: usize, window: Window) -> Result<(), WeirError> {
+        let (_, store) = self.stores.of::<O>()?;
+        self.take_slices(store.n_slices(window).saturating_mul(n_subjects as u64))
     }
 
-    /// Counts so many windows that a field is about to want, before any of them is made.
+    /// Counts so many slices that a field is about to want.
     ///
     /// # Errors
     /// [`Code::TooExpensive`] if the request asks for too many slices with them.
-    pub fn take_distributions(&self, n_windows: u64) -> Result<(), WeirError> {
-        self.take_slices(n_windows)
-    }
-
-    fn take_slices(&self, n: u64) -> Result<(), WeirError> {
+    pub fn take_slices(&self, n: u64) -> Result<(), WeirError> {
         let (asked, most) = (self.asked.fetch_add(n, Ordering::Relaxed).saturating_add(n), self.max_slices);
         if asked <= most {
             return Ok(());
@@ -160,52 +154,36 @@ impl Loader {
         Err(WeirError::new(Code::TooExpensive, message).limited(most, Some(asked)))
     }
 
-    /// The slices of phone number metrics that a field wants, in the order of its wants; `None` where the request is
-    /// only explained.
+    /// The slices that a field wants, in the order of its wants; `None` where the request is only explained.
     ///
     /// # Errors
     /// What failed for the field as a whole: too expensive, or the permits would come too late.
-    pub async fn metrics(
+    pub async fn series<O: Operation>(
         &self,
-        wants: Vec<Slice<alibaba_cams::MetricSubject>>,
-    ) -> Result<Option<MetricSeries>, Arc<WeirError>> {
+        wants: Vec<Slice<O::Subject>>,
+    ) -> Result<Option<Series<O::Data>>, Arc<WeirError>> {
+        let (at, store) = self.stores.of::<O>()?;
         if !self.ask.explain
-            && let Some(series) = self.stores.metrics.peek(&wants, &self.ask)
+            && let Some(series) = store.peek(&wants, &self.ask)
         {
             return Ok(Some(series));
         }
-        match self.gather(|id| Key::metrics(id, wants)).await? {
-            Gathered::Metrics(ticket) => Ok(Some(ticket?.wait().await)),
+        let key = Key::new::<O>(self.next_key.fetch_add(1, Ordering::Relaxed), at, wants);
+        match self.gathering.try_load(key).await.map_err(|_| mixed_up())? {
             Gathered::Explained => Ok(None),
-            Gathered::Distributions(_) => Err(mixed_up()),
-        }
-    }
-
-    /// The windows of operation distributions that a field wants, in the order of its wants; `None` where the request
-    /// is only explained.
-    ///
-    /// # Errors
-    /// What failed for the field as a whole: too expensive, or the permits would come too late.
-    pub async fn distributions(
-        &self,
-        wants: Vec<Slice<volcengine_rtc::DistributionSubject>>,
-    ) -> Result<Option<DistributionSeries>, Arc<WeirError>> {
-        if !self.ask.explain
-            && let Some(series) = self.stores.distributions.peek(&wants, &self.ask)
-        {
-            return Ok(Some(series));
-        }
-        match self.gather(|id| Key::distributions(id, wants)).await? {
-            Gathered::Distributions(ticket) => Ok(Some(ticket?.wait().await)),
-            Gathered::Explained => Ok(None),
-            Gathered::Metrics(_) => Err(mixed_up()),
+            Gathered::Answered(answer) => {
+                let ticket = answer.downcast_ref::<Answer<O>>().cloned().ok_or_else(mixed_up)?;
+                // The answer of the batch goes, so that the field alone holds its ticket.
+                drop(answer);
+                Ok(Some(ticket?.wait().await))
+            }
         }
     }
 
     /// Whether a window would be answered: it is held, or the vendor still answers it.
     #[must_use]
-    pub fn is_answerable(&self, want: &Slice<volcengine_rtc::DistributionSubject>) -> bool {
-        self.stores.distributions.is_answerable(want, &self.ask)
+    pub fn is_answerable<O: Operation>(&self, want: &Slice<O::Subject>) -> bool {
+        self.stores.of::<O>().is_ok_and(|(_, store)| store.is_answerable(want, &self.ask))
     }
 
     /// Turns the vendor's statistics on; on success the channel's empty slices are forgotten. `None` where the request
@@ -238,22 +216,18 @@ impl Loader {
             self.plan().add(outlook);
             return Ok(None);
         }
-        let (metrics, account, channel) = (Arc::clone(&self.stores.metrics), account.clone(), request.channel.clone());
+        let (_, metrics) = self.stores.of::<alibaba_cams::PhoneNumberMetrics>()?;
+        let (metrics, account, channel) = (Arc::clone(metrics), account.clone(), request.channel.clone());
         let landed = move || {
             metrics.memory().forget_empty(|subject| subject.account == account && subject.channel == channel);
         };
         command.run(request, &self.ask, landed).await.map(Some)
     }
-
-    async fn gather(&self, key: impl FnOnce(u64) -> Key) -> Result<Gathered, Arc<WeirError>> {
-        let key = key(self.next_key.fetch_add(1, Ordering::Relaxed));
-        self.gathering.try_load(key).await.map_err(|_| mixed_up())
-    }
 }
 
 impl std::fmt::Debug for Stores {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stores").field("metrics", &self.metrics).finish_non_exhaustive()
+        f.debug_list().entries(self.all.iter().map(|store| store.facts().operation)).finish()
     }
 }
 

@@ -53,6 +53,7 @@ impl Operation for Days {
             max_window: None,
             lookback: None,
             additive: true,
+            memory_share: 0,
         };
         &FACTS
     }

@@ -11,7 +11,7 @@ use crate::domain::count::UserBounds;
 use crate::domain::{Finality, Freshness, Held, Slice, Source, Window};
 use crate::error::WeirError;
 use crate::store::Served;
-use crate::vendor::volcengine_rtc::{Dimension, Distribution, DistributionSubject};
+use crate::vendor::volcengine_rtc::{Dimension, Distribution, DistributionSubject, OperationDistributions};
 
 /// The users of one window.
 #[derive(Debug, Clone)]
@@ -50,8 +50,8 @@ pub async fn one(
 ) -> Result<Option<DistributionWindow>, Arc<WeirError>> {
     let window = range.distribution_window(request.now(), &app.zone, request.earliest())?;
     let want = Slice { subject: subject(app, dimension), window };
-    request.take_windows(1)?;
-    let series = request.distributions(vec![want.clone()]).await?;
+    request.take_slices(1)?;
+    let series = request.series::<OperationDistributions>(vec![want.clone()]).await?;
     let Some(answered) = series.into_iter().flatten().next() else { return Ok(None) };
     Ok(DistributionWindow::new(want, answered.outcome?, request.ask().freshness))
 }
@@ -77,7 +77,7 @@ impl Windows {
     ) -> Result<Self, WeirError> {
         let mut wants = Vec::new();
         for app in apps {
-            let tiling = range.distribution_windows(step, request.now(), &app.zone, |n| request.take_windows(n))?;
+            let tiling = range.distribution_windows(step, request.now(), &app.zone, |n| request.take_slices(n))?;
             check_window_count((wants.len() + tiling.windows.len()) as u128)?;
             let want = |window| (Slice { subject: subject(app, dimension), window }, tiling.is_calendar);
             wants.extend(tiling.windows.into_iter().map(want));
@@ -105,7 +105,7 @@ impl Windows {
     pub async fn answer(self, request: &Request) -> Result<Option<Vec<Entry>>, Arc<WeirError>> {
         let Self { dimension, wants } = self;
         let is_kept = |(want, is_calendar): (Slice<DistributionSubject>, bool)| {
-            if is_calendar && !request.is_answerable(&want) {
+            if is_calendar && !request.is_answerable::<OperationDistributions>(&want) {
                 request.omit(Omitted { app: want.subject.app, dimension, window: want.window });
                 return None;
             }
@@ -114,7 +114,7 @@ impl Windows {
         let wants: Vec<_> = wants.into_iter().filter_map(is_kept).collect();
         // A calendar window may be longer than the vendor answers: a week with the hour that is passed twice.
         let asked = wants.iter().filter(|want| check_window_length(want.window.length()).is_ok()).cloned().collect();
-        let Some(series) = request.distributions(asked).await? else { return Ok(None) };
+        let Some(series) = request.series::<OperationDistributions>(asked).await? else { return Ok(None) };
         let mut answered: HashMap<usize, _> = series.into_iter().map(|one| (one.want, one.outcome)).collect();
         let (mut next, freshness) = (0.., request.ask().freshness);
         let answer = |want: Slice<DistributionSubject>| match check_window_length(want.window.length()) {
@@ -154,9 +154,9 @@ pub async fn bounds(
     range: TimeRange,
 ) -> Result<Option<Bounds>, Arc<WeirError>> {
     let (span, windows) = range.distribution_cover(request.now(), &app.zone, request.earliest())?;
-    request.take_windows(windows.len() as u64)?;
+    request.take_slices(windows.len() as u64)?;
     let wants = windows.iter().map(|window| Slice { subject: subject(app, dimension), window: *window }).collect();
-    let Some(series) = request.distributions(wants).await? else { return Ok(None) };
+    let Some(series) = request.series::<OperationDistributions>(wants).await? else { return Ok(None) };
     let distributions =
         series.into_iter().map(|one| Ok(one.outcome?.held)).collect::<Result<Vec<_>, Arc<WeirError>>>()?;
     let is_final =

@@ -10,7 +10,7 @@ use super::request::{QUARTER, Request};
 use super::rows::{Chosen, Row, Rows};
 use crate::domain::{PhoneNumber, Slice, Window};
 use crate::error::WeirError;
-use crate::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberPoint};
+use crate::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberMetrics, PhoneNumberPoint};
 
 /// More phones than these are looked up as the whole channel, which answers for each of them.
 const MANY_PHONES: usize = 100;
@@ -86,7 +86,7 @@ impl MetricQuery {
             return Ok((!request.ask().explain).then(|| Rows::none(subject)));
         };
         let some_phones = phones.as_ref().filter(|phones| phones.len() <= MANY_PHONES);
-        request.take_days(some_phones.map_or(1, Vec::len), asked)?;
+        request.take::<PhoneNumberMetrics>(some_phones.map_or(1, Vec::len), asked)?;
         let keys: Vec<Option<PhoneNumber>> = match some_phones {
             Some(phones) => {
                 phones.iter().filter(|phone| request.caller().may_see_phone(phone)).cloned().map(Some).collect()
@@ -97,7 +97,7 @@ impl MetricQuery {
             let subject = MetricSubject { phone: phone.clone(), ..subject.clone() };
             Slice { subject, window: asked }
         });
-        let Some(series) = request.metrics(wants.collect()).await? else { return Ok(None) };
+        let Some(series) = request.series::<PhoneNumberMetrics>(wants.collect()).await? else { return Ok(None) };
         let is_wanted = |phone: &PhoneNumber| {
             phones.as_ref().is_none_or(|phones| phones.binary_search(phone).is_ok())
                 && request.caller().may_see_phone(phone)
@@ -120,6 +120,25 @@ impl MetricQuery {
         let phones = phones.map_or_else(|| "*".to_owned(), |phones| phones.join(","));
         Seal::new(parts.into_iter().chain([phones]).collect(), window)
     }
+}
+
+/// The phone numbers of a channel that the caller may see and that replies have shown so far; `None` before the first.
+/// Never an upstream call.
+///
+/// # Errors
+/// No store answers message counts.
+pub fn seen_phones(request: &Request, channel: &CatalogChannel) -> Result<Option<Vec<PhoneNumber>>, WeirError> {
+    let subject = MetricSubject {
+        account: channel.account.clone(),
+        channel: channel.id.clone(),
+        granularity: Granularity::Daily,
+        phone: None,
+    };
+    let mut seen = request.operation::<PhoneNumberMetrics>()?.seen(&subject);
+    if let Some(phones) = &mut seen {
+        phones.retain(|phone| request.caller().may_see_phone(phone));
+    }
+    Ok(seen)
 }
 
 /// Phones in order, each once.

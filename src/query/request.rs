@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use super::Outlook;
 use super::catalog::{Catalog, CatalogChannel};
+use super::quota::Quota;
 use super::reuse::{Epoch, Lasting, Reuse};
-use crate::domain::{
-    AppId, Ask, Caller, Facts, Freshness, PhoneNumber, Sent, Slice, Source, Timestamp, Vendor, Window,
-};
+use crate::domain::{AppId, Ask, Caller, Facts, Freshness, Operation, Sent, Slice, Source, Timestamp, Vendor, Window};
 use crate::error::WeirError;
-use crate::loader::{DistributionSeries, Loader, MetricSeries};
+use crate::loader::Loader;
 use crate::store::Series;
-use crate::vendor::alibaba_cams::{EnableWhatsappRoi, MetricSubject, WhatsappRoiEnabled};
-use crate::vendor::volcengine_rtc::{self, Dimension, DistributionSubject};
+use crate::vendor::alibaba_cams::{EnableWhatsappRoi, WhatsappRoiEnabled};
+use crate::vendor::volcengine_rtc::{self, Dimension};
 
 /// In hand beside the longest wait when calendar windows are judged against the vendor's lookback.
 const RETENTION_MARGIN: Duration = Duration::from_mins(1);
@@ -89,32 +88,22 @@ impl Request {
         self.now() + RETENTION_MARGIN + self.ask().max_wait - lookback
     }
 
-    /// Counts the days that a question is about to want of so many subjects, before any of them is made.
-    pub(super) fn take_days(&self, n_subjects: usize, window: Window) -> Result<(), WeirError> {
-        self.loader.take_metrics(n_subjects, window)
+    /// Counts the slices that a question is about to want of so many subjects, before any of them is made.
+    pub(super) fn take<O: Operation>(&self, n_subjects: usize, window: Window) -> Result<(), WeirError> {
+        self.loader.take::<O>(n_subjects, window)
     }
 
-    /// Counts so many windows that a question is about to want, before any of them is made.
-    pub(super) fn take_windows(&self, n_windows: u64) -> Result<(), WeirError> {
-        self.loader.take_distributions(n_windows)
+    /// Counts so many slices that a question is about to want, before any of them is made.
+    pub(super) fn take_slices(&self, n: u64) -> Result<(), WeirError> {
+        self.loader.take_slices(n)
     }
 
-    /// The slices of message counts; `None` where the request is only explained.
-    pub(super) async fn metrics(
+    /// The slices that a question wants; `None` where the request is only explained.
+    pub(super) async fn series<O: Operation>(
         &self,
-        wants: Vec<Slice<MetricSubject>>,
-    ) -> Result<Option<MetricSeries>, Arc<WeirError>> {
-        let series = self.loader.metrics(wants).await?;
-        self.note(series.as_ref());
-        Ok(series)
-    }
-
-    /// The windows of distributions; `None` where the request is only explained.
-    pub(super) async fn distributions(
-        &self,
-        wants: Vec<Slice<DistributionSubject>>,
-    ) -> Result<Option<DistributionSeries>, Arc<WeirError>> {
-        let series = self.loader.distributions(wants).await?;
+        wants: Vec<Slice<O::Subject>>,
+    ) -> Result<Option<Series<O::Data>>, Arc<WeirError>> {
+        let series = self.loader.series::<O>(wants).await?;
         self.note(series.as_ref());
         Ok(series)
     }
@@ -129,8 +118,13 @@ impl Request {
     }
 
     /// Whether a window would be answered: it is held, or the vendor still answers it.
-    pub(super) fn is_answerable(&self, want: &Slice<DistributionSubject>) -> bool {
-        self.loader.is_answerable(want)
+    pub(super) fn is_answerable<O: Operation>(&self, want: &Slice<O::Subject>) -> bool {
+        self.loader.is_answerable::<O>(want)
+    }
+
+    /// An operation, with what its replies have taught.
+    pub(super) fn operation<O: Operation>(&self) -> Result<&O, WeirError> {
+        self.loader.operation::<O>()
     }
 
     pub(super) fn omit(&self, omitted: Omitted) {
@@ -148,14 +142,6 @@ impl Request {
         self.loader.plan()
     }
 
-    /// The phone numbers of a channel that the caller may see and that replies have shown so far; `None` before the first.
-    #[must_use]
-    pub fn seen_phones(&self, channel: &CatalogChannel) -> Option<Vec<PhoneNumber>> {
-        let mut seen = self.loader.seen_phones(&channel.account, channel.id.as_ref())?;
-        seen.retain(|phone| self.caller().may_see_phone(phone));
-        Some(seen)
-    }
-
     /// What is known of each upstream operation that answers rows, and how long it may still change them.
     #[must_use]
     pub fn datasets(&self) -> Vec<(&'static Facts, Duration)> {
@@ -165,9 +151,9 @@ impl Request {
     /// The permits of every operation of every configured account, as they are now. An answer that shows them is never
     /// given again.
     #[must_use]
-    pub fn quotas(&self) -> Vec<super::Quota<'_>> {
+    pub fn quotas(&self) -> Vec<Quota<'_>> {
         self.reuse.forbid();
-        super::service::quotas(&self.catalog, self.loader.stores()).collect()
+        Quota::all(&self.catalog, self.loader.stores()).collect()
     }
 
     /// Turns the vendor's statistics on for a channel; `None` where the request is only explained.

@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use super::catalog::Catalog;
 use super::controls::Controls;
+use super::quota::Quota;
 use super::request::Request;
 use super::reuse::Lasting;
-use crate::domain::{Account, Ask, Caller, Clock, Tally};
+use crate::domain::{Ask, Caller, Clock, Tally};
 use crate::loader::{Loader, Stores};
-use crate::quota::Standing;
 
 /// How long requests may wait.
 #[derive(Debug, Clone, Copy)]
@@ -34,19 +34,6 @@ pub struct Service {
 
 /// The slices that one request may ask for, where nobody says otherwise.
 const SLICES: u64 = 50_000;
-
-/// The permits of one operation of one account.
-#[derive(Debug, Clone)]
-pub struct Quota<'a> {
-    /// Whose.
-    pub account: &'a Account,
-    /// The vendor's name for what is counted.
-    pub operation: &'static str,
-    /// Calls a second at most.
-    pub permits: u32,
-    /// How it stands.
-    pub standing: Standing,
-}
 
 impl Service {
     /// Answers from `stores` for what `catalog` names.
@@ -90,15 +77,8 @@ impl Service {
 
     /// The permits of every operation of every configured account, as they are now.
     pub fn quotas(&self) -> impl Iterator<Item = Quota<'_>> {
-        quotas(&self.catalog, &self.stores)
+        Quota::all(&self.catalog, &self.stores)
     }
-}
-
-pub(super) fn quotas<'a>(catalog: &'a Catalog, stores: &'a Stores) -> impl Iterator<Item = Quota<'a>> {
-    catalog.accounts.iter().flat_map(|account| {
-        let standings = stores.standings(account).into_iter();
-        standings.map(move |(operation, permits, standing)| Quota { account, operation, permits, standing })
-    })
 }
 
 impl std::fmt::Debug for Service {

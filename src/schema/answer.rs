@@ -2,7 +2,7 @@
 
 use async_graphql::{ErrorExtensionValues, Response, ServerError, Value};
 
-use super::context::no_cost;
+use super::cost;
 use super::error;
 use crate::document::Complaint;
 use crate::error::{Code, WeirError};
@@ -31,7 +31,7 @@ impl Answer {
             let actual = MAX_ERRORS.saturating_add(n_untold);
             response.errors.push(error::refused(&error.limited(MAX_ERRORS, Some(actual)), None));
         }
-        response.extensions.entry("weir".to_owned()).or_insert_with(no_cost);
+        response.extensions.entry("weir".to_owned()).or_insert_with(cost::none);
         Self { response, lasting, is_refused: false }
     }
 

@@ -5,13 +5,13 @@
 use async_graphql::{Context, Description, ID, Object, Result};
 
 use super::context::request;
-use super::error::{Nullable, nullable};
+use super::error::{Nullable, failed, nullable};
 use super::given::Given;
 use super::operation_distribution::OperationDistribution;
 use super::phone_number_metric::PhoneNumberMetrics;
 use super::range::TimeRange;
 use super::scalars::{Dimension, Granularity};
-use crate::query::phone_number_metrics::MetricQuery;
+use crate::query::phone_number_metrics::{MetricQuery, seen_phones};
 use crate::query::{CatalogApp, CatalogChannel, operation_distributions};
 
 /// A configured WhatsApp channel of an Alibaba Cloud CAMS account.
@@ -32,7 +32,7 @@ impl Channel {
 
     /// The business phone numbers that replies of the last month have shown; null before the first. Never an upstream call.
     async fn phone_numbers(&self, context: &Context<'_>) -> Result<Option<Vec<String>>> {
-        let seen = request(context)?.query.seen_phones(&self.0);
+        let seen = seen_phones(&request(context)?.query, &self.0).map_err(|error| failed(&error))?;
         Ok(seen.map(|phones| phones.iter().map(|phone| phone.expose().to_owned()).collect()))
     }
 

@@ -3,6 +3,7 @@
 mod answer;
 mod channel;
 mod context;
+mod cost;
 mod error;
 mod given;
 mod metric_connection;
@@ -115,7 +116,7 @@ impl Gateway {
         request.set_parsed_query(bound.0);
         let mut response = self.schema.execute(request).await;
         let lasting = context.query.lasting().filter(|_| response.errors.is_empty());
-        response.extensions.insert("weir".to_owned(), context.extension());
+        response.extensions.insert("weir".to_owned(), cost::of(&context.query));
         Answer::new(response, lasting, context.n_untold())
     }
 

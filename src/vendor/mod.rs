@@ -13,6 +13,7 @@ pub mod crypto;
 pub mod endpoint;
 mod exchange;
 mod loose;
+pub mod quotas;
 mod reply;
 #[cfg(test)]
 mod scripted;

@@ -248,7 +248,7 @@ async fn a_mutation_that_was_written_takes_effect_without_its_client() {
         .legs(400..401, 400..401)
         .config(|config| {
             (cams.serve)(config, "new-one");
-            config.alibaba_cams[0].quota.enable_whatsapp_roi_metric = 1;
+            config.alibaba_cams[0].quota.set("EnableWhatsappROIMetric", 1);
         })
         .build();
     let query = cams.query(&Want::of("new-one", 9..12));

@@ -63,8 +63,8 @@ fn spoiled(line: &str, instead: &str) -> Vec<String> {
 fn the_sound_config_is_read() {
     let config = parse(SOUND).unwrap();
     assert_eq!(config.alibaba_cams.len(), 2);
-    assert_eq!(config.alibaba_cams[0].quota.get_chatapp_phone_number_metric, 40);
-    assert_eq!(config.alibaba_cams[0].quota.enable_whatsapp_roi_metric, 5);
+    assert_eq!(config.alibaba_cams[0].quota.of("GetChatappPhoneNumberMetric"), 40);
+    assert_eq!(config.alibaba_cams[0].quota.of("EnableWhatsappROIMetric"), 5);
     assert_eq!(config.volcengine_rtc[0].apps, ["app-one", "app-two"]);
     assert_eq!(config.upstream.max_rows, 100_000);
     assert_eq!(config.cache.settle.volcengine_rtc, std::time::Duration::from_mins(510));
@@ -361,7 +361,7 @@ fn a_single_account_may_go_without_channels_and_a_quota_may_be_raised() {
     let text = head.replace("channels = [\"cams-alpha\"]", "channels = []").replace("Metric = 40", "Metric = 80");
     let config = parse(&text).unwrap();
     assert!(config.alibaba_cams[0].channels.is_empty());
-    assert_eq!(config.alibaba_cams[0].quota.get_chatapp_phone_number_metric, 80);
+    assert_eq!(config.alibaba_cams[0].quota.of("GetChatappPhoneNumberMetric"), 80);
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn crowded(seed: u64) -> TestGateway {
         .seed(seed)
         .config(|config| {
             let (cams, rtc) = (&mut config.alibaba_cams[0], &mut config.volcengine_rtc[0]);
-            cams.quota.get_chatapp_phone_number_metric = 2;
+            cams.quota.set("GetChatappPhoneNumberMetric", 2);
             let (mut second_cams, mut second_rtc) = (cams.clone(), rtc.clone());
             (second_cams.name, second_cams.channels) = ("wholesale".to_owned(), vec!["cams-other".to_owned()]);
             (second_rtc.name, second_rtc.apps) = ("more".to_owned(), vec!["app-more".to_owned()]);

@@ -36,7 +36,7 @@ async fn compare(mode: &str, count: Option<u64>) {
 
     // Two calls a second would be the longest part of it; the quota has tests of its own.
     let gateway = TestGateway::builder()
-        .config(|config| config.volcengine_rtc[0].quota.list_operation_distribution = 1_000)
+        .config(|config| config.volcengine_rtc[0].quota.set("ListOperationDistribution", 1_000))
         .sim(|sim| sim.limits.operation_distribution = 1_000)
         .build();
     let server = Server::before(gateway.gateway(), HttpConfig::default(), Patience::default()).await;

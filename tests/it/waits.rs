@@ -31,7 +31,7 @@ async fn assert_true(class: &str, quota: u32, interactive: u32, bulk: u32) -> us
         .max_wait(600)
         .config(move |config| {
             config.alibaba_cams[0].channels = (0..1_000).map(|n| format!("cams-{n}")).collect();
-            config.alibaba_cams[0].quota.get_chatapp_phone_number_metric = quota;
+            config.alibaba_cams[0].quota.set("GetChatappPhoneNumberMetric", quota);
         })
         .build();
     let mut queued = Vec::new();
@@ -192,7 +192,7 @@ async fn a_patient_caller_does_not_fill_the_queue_for_hours() {
 #[tokio::test(start_paused = true)]
 async fn who_waited_in_vain_is_told_so_and_not_of_a_mistake() {
     let gateway = TestGateway::builder()
-        .config(|config| config.alibaba_cams[0].quota.get_chatapp_phone_number_metric = 1)
+        .config(|config| config.alibaba_cams[0].quota.set("GetChatappPhoneNumberMetric", 1))
         .build();
     let throttle = Fault::ThrottleFor(Duration::from_mins(2));
     gateway.sim().faults().push(throttle, Scope::operation(METRIC), Times::ForEver);
@@ -218,7 +218,7 @@ async fn who_waited_in_vain_is_told_so_and_not_of_a_mistake() {
 #[tokio::test(start_paused = true)]
 async fn a_shrunken_budget_is_part_of_the_forecast() {
     let gateway = TestGateway::builder()
-        .config(|config| config.volcengine_rtc[0].quota.list_operation_distribution = 10)
+        .config(|config| config.volcengine_rtc[0].quota.set("ListOperationDistribution", 10))
         .sim(|sim| sim.limits.operation_distribution = 10)
         .legs(50..51, 50..51)
         .build();

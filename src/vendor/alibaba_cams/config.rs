@@ -1,11 +1,13 @@
 //! The settings of one Alibaba Cloud account.
 
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
+use super::OPERATIONS;
 use crate::domain::{Account, Vendor};
 use crate::vendor::credential::Credential;
 use crate::vendor::endpoint::{Endpoint, EndpointError};
+use crate::vendor::quotas::{Quotas, names};
 
 /// One `[[alibaba_cams]]` entry.
 #[derive(Debug, Clone, Deserialize)]
@@ -34,8 +36,8 @@ pub struct Config {
     #[serde(default)]
     pub isv_code: String,
     /// Calls a second, where fewer than published.
-    #[serde(default)]
-    pub quota: QuotaConfig,
+    #[serde(default = "published", deserialize_with = "quotas")]
+    pub quota: Quotas,
 }
 
 impl Config {
@@ -59,20 +61,14 @@ fn default_endpoint() -> String {
     "https://cams.ap-southeast-1.aliyuncs.com".to_owned()
 }
 
-/// Calls a second per operation; the defaults are the published limits.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct QuotaConfig {
-    /// Published: 50 (docs/vendors/alibaba-cams.md).
-    #[serde(rename = "GetChatappPhoneNumberMetric")]
-    pub get_chatapp_phone_number_metric: u32,
-    /// Published: 5 (docs/vendors/alibaba-cams.md).
-    #[serde(rename = "EnableWhatsappROIMetric")]
-    pub enable_whatsapp_roi_metric: u32,
+const NAMES: [&str; OPERATIONS.len()] = names(&OPERATIONS);
+
+/// The published limits.
+#[must_use]
+pub fn published() -> Quotas {
+    Quotas::published(&OPERATIONS)
 }
 
-impl Default for QuotaConfig {
-    fn default() -> Self {
-        Self { get_chatapp_phone_number_metric: 50, enable_whatsapp_roi_metric: 5 }
-    }
+fn quotas<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Quotas, D::Error> {
+    Quotas::read(&OPERATIONS, &NAMES, deserializer)
 }

@@ -16,6 +16,7 @@ pub const FACTS: Facts = Facts {
     max_window: None,
     lookback: None,
     additive: false,
+    memory_share: 0,
 };
 
 /// Asks the vendor to begin collecting a channel's metrics. Nothing from before is collected, and the first data come

@@ -29,6 +29,7 @@ pub const FACTS: Facts = Facts {
     max_window: None,
     lookback: None,
     additive: true,
+    memory_share: 8,
 };
 
 /// The operation, with what its replies have taught so far. One for all accounts, shared with their clients.

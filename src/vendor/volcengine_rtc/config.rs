@@ -1,11 +1,13 @@
 //! The settings of one Volcengine account.
 
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
+use super::OPERATIONS;
 use crate::domain::{Account, Vendor};
 use crate::vendor::credential::Credential;
 use crate::vendor::endpoint::{Endpoint, EndpointError};
+use crate::vendor::quotas::{Quotas, names};
 
 /// One `[[volcengine_rtc]]` entry.
 #[derive(Debug, Clone, Deserialize)]
@@ -40,8 +42,8 @@ pub struct Config {
     #[serde(default)]
     pub apps: Vec<String>,
     /// Calls a second, where fewer than published.
-    #[serde(default)]
-    pub quota: QuotaConfig,
+    #[serde(default = "published", deserialize_with = "quotas")]
+    pub quota: Quotas,
 }
 
 impl Config {
@@ -77,17 +79,14 @@ fn default_time_zone() -> String {
     "Asia/Shanghai".to_owned()
 }
 
-/// Calls a second per operation; the defaults are the published limits.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct QuotaConfig {
-    /// Published: 2 (docs/vendors/volcengine-rtc.md).
-    #[serde(rename = "ListOperationDistribution")]
-    pub list_operation_distribution: u32,
+const NAMES: [&str; OPERATIONS.len()] = names(&OPERATIONS);
+
+/// The published limits.
+#[must_use]
+pub fn published() -> Quotas {
+    Quotas::published(&OPERATIONS)
 }
 
-impl Default for QuotaConfig {
-    fn default() -> Self {
-        Self { list_operation_distribution: 2 }
-    }
+fn quotas<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Quotas, D::Error> {
+    Quotas::read(&OPERATIONS, &NAMES, deserializer)
 }

@@ -21,6 +21,7 @@ pub const FACTS: Facts = Facts {
     max_window: Some(Duration::from_hours(7 * 24)),
     lookback: Some(LOOKBACK),
     additive: false,
+    memory_share: 2,
 };
 
 /// A window must begin within the last 30 days.

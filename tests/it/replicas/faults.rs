@@ -68,7 +68,7 @@ async fn four_replicas_use_all_of_the_quota_and_no_more() {
 async fn all_of_the_quota() -> Result<(), String> {
     let (Some(redis), Some(other)) = (Redis::start(&[]).await, Redis::start(&[]).await) else { return Ok(()) };
     let mut lowered = quick(&other);
-    lowered.alibaba_cams[0].quota.get_chatapp_phone_number_metric = 5;
+    lowered.alibaba_cams[0].quota.set("GetChatappPhoneNumberMetric", 5);
     let lowered = Fleet::start(4, lowered, 10);
     let few = lowered.load(0, 4);
     let (fleet, load) = four(&redis, 11).await;

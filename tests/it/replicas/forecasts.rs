@@ -92,7 +92,7 @@ fn queue(fleet: &Fleet, replica: usize, class: &str, numbers: std::ops::Range<u3
 
 async fn four_with_unequal_backlogs(redis: &Redis) -> Result<(), String> {
     let mut config = quick(redis);
-    config.alibaba_cams[0].quota.get_chatapp_phone_number_metric = 5;
+    config.alibaba_cams[0].quota.set("GetChatappPhoneNumberMetric", 5);
     let fleet = Fleet::start(4, config, 51);
     sleep(fleet.lease() + Duration::from_millis(600)).await;
     for (replica, (rtc, cams)) in [(9, 26), (2, 5), (0, 0), (5, 12)].into_iter().enumerate() {

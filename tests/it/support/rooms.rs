@@ -106,7 +106,7 @@ const ALIBABA_CAMS: Room = Room {
     finalities: |answer| column(&answer["nodes"], "finality"),
     fetched_at: |answer| column(&answer["nodes"], "fetchedAt"),
     serve: |config, id| config.alibaba_cams[0].channels.push(id.to_owned()),
-    quota: |config, limit| config.alibaba_cams[0].quota.get_chatapp_phone_number_metric = limit,
+    quota: |config, limit| config.alibaba_cams[0].quota.set("GetChatappPhoneNumberMetric", limit),
     key: |config, [id, secret, token]| {
         let entry = &mut config.alibaba_cams[0];
         (entry.access_key_id, entry.access_key_secret) = (id.into(), secret.into());
@@ -152,7 +152,7 @@ const VOLCENGINE_RTC: Room = Room {
     finalities: |answer| vec![answer["finality"].clone()],
     fetched_at: |answer| vec![answer["fetchedAt"].clone()],
     serve: |config, id| config.volcengine_rtc[0].apps.push(id.to_owned()),
-    quota: |config, limit| config.volcengine_rtc[0].quota.list_operation_distribution = limit,
+    quota: |config, limit| config.volcengine_rtc[0].quota.set("ListOperationDistribution", limit),
     key: |config, [id, secret, token]| {
         let entry = &mut config.volcengine_rtc[0];
         (entry.access_key_id, entry.access_key_secret) = (id.into(), secret.into());

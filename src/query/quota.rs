@@ -1,0 +1,29 @@
+//! The permits of every operation of every configured account.
+
+use super::catalog::Catalog;
+use crate::domain::Account;
+use crate::loader::Stores;
+use crate::quota::Standing;
+
+/// The permits of one operation of one account.
+#[derive(Debug, Clone)]
+pub struct Quota<'a> {
+    /// Whose.
+    pub account: &'a Account,
+    /// The vendor's name for what is counted.
+    pub operation: &'static str,
+    /// Calls a second at most.
+    pub permits: u32,
+    /// How it stands.
+    pub standing: Standing,
+}
+
+impl<'a> Quota<'a> {
+    /// All of them, in the order of the accounts.
+    pub(super) fn all(catalog: &'a Catalog, stores: &'a Stores) -> impl Iterator<Item = Self> {
+        catalog.accounts.iter().flat_map(|account| {
+            let standings = stores.standings(account).into_iter();
+            standings.map(move |(operation, permits, standing)| Self { account, operation, permits, standing })
+        })
+    }
+}
