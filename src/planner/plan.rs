@@ -69,6 +69,10 @@ impl<S: Subject> Wanted<S> {
     }
 
     pub(super) fn append(&mut self, other: Self) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
         let mut more: Vec<(S, Own)> = other.own.into_iter().collect();
         more.sort_unstable_by_key(|(_, own)| own.rank);
         for (subject, own) in more {

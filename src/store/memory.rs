@@ -2,8 +2,8 @@
 //! errors and never data.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use moka::Expiry;
@@ -30,6 +30,8 @@ pub struct Memory<O: Operation> {
     refusals: Cache<O::Subject, (Instant, Arc<WeirError>)>,
     lifetimes: Lifetimes,
     epoch: AtomicU64,
+    /// Held while a slice is compared with what is held already, and replaced.
+    keeping: Mutex<()>,
 }
 
 impl<O: Operation> Memory<O> {
@@ -42,7 +44,7 @@ impl<O: Operation> Memory<O> {
             .expire_after(UntilUseless)
             .build();
         let refusals = Cache::builder().max_capacity(MAX_REFUSALS).time_to_live(REFUSAL_TTL).build();
-        Self { operation, slices, refusals, lifetimes, epoch: AtomicU64::new(0) }
+        Self { operation, slices, refusals, lifetimes, epoch: AtomicU64::new(0), keeping: Mutex::new(()) }
     }
 
     /// What is held for the slice and what it is good for to `ask`: the slice of the whole subject or the slice itself,
@@ -92,12 +94,18 @@ impl<O: Operation> Memory<O> {
     /// time gives way whatever its instant says: the clock may have been set back since. Answers what is now held.
     fn keep(&self, slice: Slice<O::Subject>, held: Arc<Held<O::Data>>) -> Arc<Held<O::Data>> {
         let now = Instant::now();
-        let kept = self.slices.entry(slice).and_upsert_with(|old| match old.map(moka::Entry::into_value) {
+        // What moka offers for this costs several times as much for each slice.
+        let keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = match self.slices.get(&slice) {
             Some(old) if old.is_settled() || (old.sent_at > held.sent_at && old.is_fresh(now)) => old,
-            _ => held,
-        });
+            _ => {
+                self.slices.insert(slice, Arc::clone(&held));
+                held
+            }
+        };
+        drop(keeping);
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        kept.into_value()
+        kept
     }
 
     /// How often what is held was changed: whatever was made of it before is out of date once this has grown. Slices that
