@@ -1,6 +1,5 @@
-//! From gaps to calls, in three parts: the [state](self::state) decides what is planned and when it takes off, and
-//! touches nothing else; [tasks](self::tasks) wait for permits and make the calls; a [`Scheduler`] locks the one and
-//! starts the others.
+//! From gaps to calls, in three parts: `state` decides what is planned and when it takes off, and touches nothing else;
+//! `tasks` wait for permits and make the calls; a [`Scheduler`] locks the one and starts the others.
 //!
 //! [`plan`] decides which calls are the fewest, a [`Draft`] tells beforehand what submitting would mean, `flight` is a
 //! call that has taken off, `subscriber` who waits and until when. A [`Command`] is the call that changes something, and
