@@ -3,9 +3,10 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::cursor::{Position, Seal};
+use super::cursor::{self, Position, Seal};
+use super::range::TimeRange;
 use super::rows::{Row, Rows};
-use crate::domain::Point;
+use crate::domain::{Key, Point, Window};
 use crate::error::WeirError;
 
 /// Rows on a page when nobody says how many.
@@ -22,17 +23,45 @@ pub struct Paging<'a> {
     pub after: Option<&'a str>,
 }
 
-impl Paging<'_> {
-    /// How many rows the page has at most.
-    pub(super) fn first(&self) -> Result<usize, WeirError> {
-        match self.first.map(usize::try_from) {
-            None => Ok(DEFAULT_FIRST),
-            Some(Ok(first)) if first <= MAX_FIRST => Ok(first),
-            Some(asked) => {
-                Err(WeirError::bad_input(format!("first must be between 0 and {MAX_FIRST}"))
-                    .limited(MAX_FIRST, asked.ok()))
+/// A walk over the pages of a query: its window, and where its next page begins.
+#[derive(Debug)]
+pub(super) struct Walk<K> {
+    pub(super) window: Window,
+    first: usize,
+    after: Option<Position<K>>,
+    seal: Seal,
+}
+
+impl<K: Key> Walk<K> {
+    /// The walk that `paging` begins or goes on with. `window` is what the range means now, and `parts` is all else that
+    /// decides which rows there are. A walk over `last` and one over `between` are different even where their windows are
+    /// the same: only the first may be older than the range it names.
+    pub(super) fn new(
+        paging: Paging<'_>,
+        range: TimeRange,
+        window: Window,
+        parts: impl IntoIterator<Item = String>,
+    ) -> Result<Self, WeirError> {
+        let (kind, window) = match (range, paging.after) {
+            // The walk goes on in the window it began with, however long ago that was.
+            (TimeRange::Last(_), Some(after)) => {
+                let began = cursor::window_of(after)?;
+                ("last", if began.length() == window.length() { began } else { window })
             }
-        }
+            (TimeRange::Last(_), None) => ("last", window),
+            (TimeRange::Between { .. }, _) => ("between", window),
+        };
+        let seal = Seal::new([kind.to_owned()].into_iter().chain(parts).collect(), window);
+        let after = paging.after.map(|after| seal.open(after)).transpose()?;
+        let first = match paging.first.map(usize::try_from) {
+            None => DEFAULT_FIRST,
+            Some(Ok(first)) if first <= MAX_FIRST => first,
+            Some(asked) => {
+                let refusal = WeirError::bad_input(format!("first must be between 0 and {MAX_FIRST}"));
+                return Err(refusal.limited(MAX_FIRST, asked.ok()));
+            }
+        };
+        Ok(Self { window, first, after, seal })
     }
 }
 
@@ -45,11 +74,11 @@ pub struct Page<S, P> {
 }
 
 impl<S: fmt::Debug, P: Point> Page<S, P> {
-    /// The page of `first` rows behind `after`.
-    pub(super) fn new(rows: Rows<S, P>, first: usize, after: Option<&Position<P::Key>>, seal: Seal) -> Self {
-        let from = after.map_or(0, |after| rows.up_to(after));
-        let places = from..rows.len().min(from + first);
-        Self { rows, places, seal }
+    /// The next page of a walk.
+    pub(super) fn new(rows: Rows<S, P>, walk: Walk<P::Key>) -> Self {
+        let from = walk.after.as_ref().map_or(0, |after| rows.up_to(after));
+        let places = from..rows.len().min(from + walk.first);
+        Self { rows, places, seal: walk.seal }
     }
 
     /// Its rows.

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::catalog::CatalogChannel;
-use super::cursor::{self, Seal};
-use super::page::{Page, Paging};
+use super::page::{Page, Paging, Walk};
 use super::range::TimeRange;
 use super::request::{QUARTER, Request};
 use super::rows::{Chosen, Row, Rows};
@@ -62,17 +61,9 @@ impl MetricQuery {
     /// # Errors
     /// A range or a cursor that makes no sense, or what failed upstream.
     pub async fn page(self, paging: Paging<'_>, request: &Request) -> Result<Option<MetricPage>, Arc<WeirError>> {
-        let mut window = self.window(request)?;
-        if let (Some(after), TimeRange::Last(_)) = (paging.after, self.range) {
-            // The walk goes on in the window it began with, however long ago that was.
-            let began = cursor::window_of(after)?;
-            window = if began.length() == window.length() { began } else { window };
-        }
-        let seal = self.seal(window, request);
-        let after = paging.after.map(|after| seal.open(after)).transpose()?;
-        let first = paging.first()?;
-        let rows = self.rows_in(window, request).await?;
-        Ok(rows.map(|rows| Page::new(rows, first, after.as_ref(), seal)))
+        let walk = Walk::new(paging, self.range, self.window(request)?, self.parts(request))?;
+        let rows = self.rows_in(walk.window, request).await?;
+        Ok(rows.map(|rows| Page::new(rows, walk)))
     }
 
     fn window(&self, request: &Request) -> Result<Window, WeirError> {
@@ -106,19 +97,13 @@ impl MetricQuery {
         Rows::choose(subject, series, &chosen, is_wanted).map(Some)
     }
 
-    /// What a cursor of this query is bound to. A walk over `last` and one over `between` are different queries even where
-    /// their windows are the same: only the first may be older than the range it names.
-    fn seal(&self, window: Window, request: &Request) -> Seal {
+    /// What decides which rows there are, beside the window.
+    fn parts(&self, request: &Request) -> [String; 5] {
         let phones = self.phones.as_ref().map(|phones| phones.iter().map(PhoneNumber::expose).collect::<Vec<_>>());
-        let range = match self.range {
-            TimeRange::Between { .. } => "between",
-            TimeRange::Last(_) => "last",
-        };
         let channel = self.subject.channel.as_ref().map_or("", |channel| channel.as_str());
         let (account, step) = (self.subject.account.name(), self.subject.granularity.as_str());
-        let parts = [request.caller().scope(), range, account, channel, step].map(str::to_owned);
         let phones = phones.map_or_else(|| "*".to_owned(), |phones| phones.join(","));
-        Seal::new(parts.into_iter().chain([phones]).collect(), window)
+        [request.caller().scope(), account, channel, step, &phones].map(str::to_owned)
     }
 }
 
