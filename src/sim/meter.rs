@@ -25,14 +25,14 @@ pub struct Limits {
     pub enable_roi_metric: u32,
     /// `ListOperationDistribution`, over all apps of the account.
     pub operation_distribution: u32,
-    /// `GetChatappTemplateMetric`, whose signature is all that the simulator looks at.
+    /// `GetChatappTemplateMetric`; no limit is published.
     pub template_metric: u32,
 }
 
 /// The published limits (the operations' pages).
 impl Default for Limits {
     fn default() -> Self {
-        Self { phone_number_metric: 50, enable_roi_metric: 5, operation_distribution: 2, template_metric: 50 }
+        Self { phone_number_metric: 50, enable_roi_metric: 5, operation_distribution: 2, template_metric: 5 }
     }
 }
 

@@ -33,7 +33,7 @@ pub use reply::SimOutcome;
 pub use server::serve;
 pub use signature::{Keys, Nonces, Refusal, Verified};
 pub use transport::{Legs, LocalTransport};
-pub use world::{CHANNELS, Dimension, Granularity, Row, Selection, World};
+pub use world::{CHANNELS, Dimension, Granularity, Row, Selection, TemplateRow, World};
 
 use crate::domain::{Clock, Timestamp, Vendor};
 use fault::Stage;

@@ -79,8 +79,8 @@ async fn cams_refuses_what_the_vendor_refuses() {
         (METRIC, "Start=1785513600000&End=1886118400000", 400, "InvalidParameter"),
         (METRIC, &format!("{DAYS}&CustSpaceId=unknown-1"), 400, "Unknown.ResourceOwnerId"),
         (ENABLE, "CustSpaceId=unknown-1", 400, "Unknown.ResourceOwnerId"),
+        ("GetChatappTemplateMetric", DAYS, 400, "MissingTemplateCode"),
         ("EnableWhatsAppROIMetric", "", 404, "InvalidApi.NotFound"),
-        ("GetChatappTemplateMetric", DAYS, 404, "InvalidApi.NotFound"),
     ];
     for (action, query, status, code) in cases {
         let (got, body) = ask(&simulator, cams(action, query)).await;

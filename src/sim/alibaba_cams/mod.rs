@@ -18,7 +18,7 @@ use super::meter::Parameters;
 use super::reply;
 use super::side::{Incoming, Side};
 use super::signature::{Refusal, Verified, header, query_pairs, value};
-use super::world::{CHANNELS, Granularity, Row};
+use super::world::{CHANNELS, Granularity, Row, TemplateRow};
 use super::{Fault, Simulator};
 use crate::domain::{Timestamp, Vendor, Window};
 
@@ -74,11 +74,13 @@ impl Side for Alibaba {
     ) -> Result<Value, Refusal> {
         let values = parameters(request);
         let name = name_and_version(request).0;
-        if name == TEMPLATE_METRIC {
-            return Err(not_found());
-        }
+        let template = if name == TEMPLATE_METRIC {
+            Some(value(&values, "TemplateCode").ok_or_else(|| verifier::missing("TemplateCode"))?)
+        } else {
+            None
+        };
         let channel = value(&values, "CustSpaceId").unwrap_or(CHANNELS[0].0);
-        let query = (name == PHONE_NUMBER_METRIC).then(|| MetricQuery::read(&values, simulator, now)).transpose()?;
+        let query = (name != ENABLE_ROI_METRIC).then(|| MetricQuery::read(&values, simulator, now)).transpose()?;
         if channel.starts_with(UNKNOWN_PREFIX) {
             let message = "The resource does not belong to the current user.";
             return Err(Refusal::new(400, "Unknown.ResourceOwnerId", message));
@@ -87,6 +89,15 @@ impl Side for Alibaba {
             simulator.world.enable(channel, now);
             return Ok(json!({ "Code": "OK", "Message": "None", "AccessDeniedDetail": "None" }));
         };
+        if let Some(code) = template {
+            let language = value(&values, "Language");
+            let (granularity, selection) = (query.granularity, simulator.config.selection);
+            let mut rows = simulator.world.template_rows(channel, code, granularity, query.range, now, selection);
+            rows.retain(|row| language.is_none_or(|language| language == row.language));
+            rows.sort_by(|a, b| (a.start, a.language).cmp(&(b.start, b.language)));
+            let data: Vec<_> = rows.iter().map(|row| template_row_json(row, code)).collect();
+            return Ok(json!({ "Code": "OK", "Message": "None", "Data": data, "AccessDeniedDetail": "None" }));
+        }
         let mut rows = simulator.world.rows(channel, query.granularity, query.range, now, simulator.config.selection);
         rows.retain(|row| query.phone.as_ref().is_none_or(|phone| *phone == row.phone));
         // Not the order that anybody wants: nothing is documented, so nobody may rely on one.
@@ -153,7 +164,7 @@ impl Side for Alibaba {
     }
 }
 
-/// The checked parameters of `GetChatappPhoneNumberMetric`.
+/// The checked parameters of `GetChatappPhoneNumberMetric`, most of which `GetChatappTemplateMetric` has as well.
 struct MetricQuery {
     range: Window,
     granularity: Granularity,
@@ -186,6 +197,21 @@ fn row_json(row: &Row, granularity: Granularity) -> Value {
         "End": row.end.as_ms(),
         "SentCount": row.sent,
         "DeliveredCount": row.delivered,
+    })
+}
+
+fn template_row_json(row: &TemplateRow, code: &str) -> Value {
+    let clicks =
+        row.clicks.iter().map(|(kind, text, count)| json!({ "Type": kind, "ButtonContent": text, "Count": count }));
+    json!({
+        "TemplateCode": code,
+        "Language": row.language,
+        "Start": row.start.as_ms(),
+        "End": row.end.as_ms(),
+        "SentCount": row.sent,
+        "DeliveredCount": row.delivered,
+        "ReadCount": row.read,
+        "Cliented": clicks.collect::<Vec<_>>(),
     })
 }
 

@@ -16,7 +16,7 @@ pub(super) const BEGINNING_SECS: i64 = 1_591_401_600;
 /// How long after a bucket's end its counts still grow. Chosen: the vendor documents no lateness.
 const SETTLE: Duration = DAY;
 
-const HALF_HOUR: Duration = Duration::from_mins(30);
+pub(super) const HALF_HOUR: Duration = Duration::from_mins(30);
 
 /// Messages by hour of the day and by weekday from Monday, in percent of a busy one.
 const BY_HOUR: [u64; 24] =
@@ -46,6 +46,16 @@ impl Granularity {
     }
 }
 
+impl Granularity {
+    /// The buckets of a local day.
+    pub(super) fn buckets(self, day: Window) -> impl Iterator<Item = Window> {
+        day.tiles(match self {
+            Self::Daily => day.length(),
+            Self::HalfHour => HALF_HOUR,
+        })
+    }
+}
+
 /// Which buckets a range asks for. The vendor does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Selection {
@@ -59,7 +69,7 @@ pub enum Selection {
 }
 
 impl Selection {
-    fn selects(self, range: Window, bucket: Window) -> bool {
+    pub(super) fn selects(self, range: Window, bucket: Window) -> bool {
         match self {
             Self::ByStart => range.contains(bucket.start()),
             Self::ByOverlap => range.overlaps(bucket),
@@ -92,7 +102,7 @@ impl std::fmt::Debug for Row {
 }
 
 /// What one phone is like.
-struct Phone {
+pub(super) struct Phone {
     hash: u64,
     busy: u64,
     empty_percent: u64,
@@ -100,19 +110,19 @@ struct Phone {
 }
 
 impl Phone {
-    fn new(hash: u64) -> Self {
+    pub(super) fn new(hash: u64) -> Self {
         let (busy, empty_percent) = SIZES[weighted(&[2, 3, 4, 3, 2, 1], hash)];
         let busy = busy * (75 + (hash >> 16) % 50) / 100;
         Self { hash, busy: busy.max(2), empty_percent, closed_on_sundays: (hash >> 24).is_multiple_of(3) }
     }
 
-    fn is_closed(&self, day: &Day) -> bool {
+    pub(super) fn is_closed(&self, day: &Day) -> bool {
         let one_in_twelve = blend(self.hash, !seconds(day.window.start())).is_multiple_of(12);
         one_in_twelve || (self.closed_on_sundays && day.weekday == 6)
     }
 
     /// Messages sent and delivered in a bucket, as known at `as_of`.
-    fn messages(&self, day: &Day, bucket: Window, as_of: Timestamp) -> (u64, u64) {
+    pub(super) fn messages(&self, day: &Day, bucket: Window, as_of: Timestamp) -> (u64, u64) {
         let hash = blend(self.hash, seconds(bucket.start()));
         if (hash >> 32) % 100 < self.empty_percent {
             return (0, 0);
@@ -138,8 +148,8 @@ fn arrived(bucket: Window, as_of: Timestamp, at_end: u64) -> u64 {
 }
 
 /// A local day of the bucket zone.
-struct Day {
-    window: Window,
+pub(super) struct Day {
+    pub(super) window: Window,
     /// From Monday, 0, to Sunday, 6.
     weekday: usize,
 }
@@ -162,24 +172,14 @@ impl World {
         for (n, number) in (0..).zip(self.phones(channel)) {
             let phone = Phone::new(blend(channel_hash, n));
             for day in days.iter().filter(|day| !phone.is_closed(day)) {
-                let is_wanted = |bucket: Window| bucket.start() >= from && selection.selects(range, bucket);
-                let mut push = |bucket: Window, (sent, delivered): (u64, u64)| {
+                let buckets = granularity.buckets(day.window);
+                for bucket in buckets.filter(|bucket| bucket.start() >= from && selection.selects(range, *bucket)) {
+                    let counts = bucket.tiles(HALF_HOUR).map(|part| phone.messages(day, part, as_of));
+                    let (sent, delivered) = counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
                     if sent > 0 {
                         let (start, end) = (bucket.start(), bucket.end());
                         rows.push(Row { phone: number.clone(), start, end, sent, delivered });
                     }
-                };
-                match granularity {
-                    Granularity::HalfHour => {
-                        for bucket in day.window.tiles(HALF_HOUR).filter(|bucket| is_wanted(*bucket)) {
-                            push(bucket, phone.messages(day, bucket, as_of));
-                        }
-                    }
-                    Granularity::Daily if is_wanted(day.window) => {
-                        let counts = day.window.tiles(HALF_HOUR).map(|bucket| phone.messages(day, bucket, as_of));
-                        push(day.window, counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1)));
-                    }
-                    Granularity::Daily => {}
                 }
             }
         }
@@ -188,7 +188,7 @@ impl World {
 }
 
 /// The local days that touch `reach`, in order.
-fn days(zone: &TimeZone, reach: Window) -> Vec<Day> {
+pub(super) fn days(zone: &TimeZone, reach: Window) -> Vec<Day> {
     let mut days = Vec::new();
     let mut date = reach.start().to_jiff().to_zoned(zone.clone()).date();
     while let Some((start, end)) = midnight(date, zone).zip(date.tomorrow().ok().and_then(|next| midnight(next, zone)))

@@ -6,6 +6,7 @@
 
 mod messages;
 mod places;
+mod templates;
 mod users;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,6 +16,7 @@ use jiff::tz::TimeZone;
 
 pub use messages::{Granularity, Row, Selection};
 pub use places::Dimension;
+pub use templates::TemplateRow;
 
 use crate::domain::{Timestamp, Window};
 
