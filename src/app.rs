@@ -23,6 +23,7 @@ use crate::schema::Gateway;
 use crate::store::lifetime::Lifetimes;
 use crate::store::{Memory, SharedAnswers, Store};
 use crate::vendor::alibaba_cams::Series;
+use crate::vendor::alibaba_cams::config::Template;
 use crate::vendor::endpoint::EndpointError;
 use crate::vendor::quotas::Quotas;
 use crate::vendor::transport::Transport;
@@ -137,7 +138,9 @@ impl Parts<'_> {
             let metered = Metered::new(alibaba_cams::EnableClient(Arc::clone(client)), limiter, account.vendor());
             enable.insert(account.clone(), Command::new(metered, account.clone()));
         }
-        let stores = Stores::new(enable).with(self.counts::<alibaba_cams::PhoneNumbers>(&clients)?);
+        let stores = Stores::new(enable)
+            .with(self.counts::<alibaba_cams::PhoneNumbers>(&clients)?)
+            .with(self.counts::<alibaba_cams::Templates>(&clients)?);
 
         let settle = self.config.cache.settle.of(Vendor::VolcengineRtc);
         let distributions = Arc::new(volcengine_rtc::OperationDistributions::new(settle));
@@ -203,7 +206,12 @@ fn catalog(config: &Config) -> Result<Catalog, BuildError> {
         let account = entry.account()?;
         let ids = entry.channels.iter().map(|id| Some(ChannelId::new(id)));
         let nameless = entry.channels.is_empty().then_some(None);
-        catalog.channels.extend(ids.chain(nameless).map(|id| CatalogChannel { id, account: account.clone() }));
+        catalog.channels.extend(ids.chain(nameless).map(|id| {
+            let own = id.as_ref().map_or("", ChannelId::as_str);
+            let templates = entry.templates.iter().filter(|template| template.channel == own);
+            let templates = templates.map(|template| template.code.clone()).collect();
+            CatalogChannel { id, account: account.clone(), templates }
+        }));
         catalog.accounts.push(account);
     }
     for entry in &config.volcengine_rtc {
@@ -327,6 +335,9 @@ pub fn demo_config() -> Config {
         security_token: SecretString::default(),
         quota_account: String::new(),
         channels: ["alpha", "beta", "gamma", "delta", "epsilon"].map(|name| format!("cams-{name}")).to_vec(),
+        templates: ["welcome", "order_shipped"]
+            .map(|code| Template { channel: "cams-alpha".to_owned(), code: code.to_owned() })
+            .to_vec(),
         isv_code: String::new(),
         quota: alibaba_cams::config::published(),
     };

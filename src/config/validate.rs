@@ -13,6 +13,7 @@ use super::document::Document;
 use super::problem::{KeyPath, Problems};
 use super::vendors::Entry;
 use crate::domain::wording::nearest;
+use crate::vendor::alibaba_cams;
 use crate::vendor::endpoint::Endpoint;
 
 /// The API versions of Volcengine RTC that weir can speak (docs/vendors/volcengine-rtc.md).
@@ -57,6 +58,7 @@ pub(super) fn validate(
                 "only a single account may go without channels; list the CustSpaceIds that this account serves",
             );
         }
+        check.templates(&path, account);
         check.visible(&path.then("isv_code"), &account.isv_code);
     }
     for (path, account) in check.paths("volcengine_rtc").zip(&config.volcengine_rtc) {
@@ -228,6 +230,27 @@ impl Check<'_, '_, '_> {
                     );
                     self.refuse(&path.then("quota").then(quota.operation), &message);
                 }
+            }
+        }
+    }
+
+    fn templates(&mut self, path: &KeyPath, account: &alibaba_cams::Config) {
+        for (index, template) in account.templates.iter().enumerate() {
+            let path = path.then("templates").at(index);
+            if template.code.trim() != template.code || template.code.is_empty() {
+                self.refuse(
+                    &path.then("code"),
+                    "is empty, or has a space around it; the vendor's console shows the code",
+                );
+            }
+            let serves = |channel: &String| *channel == template.channel;
+            if !(account.channels.iter().any(serves) || (account.channels.is_empty() && template.channel.is_empty())) {
+                let path = path.then("channel");
+                let known: Vec<_> = account.channels.iter().map(String::as_str).collect();
+                let mend = nearest(&template.channel, known.iter().copied())
+                    .map_or_else(|| "name one of them".to_owned(), |near| format!("did you mean \"{near}\"?"));
+                let message = format!("{} is none of this entry's `channels`; {mend}", self.document.written(&path));
+                self.refuse(&path, &message);
             }
         }
     }

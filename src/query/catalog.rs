@@ -24,6 +24,8 @@ pub struct CatalogChannel {
     pub id: Option<ChannelId>,
     /// The account that serves it.
     pub account: Account,
+    /// The codes of its configured message templates.
+    pub templates: Vec<String>,
 }
 
 /// A configured application.

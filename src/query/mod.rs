@@ -1,7 +1,7 @@
 //! What a question means, for every door alike: no GraphQL, no HTTP.
 //!
 //! A door begins a [`Request`] with who asks and their [`Controls`], and asks one of the datasets:
-//! [`phone_number_metrics`] or [`operation_distributions`]. What is answered are typed rows; what it has cost, whether the
+//! [`phone_number_metrics`], [`template_metrics`] or [`operation_distributions`]. What is answered are typed rows; what it has cost, whether the
 //! answer may be given again and what was left out, the request says. Choosing rows, cutting windows, finality and rights
 //! are decided here and nowhere else. Look next at `request.rs`.
 
@@ -17,6 +17,7 @@ mod request;
 mod reuse;
 mod rows;
 mod service;
+pub mod template_metrics;
 
 pub use catalog::{Catalog, CatalogApp, CatalogChannel};
 pub use controls::{Controls, Setting};

@@ -30,6 +30,11 @@ impl Channel {
         self.0.account.name()
     }
 
+    /// The codes of the configured message templates of the channel, for `templateMetrics`.
+    async fn templates(&self) -> &[String] {
+        &self.0.templates
+    }
+
     /// The business phone numbers that replies of the last month have shown; null before the first. Never an upstream call.
     async fn phone_numbers(&self, context: &Context<'_>) -> Result<Option<Vec<String>>> {
         let seen = seen_phones(&request(context)?.query, &self.0).map_err(|error| failed(&error))?;

@@ -1,9 +1,13 @@
 //! `PhoneNumberMetricConnection`: message counts page by page.
 
+use std::fmt::Debug;
+
 use async_graphql::{Description, Object, SimpleObject};
 
 use super::phone_number_metric::PhoneNumberMetric;
 use super::raw::{Json, Plan, RawItem, RawList, Selected};
+use crate::domain::Point;
+use crate::query::Page;
 use crate::query::phone_number_metrics::{MetricPage, MetricRow};
 
 /// A page of message counts, ordered by (custSpaceId, phoneNumber, start).
@@ -69,6 +73,17 @@ pub(super) struct PageInfo {
     pub end_cursor: Option<String>,
 }
 
+impl PageInfo {
+    pub(super) fn of<S: Debug, P: Point>(page: &Page<S, P>) -> Self {
+        Self {
+            has_next_page: page.has_next(),
+            has_previous_page: page.has_previous(),
+            start_cursor: page.start_cursor(),
+            end_cursor: page.end_cursor(),
+        }
+    }
+}
+
 #[Object(use_type_description)]
 impl PhoneNumberMetricConnection {
     /// The rows of the page, each with its cursor.
@@ -83,12 +98,7 @@ impl PhoneNumberMetricConnection {
 
     /// Where the page lies.
     async fn page_info(&self) -> PageInfo {
-        PageInfo {
-            has_next_page: self.0.has_next(),
-            has_previous_page: self.0.has_previous(),
-            start_cursor: self.0.start_cursor(),
-            end_cursor: self.0.end_cursor(),
-        }
+        PageInfo::of(&self.0)
     }
 
     /// How many rows there are on all pages together.

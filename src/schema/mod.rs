@@ -15,6 +15,7 @@ mod quota;
 mod range;
 mod raw;
 mod scalars;
+mod template_metric;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -152,10 +152,7 @@ impl RawItem for PhoneNumberMetric<'_> {
             MetricField::End => out.instant(self.0.point.end),
             MetricField::SentCount => out.integer(self.0.point.sent.as_i64()),
             MetricField::DeliveredCount => out.integer(self.0.point.delivered.as_i64()),
-            MetricField::DeliveryRate => match self.rate() {
-                Some(rate) => out.float(rate),
-                None => out.null(),
-            },
+            MetricField::DeliveryRate => out.float_or_null(self.rate()),
             MetricField::Finality => out.choice(Finality::from(self.0.point.finality)),
             MetricField::FetchedAt => out.instant(self.0.fetched_at),
             MetricField::Source => out.choice(Source::from(self.0.source())),

@@ -13,9 +13,11 @@ use super::operation_distribution::{OperationDistribution, OperationDistribution
 use super::quota::{Dataset, Quota};
 use super::range::TimeRange;
 use super::scalars::{Dimension, Granularity, IsoDuration};
+use super::template_metric::TemplateMetricConnection;
 use crate::query::Paging;
 use crate::query::operation_distributions::{self, Entry, Windows};
 use crate::query::phone_number_metrics::MetricQuery;
+use crate::query::template_metrics::TemplateQuery;
 
 /// Two vendors' metrics behind one schema. Every root field that calls a vendor is nullable: when one vendor fails, its
 /// field is null with an error beside it, and the other vendor's data is untouched.
@@ -58,6 +60,38 @@ impl Query {
             let query = MetricQuery::new(channel, granularity.into(), phones.as_deref(), range.get()?.into())?;
             let paging = Paging { first: first.map(i64::from), after: after.as_deref() };
             Ok(query.page(paging, request).await?.map(PhoneNumberMetricConnection))
+        })
+        .await
+    }
+
+    /// What became of the messages of one template: sent, delivered, read, and clicks on its buttons, ordered by (language,
+    /// start). Source: `GetChatappTemplateMetric` of Alibaba Cloud CAMS. Buckets without messages are absent.
+    #[expect(clippy::too_many_arguments, reason = "one argument of the schema each")]
+    async fn template_metrics(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The channel; may be left out where only one is configured.")] cust_space_id: Option<ID>,
+        #[graphql(desc = "The vendor's code of the template.")] template_code: Given<String>,
+        #[graphql(desc = "One language as the vendor writes it, such as `en_US`; all without it.")] language: Option<
+            String,
+        >,
+        #[graphql(default_with = "Granularity::Daily.into()", desc = "The step of the series.")] granularity: Given<
+            Granularity,
+        >,
+        #[graphql(desc = "Rows are chosen by their own start inside it.")] range: Given<TimeRange>,
+        #[graphql(desc = "Rows of this page: 10,000 unless said, at most 100,000.")] first: Option<i32>,
+        #[graphql(desc = "The `endCursor` of the page before, of a query with the same arguments.")] after: Option<
+            String,
+        >,
+    ) -> Nullable<TemplateMetricConnection> {
+        nullable(async {
+            let request = &request(context)?.query;
+            let id = cust_space_id.as_ref().map(|id| id.as_str());
+            let channel = request.catalog().channel(id, request.caller())?;
+            let (template, granularity) = (template_code.get()?, granularity.get()?.into());
+            let query = TemplateQuery::new(channel, &template, language.as_deref(), granularity, range.get()?.into())?;
+            let paging = Paging { first: first.map(i64::from), after: after.as_deref() };
+            Ok(query.page(paging, request).await?.map(TemplateMetricConnection))
         })
         .await
     }

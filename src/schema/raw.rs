@@ -158,6 +158,18 @@ impl Json {
         self.text.push(b'}');
     }
 
+    /// A list of objects within an object.
+    pub(super) fn array<T: RawItem>(&mut self, items: &[T], plan: &Plan<T>) {
+        self.text.push(b'[');
+        for (at, item) in items.iter().enumerate() {
+            if at > 0 {
+                self.text.push(b',');
+            }
+            self.object(item, plan);
+        }
+        self.text.push(b']');
+    }
+
     pub(super) fn null(&mut self) {
         self.text.extend_from_slice(b"null");
     }
@@ -179,6 +191,13 @@ impl Json {
 
     pub(super) fn float(&mut self, number: f64) {
         self.serialize(&number);
+    }
+
+    pub(super) fn float_or_null(&mut self, number: Option<f64>) {
+        match number {
+            Some(number) => self.float(number),
+            None => self.null(),
+        }
     }
 
     /// A value of an enum.

@@ -109,6 +109,32 @@ async fn the_sdk_of_alibaba_reads_metrics_and_enables_them_with_both_signatures(
 }
 
 #[tokio::test]
+async fn the_sdk_of_alibaba_reads_the_counts_of_a_template() {
+    let Some(client) = alibaba() else { return };
+    let simulator = Process::simulate(&[]).await;
+    let of = |more: &[&str]| -> Vec<String> {
+        let own = ["template", "template_code=welcome"].into_iter().chain(more.iter().copied()).map(str::to_owned);
+        own.chain(metric().into_iter().skip(1)).collect()
+    };
+    let (code, answer) = client.run(&simulator, &of(&[]), &[]).await;
+    assert_eq!((code, &answer["body"]["Code"]), (Some(0), &json!("OK")), "{answer}");
+    let rows = answer["body"]["Data"].as_array().unwrap();
+    let languages: std::collections::BTreeSet<_> = rows.iter().map(|row| row["Language"].as_str().unwrap()).collect();
+    assert!(languages.len() == 3 && rows.len() > 12, "{rows:?}");
+    let counted = |row: &Value| {
+        let count = |name: &str| row[name].as_u64().unwrap();
+        let clicks = row["Cliented"].as_array().unwrap().iter().map(|click| click["Count"].as_u64().unwrap());
+        count("SentCount") >= count("DeliveredCount")
+            && count("DeliveredCount") >= count("ReadCount")
+            && clicks.sum::<u64>() <= count("ReadCount")
+    };
+    assert!(rows.iter().all(|row| row["TemplateCode"] == "welcome" && counted(row)), "{rows:?}");
+    let (code, answer) = client.run(&simulator, &of(&["language=es"]), &[]).await;
+    let rows = answer["body"]["Data"].as_array().unwrap();
+    assert!(code == Some(0) && !rows.is_empty() && rows.iter().all(|row| row["Language"] == "es"), "{answer}");
+}
+
+#[tokio::test]
 async fn the_sdk_of_alibaba_knows_a_throttle_and_a_wrong_key() {
     let Some(client) = alibaba() else { return };
     let simulator = Process::simulate(&[]).await;

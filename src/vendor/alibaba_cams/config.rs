@@ -32,12 +32,26 @@ pub struct Config {
     /// The `CustSpaceId`s that this account serves; empty means one channel without an id.
     #[serde(default)]
     pub channels: Vec<String>,
+    /// The message templates of its channels, for whoever looks for their codes.
+    #[serde(default)]
+    pub templates: Vec<Template>,
     /// The ISV verification code; empty without one.
     #[serde(default)]
     pub isv_code: String,
     /// Calls a second, where fewer than published.
     #[serde(default = "published", deserialize_with = "quotas")]
     pub quota: Quotas,
+}
+
+/// A message template.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Template {
+    /// The `CustSpaceId` of its channel; empty for the one channel without an id.
+    #[serde(default)]
+    pub channel: String,
+    /// The vendor's `TemplateCode`.
+    pub code: String,
 }
 
 impl Config {

@@ -15,6 +15,7 @@ mod lore;
 pub mod phone_number_metrics;
 mod series;
 pub mod signer;
+pub mod template_metrics;
 mod wire;
 
 pub use client::{Client, SeriesClient};
@@ -23,8 +24,12 @@ pub use enable_whatsapp_roi::{EnableClient, EnableWhatsappRoi, WhatsappRoiEnable
 pub use granularity::Granularity;
 pub use phone_number_metrics::{MetricSubject, PhoneNumberMetrics, PhoneNumberPoint, PhoneNumbers};
 pub use series::{CountSubject, Counts, Series};
+pub use template_metrics::{
+    ButtonClicks, ButtonKind, Language, TemplateMetrics, TemplatePoint, TemplateSubject, Templates,
+};
 
 use crate::domain::Facts;
 
 /// Every operation that weir calls.
-pub const OPERATIONS: [&Facts; 2] = [&phone_number_metrics::FACTS, &enable_whatsapp_roi::FACTS];
+pub const OPERATIONS: [&Facts; 3] =
+    [&phone_number_metrics::FACTS, &template_metrics::FACTS, &enable_whatsapp_roi::FACTS];

@@ -24,6 +24,7 @@ pub(crate) const REST: Duration = Duration::from_millis(1_010);
 
 /// CAMS' operation of message counts.
 pub(crate) const METRIC: &str = "GetChatappPhoneNumberMetric";
+pub(crate) const TEMPLATE: &str = "GetChatappTemplateMetric";
 /// CAMS' operation that turns statistics on.
 pub(crate) const ENABLE: &str = "EnableWhatsappROIMetric";
 /// RTC's operation.

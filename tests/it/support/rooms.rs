@@ -1,6 +1,6 @@
 //! What the tests need to know of each vendor, so that one test states one promise of all of them.
 //!
-//! A new vendor adds one [`Room`] to [`ROOMS`].
+//! A new operation adds one [`Room`] to [`ROOMS`].
 
 use std::ops::Range;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use weir::domain::time::DAY;
 use weir::domain::{Timestamp, Vendor, Window};
 use weir::sim::{Dimension, Granularity};
 
-use super::gateway::{DISTRIBUTION, METRIC, TestGateway};
+use super::gateway::{DISTRIBUTION, METRIC, TEMPLATE, TestGateway};
 
-/// Every vendor's room.
-pub(crate) const ROOMS: [Room; 2] = [ALIBABA_CAMS, VOLCENGINE_RTC];
+/// Every operation that answers rows.
+pub(crate) const ROOMS: [Room; 3] = [ALIBABA_CAMS, VOLCENGINE_RTC, TEMPLATES];
 
 /// One subject over one window.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,6 +114,42 @@ const ALIBABA_CAMS: Room = Room {
     },
     token_header: "x-acs-security-token",
     fresh_header: "x-acs-signature-nonce",
+};
+
+/// The template of every channel, as far as the simulator is concerned.
+const TEMPLATES: Room = Room {
+    operation: TEMPLATE,
+    limit: 5,
+    field: |want| {
+        let (id, range) = (&want.id, between(want.window));
+        format!(
+            "templateMetrics(custSpaceId: \"{id}\", templateCode: \"welcome\", range: {range}) \
+             {{ nodes {{ language start end sentCount deliveredCount readCount clicks {{ kind text count }} finality fetchedAt }} }}"
+        )
+    },
+    rows: |answer| {
+        let row = |node: &Value| {
+            let counts = ["sentCount", "deliveredCount", "readCount"].map(|name| node[name].clone());
+            json!([node["language"], node["start"], node["end"], counts, node["clicks"]])
+        };
+        answer["nodes"].as_array().expect("an answer has nodes").iter().map(row).collect()
+    },
+    truth: |gateway, want| {
+        let world = gateway.sim().world();
+        let rows = world.templates(&want.id, "welcome", Granularity::Daily, want.window, gateway.now());
+        let clicks = |(kind, text, count): &(&str, &str, u64)| {
+            let kind = if kind.starts_with("url") { "URL" } else { "QUICK_REPLY" };
+            json!({ "kind": kind, "text": text, "count": count })
+        };
+        let row = |row: &weir::sim::TemplateRow| {
+            let clicks: Vec<_> = row.clicks.iter().map(clicks).collect();
+            let (start, end) = (row.start.to_string(), row.end.to_string());
+            json!([row.language, start, end, [row.sent, row.delivered, row.read], clicks])
+        };
+        rows.iter().map(row).collect()
+    },
+    quota: |config, limit| config.alibaba_cams[0].quota.set("GetChatappTemplateMetric", limit),
+    ..ALIBABA_CAMS
 };
 
 const VOLCENGINE_RTC: Room = Room {

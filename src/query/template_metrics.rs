@@ -1,0 +1,88 @@
+//! WhatsApp messages sent, delivered and read, and buttons clicked, per language of a message template and bucket.
+
+use std::sync::Arc;
+
+use super::catalog::CatalogChannel;
+use super::page::{Page, Paging, Walk};
+use super::range::TimeRange;
+use super::request::{QUARTER, Request};
+use super::rows::{Chosen, Row, Rows};
+use crate::domain::{Key as _, Slice, Window};
+use crate::error::WeirError;
+use crate::vendor::alibaba_cams::{Granularity, Language, TemplateMetrics, TemplatePoint, TemplateSubject};
+
+/// Rows, ordered by (language, start).
+pub type TemplateRows = Rows<TemplateSubject, TemplatePoint>;
+/// A page of them.
+pub type TemplatePage = Page<TemplateSubject, TemplatePoint>;
+/// One of them.
+pub type TemplateRow<'a> = Row<'a, TemplateSubject, TemplatePoint>;
+
+/// Which counts of a template are asked for.
+#[derive(Debug)]
+pub struct TemplateQuery {
+    subject: TemplateSubject,
+    range: TimeRange,
+}
+
+impl TemplateQuery {
+    /// The counts of a template of a channel, or of one of its languages.
+    ///
+    /// # Errors
+    /// A template or a language without a name.
+    pub fn new(
+        channel: &CatalogChannel,
+        template: &str,
+        language: Option<&str>,
+        granularity: Granularity,
+        range: TimeRange,
+    ) -> Result<Self, WeirError> {
+        if template.is_empty() {
+            return Err(WeirError::bad_input("templateCode is empty; the vendor's console shows it"));
+        }
+        if language.is_some_and(str::is_empty) {
+            return Err(WeirError::bad_input("language is empty; leave it out for all languages"));
+        }
+        let subject = TemplateSubject {
+            account: channel.account.clone(),
+            channel: channel.id.clone(),
+            template: template.into(),
+            granularity,
+            language: language.and_then(Language::read),
+        };
+        Ok(Self { subject, range })
+    }
+
+    /// A page of the rows; `None` where the request is only explained.
+    ///
+    /// # Errors
+    /// A range or a cursor that makes no sense, or what failed upstream.
+    pub async fn page(self, paging: Paging<'_>, request: &Request) -> Result<Option<TemplatePage>, Arc<WeirError>> {
+        let window = self.range.metric_window(self.subject.granularity, request.quarter())?;
+        let walk = Walk::new(paging, self.range, window, self.parts(request))?;
+        let rows = self.rows(walk.window, request).await?;
+        Ok(rows.map(|rows| Page::new(rows, walk)))
+    }
+
+    async fn rows(self, window: Window, request: &Request) -> Result<Option<TemplateRows>, Arc<WeirError>> {
+        let subject = self.subject;
+        // Buckets begin in the past: what lies ahead needs no call.
+        let Some(asked) = Window::new(window.start(), window.end().min(request.quarter() + QUARTER)) else {
+            return Ok((!request.ask().explain).then(|| Rows::none(subject)));
+        };
+        request.take::<TemplateMetrics>(1, asked)?;
+        let wants = vec![Slice { subject: subject.clone(), window: asked }];
+        let Some(series) = request.series::<TemplateMetrics>(wants).await? else { return Ok(None) };
+        let keys = [subject.language.clone()];
+        let chosen = Chosen { keys: &keys, window, freshness: request.ask().freshness };
+        Rows::choose(subject, series, &chosen, |_| true).map(Some)
+    }
+
+    /// What decides which rows there are, beside the window.
+    fn parts(&self, request: &Request) -> [String; 6] {
+        let TemplateSubject { account, channel, template, granularity, language } = &self.subject;
+        let channel = channel.as_ref().map_or("", |channel| channel.as_str());
+        let language = language.as_ref().map_or("*", |language| language.text());
+        [request.caller().scope(), account.name(), channel, template, granularity.as_str(), language].map(str::to_owned)
+    }
+}
