@@ -18,7 +18,8 @@ use tokio::time::Instant;
 use weir::document::Limits;
 use weir::domain::time::DAY;
 use weir::domain::{
-    Account, Ask, Caller, ChannelId, Class, Cut, Freshness, Keep, PhoneNumber, Slice, Tally, Timestamp, Vendor, Window,
+    Account, Ask, Caller, ChannelId, Class, Cut, Freshness, Keep, PhoneNumber, RequestCost, Slice, Timestamp, Vendor,
+    Window,
 };
 use weir::planner::SliceCache;
 use weir::planner::plan::plan;
@@ -147,7 +148,7 @@ fn look_up(bencher: Bencher, n_slices: u32) {
         max_stale: None,
         freshness: Freshness::Any,
         explain: false,
-        tally: Arc::new(Tally::default()),
+        cost: Arc::new(RequestCost::default()),
     };
     let mut n = 0_u32;
     let slice = || {
@@ -171,6 +172,6 @@ fn queue(bencher: Bencher, n_waiting: usize) {
     let classes = [Class::Interactive, Class::Bulk, Class::Background];
     let join = |n: usize| limiter.enqueue(classes[n % 3], Caller::Anonymous);
     let waiting: Vec<_> = (0..n_waiting).map(join).collect();
-    assert_eq!(limiter.standing().queued, waiting.len());
+    assert_eq!(limiter.status().queued, waiting.len());
     bencher.bench_local(|| drop(black_box(join(0))));
 }

@@ -11,14 +11,14 @@ use secrecy::SecretString;
 
 use crate::config::Config;
 use crate::domain::{Account, AppId, ChannelId, Clock, Facts, Operation, Sent, Slice, Vendor};
-use crate::link::{Link, LinkError};
 use crate::loader::Stores;
 use crate::planner::{Command, Peers, Scheduler, SliceCache};
 use crate::query::{Catalog, CatalogApp, CatalogChannel, Service, Waits};
-use crate::quota::agent::Lessor;
+use crate::quota::agent::LeaseClient;
 use crate::quota::lease::Terms;
 use crate::quota::state_file::{StateFile, StateFileError};
 use crate::quota::{Call, Limiter, Metered, Rule};
+use crate::redis::{Redis, RedisError};
 use crate::schema::Gateway;
 use crate::store::lifetime::Lifetimes;
 use crate::store::{Memory, SharedAnswers, Store};
@@ -30,7 +30,7 @@ use crate::vendor::transport::Transport;
 use crate::vendor::{alibaba_cams, volcengine_rtc};
 
 /// What a gateway stands on, beside its config.
-pub struct Ground {
+pub struct Runtime {
     /// Tells the time of day.
     pub clock: Arc<dyn Clock>,
     /// The way out to both vendors.
@@ -69,7 +69,7 @@ pub enum BuildError {
     StateFile(#[from] StateFileError),
     /// A Redis that cannot be used.
     #[error(transparent)]
-    Link(#[from] LinkError),
+    Redis(#[from] RedisError),
     /// A time zone that nobody knows.
     #[error("unknown time zone `{0}`; use an IANA name such as Asia/Shanghai")]
     TimeZone(String),
@@ -80,13 +80,13 @@ impl App {
     ///
     /// # Errors
     /// An endpoint, a time zone or a state file that cannot be used; [`Config::load`] has checked the first two.
-    pub fn build(config: &Config, ground: &Ground) -> Result<Self, BuildError> {
-        let link = config.shared.redis().map(Link::new).transpose()?;
-        let mut parts = Parts { config, ground, permits: Permits::new(config, ground, link) };
+    pub fn build(config: &Config, runtime: &Runtime) -> Result<Self, BuildError> {
+        let link = config.shared.redis().map(Redis::new).transpose()?;
+        let mut parts = Parts { config, runtime, permits: Permits::new(config, runtime, link) };
         let catalog = catalog(config)?;
         let stores = Arc::new(parts.stores()?);
         let waits = Waits { max_wait: config.queue.max_wait, timeout: config.upstream.timeout };
-        let service = Service::new(stores, Arc::new(catalog), Arc::clone(&ground.clock), waits)
+        let service = Service::new(stores, Arc::new(catalog), Arc::clone(&runtime.clock), waits)
             .with_slices(u64::from(config.limits.slices));
         let gateway =
             Gateway::new(service).with_answer_bytes(usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX));
@@ -118,7 +118,7 @@ impl App {
 /// What is made of the config, account by account.
 struct Parts<'a> {
     config: &'a Config,
-    ground: &'a Ground,
+    runtime: &'a Runtime,
     permits: Permits<'a>,
 }
 
@@ -192,7 +192,7 @@ impl Parts<'_> {
     }
 
     fn way_out(&self) -> (Arc<dyn Transport>, Arc<dyn Clock>) {
-        (Arc::clone(&self.ground.transport), Arc::clone(&self.ground.clock))
+        (Arc::clone(&self.runtime.transport), Arc::clone(&self.runtime.clock))
     }
 }
 
@@ -241,17 +241,17 @@ fn lifetimes(config: &Config) -> Lifetimes {
 
 /// Permits by account identity: entries with one identity share them, at the lower of their limits.
 struct Permits<'a> {
-    ground: &'a Ground,
+    runtime: &'a Runtime,
     guard: Duration,
     /// Where permits are shared with replicas; it knows what was out when this process began.
-    shared: Option<(Link, Terms)>,
+    shared: Option<(Redis, Terms)>,
     limits: HashMap<(String, &'static str), u32>,
     files: HashMap<String, (StateFile, Duration)>,
     limiters: HashMap<(String, &'static str), Limiter>,
 }
 
 impl<'a> Permits<'a> {
-    fn new(config: &Config, ground: &'a Ground, link: Option<Link>) -> Self {
+    fn new(config: &Config, runtime: &'a Runtime, link: Option<Redis>) -> Self {
         let mut limits: HashMap<(String, &'static str), u32> = HashMap::new();
         for entry in config.entries() {
             // An endpoint that cannot be used is reported where the account is built.
@@ -264,7 +264,7 @@ impl<'a> Permits<'a> {
         }
         let guard = config.upstream.guard;
         let shared = link.map(|link| (link, config.terms()));
-        Self { ground, guard, shared, limits, files: HashMap::new(), limiters: HashMap::new() }
+        Self { runtime, guard, shared, limits, files: HashMap::new(), limiters: HashMap::new() }
     }
 
     /// What replicas share of the answers of an operation, if they share anything.
@@ -276,7 +276,7 @@ impl<'a> Permits<'a> {
     ) -> Option<Arc<SharedAnswers<O>>> {
         let (link, _) = self.shared.as_ref()?;
         let longest_call = config.upstream.connect_timeout + config.upstream.timeout;
-        let clock = Arc::clone(&self.ground.clock);
+        let clock = Arc::clone(&self.runtime.clock);
         let (operation, memory) = (Arc::clone(operation), Arc::clone(memory));
         Some(Arc::new(SharedAnswers::new(link.clone(), operation, memory, clock, longest_call)))
     }
@@ -289,11 +289,11 @@ impl<'a> Permits<'a> {
         let permits = self.limits.get(&key).copied().unwrap_or(limit);
         let rule = Rule::per_second(permits, self.guard);
         if let Some((link, terms)) = &self.shared {
-            let limiter = Limiter::leased(rule, Lessor::new(link.clone(), account, operation, *terms));
+            let limiter = Limiter::leased(rule, LeaseClient::new(link.clone(), account, operation, *terms));
             self.limiters.insert(key, limiter.clone());
             return Ok(limiter);
         }
-        let hold = match &self.ground.start {
+        let hold = match &self.runtime.start {
             Start::Free => None,
             Start::Hold(hold) => Some(*hold),
             Start::StateFiles(dir) => Some(if let Some((_, hold)) = self.files.get(&key.0) {

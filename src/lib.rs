@@ -24,7 +24,7 @@ pub mod planner;
 
 pub mod quota;
 
-pub mod link;
+pub mod redis;
 
 pub mod vendor;
 

@@ -10,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
-use weir::app::{App, Ground, Start, demo_config};
+use weir::app::{self, App, Start, demo_config};
 use weir::domain::{Caller, Clock, ManualClock, Timestamp};
 use weir::http::{HttpConfig, Site};
 use weir::schema::{Answer, Bound, Gateway};
@@ -66,11 +66,11 @@ impl Warm {
         config.alibaba_cams[0].channels.extend(channels.clone());
         let none = Duration::ZERO..Duration::ZERO;
         let transport = LocalTransport::new(Simulator::new(sim), Legs { there: none.clone(), back: none }, 1);
-        let ground = Ground { clock, transport: Arc::new(transport), start: Start::Free };
+        let of_app = app::Runtime { clock, transport: Arc::new(transport), start: Start::Free };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (app, site) = {
             let _inside = runtime.enter();
-            let app = App::build(&config, &ground).expect("the demo's config is fine");
+            let app = App::build(&config, &of_app).expect("the demo's config is fine");
             let site = Site::new(HttpConfig::default(), Arc::new(app.gateway().clone()));
             (app, site)
         };

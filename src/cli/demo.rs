@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::{Failure, bind, block_on, gateway, output};
-use crate::app::{App, Ground, Start, demo_config};
+use crate::app::{App, Runtime, Start, demo_config};
 use crate::config::validate::check_listen;
 use crate::config::{DEFAULT_LISTEN, units};
 use crate::domain::{Clock, SystemClock};
@@ -53,7 +53,7 @@ async fn demo(args: Args, listener: TcpListener) -> Result<(), Failure> {
     let simulator = Simulator::new(SimulatorConfig::new(args.seed, Arc::clone(&clock)));
     let transport = LocalTransport::new(simulator, Legs { there: LEG, back: LEG }, args.seed);
     let transport = Arc::new(transport.with_timeout(config.upstream.timeout));
-    let app = App::build(&config, &Ground { clock, transport, start: Start::Free })?;
+    let app = App::build(&config, &Runtime { clock, transport, start: Start::Free })?;
     let address = listener.local_addr().unwrap_or(args.listen);
     output::print(&welcome(address, http::has_graphiql()))?;
     gateway::serve(app, &config, listener).await

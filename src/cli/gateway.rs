@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use super::Failure;
 use super::stop::until_told;
-use crate::app::{App, BuildError, Ground, Start};
+use crate::app::{App, BuildError, Runtime, Start};
 use crate::config::Config;
 use crate::domain::SystemClock;
 use crate::http::{self, HttpConfig};
@@ -21,12 +21,12 @@ pub(super) fn build(config: &Config) -> Result<App, Failure> {
     let upstream = &config.upstream;
     let transport = HttpTransport::new(upstream.connect_timeout, upstream.timeout, upstream.guard, MAX_REPLY_BYTES)
         .map_err(|error| Failure::failed(error.to_string()))?;
-    let ground = Ground {
+    let runtime = Runtime {
         clock: Arc::new(SystemClock),
         transport: Arc::new(transport),
         start: Start::StateFiles(config.state_dir.clone()),
     };
-    App::build(config, &ground).map_err(Failure::from)
+    App::build(config, &runtime).map_err(Failure::from)
 }
 
 /// Serves `app` on `listener` until the process is told to stop.
@@ -46,15 +46,15 @@ pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) -> R
         document_bytes: config.cache.document_bytes(),
         ..HttpConfig::default()
     };
-    let patience = http::Patience {
+    let timeouts = http::Timeouts {
         max_connections: max_connections(),
         // As long as the last caller's deadline.
         finish: config.queue.max_wait + config.upstream.timeout + Duration::from_secs(1),
-        ..http::Patience::default()
+        ..http::Timeouts::default()
     };
     let site = http::Site::new(http, Arc::new(app.gateway().clone()));
     until_told(async move |told| {
-        http::serve(listener, site, patience, async move { told.await.unwrap_or_default() }).await;
+        http::serve(listener, site, timeouts, async move { told.await.unwrap_or_default() }).await;
         app.end().await;
         Ok(())
     })
@@ -65,7 +65,7 @@ pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) -> R
 /// and logs. Raises the soft limit as far as the hard one lets it.
 fn max_connections() -> usize {
     const OWN: u64 = 256;
-    let most = http::Patience::default().max_connections;
+    let most = http::Timeouts::default().max_connections;
     let files = rlimit::increase_nofile_limit(most as u64 + OWN).unwrap_or(u64::MAX);
     usize::try_from(files.saturating_sub(OWN)).unwrap_or(most).clamp(1, most)
 }

@@ -10,7 +10,7 @@ use super::Failure;
 /// Takes the port of `address`; port 0 is any free one.
 ///
 /// # Errors
-/// A port that is taken, an address of another machine, a port that needs rights: exit code 1, with the mend.
+/// A port that is taken, an address of another machine, a port that needs rights: exit code 1, and how to fix it.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         Failure::failed(match error.kind() {

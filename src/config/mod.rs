@@ -1,6 +1,6 @@
 //! The config file: one TOML file, `${VAR}` from the environment, every default in the code.
 //!
-//! Promises: an unknown or wrong key names itself, its line and the mend; all problems of a file are reported
+//! Promises: an unknown or wrong key names itself, its line and how to fix it; all problems of a file are reported
 //! together; no secret and no value that came from the environment is ever printed. `weir.example.toml` holds every
 //! key. Read on in [`sections`] (keys and defaults) and [`validate`] (what is refused and why).
 

@@ -92,19 +92,19 @@ pub struct Ask {
     /// Whether only the plan is wanted, and nothing is to be run.
     pub explain: bool,
     /// What the request really cost, counted as it happens.
-    pub tally: Arc<Tally>,
+    pub cost: Arc<RequestCost>,
 }
 
 /// What one request really cost; `extensions.weir` shows it.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct RequestCost {
     calls: [AtomicU64; Vendor::ALL.len()],
     cache_hits: AtomicU64,
     collapsed: AtomicU64,
     queue_wait_ms: AtomicU64,
 }
 
-impl Tally {
+impl RequestCost {
     /// One attempt was started for this request.
     pub fn count_call(&self, vendor: Vendor) {
         self.calls[vendor as usize].fetch_add(1, Ordering::Relaxed);

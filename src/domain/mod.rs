@@ -16,7 +16,7 @@ pub mod time;
 pub mod window;
 pub mod wording;
 
-pub use ask::{Ask, Caller, Class, Freshness, Tally};
+pub use ask::{Ask, Caller, Class, Freshness, RequestCost};
 pub use count::{DistinctUsers, MessageCount};
 pub use facts::Facts;
 pub use freshness::{Finality, Held, Keep, Source};

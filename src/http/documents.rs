@@ -5,7 +5,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 
 use super::answer::Refusal;
-use super::door::Door;
+use super::doorkeeper::Doorkeeper;
 use crate::document::{Document, Limits};
 use crate::schema::Gateway;
 
@@ -13,7 +13,7 @@ use crate::schema::Gateway;
 #[derive(Debug)]
 pub(super) struct Documents {
     known: Cache<Arc<str>, Arc<Document>>,
-    door: Door,
+    doorkeeper: Doorkeeper,
     limits: Limits,
 }
 
@@ -26,7 +26,7 @@ impl Documents {
                 u32::try_from(text.len().saturating_add(document.bytes())).unwrap_or(u32::MAX)
             })
             .build();
-        Self { known, door: Door::new(), limits }
+        Self { known, doorkeeper: Doorkeeper::new(), limits }
     }
 
     /// The document, kept if it comes more than once; what is not valid or asks for too much is refused.
@@ -35,7 +35,7 @@ impl Documents {
             return Ok(known);
         }
         let document = Arc::new(gateway.read(text, &self.limits).map_err(Refusal::of_query)?);
-        if self.door.lets_in(text) {
+        if self.doorkeeper.lets_in(text) {
             self.known.insert(Arc::from(text), Arc::clone(&document));
         }
         Ok(document)

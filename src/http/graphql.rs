@@ -25,10 +25,10 @@ use tracing::{Instrument, Span, error};
 use super::HttpConfig;
 use super::access_log::{RequestId, Told};
 use super::answer::{Refusal, for_mistake, refuse, status_of, write};
-use super::answers::{Answers, Kept, Key};
 use super::documents::Documents;
 use super::negotiate::{MediaType, is_json, wanted};
 use super::params::Params;
+use super::response_cache::{CachedResponse, Key, ResponseCache};
 use crate::config::Graphiql;
 use crate::document::Operation;
 use crate::domain::Caller;
@@ -37,12 +37,12 @@ use crate::schema::{Answer, Gateway};
 
 /// How many times the limit of a body is read and thrown away before the connection is cut, so that callers who send
 /// all before they read still see why they were refused.
-const PATIENCE_WITH_LONG_BODIES: usize = 32;
+const LONG_BODY_FACTOR: usize = 32;
 
 struct Endpoint {
     gateway: Arc<Gateway>,
     documents: Documents,
-    answers: Answers,
+    cache: ResponseCache,
     max_body: usize,
     body_timeout: Duration,
     has_page: bool,
@@ -53,7 +53,7 @@ pub(super) fn routes(config: &HttpConfig, gateway: Arc<Gateway>) -> Router {
     let endpoint = Endpoint {
         gateway,
         documents: Documents::new(config.limits, config.document_bytes),
-        answers: Answers::new(config.answer_bytes),
+        cache: ResponseCache::new(config.answer_bytes),
         max_body: config.max_body,
         body_timeout: config.body_timeout,
         has_page: config.graphiql != Graphiql::Off,
@@ -152,7 +152,7 @@ impl Endpoint {
     async fn respond(&self, media: MediaType, sent: Sent, extensions: &Extensions) -> Response {
         let caller = Caller::Anonymous;
         let as_sent = sent.key(caller.clone());
-        if let Some(kept) = self.answers.get(&as_sent, &self.gateway) {
+        if let Some(kept) = self.cache.get(&as_sent, &self.gateway) {
             return again(media, &kept);
         }
         // In a box of its own: a request that is answered from its bytes does not carry the room for all the rest.
@@ -175,9 +175,9 @@ impl Endpoint {
         let Some(answer) = in_one_task(work).await else { return for_mistake(media) };
         let json = Bytes::from(answer.to_json());
         let name = operation.name().cloned();
-        let kept = Kept::new(&answer, json.clone(), name.clone());
+        let kept = CachedResponse::new(&answer, json.clone(), name.clone());
         if let Some(kept) = kept.filter(|_| operation.kind() == OperationType::Query) {
-            self.answers.put(as_sent, &kept);
+            self.cache.put(as_sent, &kept);
         }
         told(write(status_of(media, &answer), media, json), name, false)
     }
@@ -198,7 +198,7 @@ impl Endpoint {
 }
 
 /// An answer that was given before.
-fn again(media: MediaType, kept: &Kept) -> Response {
+fn again(media: MediaType, kept: &CachedResponse) -> Response {
     told(write(StatusCode::OK, media, kept.json.clone()), kept.operation.clone(), true)
 }
 
@@ -243,7 +243,7 @@ async fn read_at_most(limit: usize, body: &mut Body) -> Result<Bytes, Refusal> {
             let mut longer = BytesMut::from(held);
             longer.extend_from_slice(&data);
             held = longer.freeze();
-        } else if length > limit.saturating_mul(PATIENCE_WITH_LONG_BODIES) {
+        } else if length > limit.saturating_mul(LONG_BODY_FACTOR) {
             break;
         }
     }

@@ -39,17 +39,17 @@ fn record(gateway: &Gateway) {
         "How long the next interactive call would wait for its permit."
     );
     describe_counter!("weir_quota_throttled_total", "Calls that the vendor throttled since the start.");
-    for Quota { account, operation, permits, standing } in gateway.quotas() {
+    for Quota { account, operation, permits, status } in gateway.quotas() {
         let labels = [
             ("vendor", account.vendor().as_str().to_owned()),
             ("account", account.name().to_owned()),
             ("operation", operation.to_owned()),
         ];
         gauge!("weir_quota_limit", &labels).set(f64::from(permits));
-        gauge!("weir_quota_budget", &labels).set(standing.budget as f64);
-        gauge!("weir_quota_available", &labels).set(standing.available as f64);
-        gauge!("weir_quota_queued", &labels).set(standing.queued as f64);
-        gauge!("weir_quota_expected_wait_seconds", &labels).set(standing.expected_wait.as_secs_f64());
-        counter!("weir_quota_throttled_total", &labels).absolute(standing.throttled_total);
+        gauge!("weir_quota_budget", &labels).set(status.budget as f64);
+        gauge!("weir_quota_available", &labels).set(status.available as f64);
+        gauge!("weir_quota_queued", &labels).set(status.queued as f64);
+        gauge!("weir_quota_expected_wait_seconds", &labels).set(status.expected_wait.as_secs_f64());
+        counter!("weir_quota_throttled_total", &labels).absolute(status.throttled_total);
     }
 }

@@ -9,9 +9,8 @@
 
 mod access_log;
 mod answer;
-mod answers;
 mod documents;
-mod door;
+mod doorkeeper;
 mod graphiql;
 mod graphql;
 mod health;
@@ -19,6 +18,7 @@ mod metrics;
 mod negotiate;
 mod origin;
 mod params;
+mod response_cache;
 mod serve;
 
 use std::convert::Infallible;
@@ -46,7 +46,7 @@ use origin::{Access, is_listed};
 
 pub use crate::document::Limits;
 pub use graphiql::is_built as has_graphiql;
-pub use serve::{Patience, serve};
+pub use serve::{Timeouts, serve};
 
 use crate::config::Graphiql;
 use crate::schema::Gateway;
@@ -91,7 +91,7 @@ impl Default for HttpConfig {
 #[derive(Clone)]
 pub struct Site {
     guarded: Guarded,
-    /// The same for callers who can read compressed answers: others need not pay for it.
+    /// The same, compressing only for clients that accept it.
     compressing: Compression<Guarded>,
     stopping: Stopping,
 }

@@ -25,7 +25,7 @@ use super::Site;
 
 /// For how many callers the server is there, and how long it waits for each.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct Timeouts {
     /// Connections at once. Those who come later wait, unanswered, until one of them ends.
     pub max_connections: usize,
     /// For the head of a request, and for the next request on an idle connection.
@@ -39,7 +39,7 @@ pub struct Patience {
     pub finish: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
@@ -59,16 +59,16 @@ const IDLE_END: Duration = Duration::from_millis(100);
 
 /// Serves `site` on `listener` until `shutdown` ends, then lets the requests in progress finish. There is no limit
 /// on a request as a whole: its deadline is the caller's, kept further down.
-pub async fn serve(listener: TcpListener, site: Site, patience: Patience, shutdown: impl Future<Output = ()>) {
+pub async fn serve(listener: TcpListener, site: Site, timeouts: Timeouts, shutdown: impl Future<Output = ()>) {
     let (stop, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
-    let room = Arc::new(Semaphore::new(patience.max_connections));
+    let room = Arc::new(Semaphore::new(timeouts.max_connections));
 
     let mut until = std::pin::pin!(async {
         shutdown.await;
         site.stopping.begin();
         info!("stopping");
-        sleep(patience.notice).await;
+        sleep(timeouts.notice).await;
     });
     loop {
         tokio::select! {
@@ -77,7 +77,7 @@ pub async fn serve(listener: TcpListener, site: Site, patience: Patience, shutdo
                 Ok((stream, place)) => {
                     let (service, stopped) = (site.clone(), stopped.clone());
                     connections.spawn(async move {
-                        connection(stream, service, patience, stopped).await;
+                        connection(stream, service, timeouts, stopped).await;
                         drop(place);
                     });
                 }
@@ -94,9 +94,9 @@ pub async fn serve(listener: TcpListener, site: Site, patience: Patience, shutdo
     drop(stop);
     let all_ended = async |connections: &mut JoinSet<()>| while connections.join_next().await.is_some() {};
     if timeout(IDLE_END, all_ended(&mut connections)).await.is_err() {
-        info!(n_requests = connections.len(), at_most = ?patience.finish, "requests in progress are waited for");
+        info!(n_requests = connections.len(), at_most = ?timeouts.finish, "requests in progress are waited for");
     }
-    if timeout(patience.finish, all_ended(&mut connections)).await.is_err() {
+    if timeout(timeouts.finish, all_ended(&mut connections)).await.is_err() {
         warn!(n_connections = connections.len(), "requests were cut off, they took too long to finish");
     }
     info!("stopped");
@@ -117,16 +117,16 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(Tc
 }
 
 /// One connection to its end; after `stopped` it takes no further request.
-async fn connection<S, R>(stream: S, service: R, patience: Patience, mut stopped: watch::Receiver<()>)
+async fn connection<S, R>(stream: S, service: R, timeouts: Timeouts, mut stopped: watch::Receiver<()>)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
     R: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send,
 {
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(patience.stall));
+    stream.set_write_timeout(Some(timeouts.stall));
     let stream = TokioIo::new(Box::pin(stream));
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(patience.head);
+    server.timer(TokioTimer::new()).header_read_timeout(timeouts.head);
     let mut connection =
         std::pin::pin!(server.serve_connection(stream, TowerToHyperService::new(service)).with_upgrades());
     let ended = tokio::select! {
@@ -158,7 +158,7 @@ mod tests {
         let router = Router::new().route("/", get(async || "x".repeat(LENGTH)));
         let (mut caller, server) = duplex(1_000);
         let (stop, stopped) = watch::channel(());
-        let serving = tokio::spawn(connection(server, router, Patience::default(), stopped));
+        let serving = tokio::spawn(connection(server, router, Timeouts::default(), stopped));
         caller.write_all(b"GET / HTTP/1.1\r\nhost: weir\r\nconnection: close\r\n\r\n").await.unwrap();
         (caller, serving, stop)
     }
@@ -168,7 +168,7 @@ mod tests {
         let began = Instant::now();
         let (mut caller, serving, _stop) = asked().await;
         serving.await.unwrap();
-        assert_eq!(began.elapsed().as_secs(), Patience::default().stall.as_secs());
+        assert_eq!(began.elapsed().as_secs(), Timeouts::default().stall.as_secs());
         let mut got = Vec::new();
         caller.read_to_end(&mut got).await.unwrap();
         assert!(got.len() < LENGTH, "{}", got.len());

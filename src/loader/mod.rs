@@ -21,7 +21,7 @@ use key::{Answer, Gathered, Key};
 use crate::domain::{Account, Ask, Facts, Operation, Sent, Slice, Window};
 use crate::error::{Code, WeirError};
 use crate::planner::Command;
-use crate::quota::Standing;
+use crate::quota::QuotaStatus;
 use crate::store::{Outlook, PlannedCall, Series, Store};
 use crate::vendor::alibaba_cams;
 
@@ -73,12 +73,12 @@ impl Stores {
 
     /// The permits of every operation of an account.
     #[must_use]
-    pub fn standings(&self, account: &Account) -> Vec<(&'static str, u32, Standing)> {
+    pub fn statuses(&self, account: &Account) -> Vec<(&'static str, u32, QuotaStatus)> {
         let stores = self.all.iter().filter_map(|store| Some((store.facts().operation, store.limiter(account)?)));
         let enable = self.enable.get(account).into_iter();
         let enable = enable.map(|command| (alibaba_cams::enable_whatsapp_roi::FACTS.operation, command.limiter()));
         let limiters = stores.chain(enable);
-        limiters.map(|(operation, limiter)| (operation, limiter.permits(), limiter.standing())).collect()
+        limiters.map(|(operation, limiter)| (operation, limiter.permits(), limiter.status())).collect()
     }
 }
 

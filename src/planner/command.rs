@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::patience::{admit, admit_queued, no_permit};
 use super::subscriber::Subscriber;
 use super::tasks;
+use super::wait::{admit, admit_queued, no_permit};
 use crate::domain::{Account, Ask, CallError, Caller, Class, Vendor};
 use crate::error::{Code, WeirError};
 use crate::quota::{Audience, Call, Limiter, Metered};
@@ -84,7 +84,7 @@ impl<C: Call> Command<C> {
         let metered = Arc::clone(&self.metered);
         let call = async move {
             let queue_wait = since.elapsed();
-            lone.subscriber.ask.tally.note_queue_wait(queue_wait);
+            lone.subscriber.ask.cost.note_queue_wait(queue_wait);
             let result = metered.run(&request, permit, queue_wait, &lone).await;
             if result.is_ok() {
                 landed();
@@ -118,7 +118,7 @@ impl Audience for Lone {
     }
 
     fn attempt_starts(&self, _: u32, _: Duration) {
-        self.subscriber.ask.tally.count_call(self.vendor);
+        self.subscriber.ask.cost.count_call(self.vendor);
     }
 
     fn queued_again(&self, _: u64, _: Class) {}

@@ -70,7 +70,7 @@ impl<O: Operation> Flight<O> {
     pub(super) fn count_collapsed(&self) {
         self.for_subscribers(|subscriber, is_late| {
             if !is_late {
-                subscriber.ask.tally.count_collapsed(1);
+                subscriber.ask.cost.count_collapsed(1);
             }
         });
     }
@@ -108,14 +108,14 @@ impl<O: Operation> Audience for Flight<O> {
 
     fn attempt_starts(&self, number: u32, queue_wait: Duration) {
         if let Some(owner) = &self.owner {
-            owner.ask.tally.count_call(self.vendor());
+            owner.ask.cost.count_call(self.vendor());
         }
         let now = Instant::now();
         self.for_subscribers(|subscriber, is_late| {
-            subscriber.ask.tally.note_queue_wait(queue_wait.min(now - subscriber.since));
+            subscriber.ask.cost.note_queue_wait(queue_wait.min(now - subscriber.since));
             // Whoever is late was counted on joining.
             if number == 1 && !is_late && !self.owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, subscriber)) {
-                subscriber.ask.tally.count_collapsed(1);
+                subscriber.ask.cost.count_collapsed(1);
             }
         });
         // Whoever has joined by now is told what becomes of this attempt.

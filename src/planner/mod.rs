@@ -10,7 +10,6 @@ mod command;
 mod draft;
 mod flight;
 mod group;
-mod patience;
 mod peers;
 pub mod plan;
 mod scheduler;
@@ -20,18 +19,19 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod upstream;
+mod wait;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use command::Command;
 pub use draft::{Draft, Step};
-pub(crate) use patience::{admit, admit_queued, no_permit};
 pub use peers::{Claim, Peers};
 pub use scheduler::Scheduler;
 pub use subscriber::{Outcome, Pending, Subscriber};
 pub use tasks::Task;
 pub(crate) use tasks::spawn;
+pub(crate) use wait::{admit, admit_queued, no_permit};
 
 use crate::domain::{Ask, Cut, Held, Operation, Slice, Timestamp, Window};
 use crate::error::WeirError;

@@ -104,14 +104,14 @@ impl<O: Operation> State<O> {
             if whereabouts == Whereabouts::Nowhere
                 && let Some(held) = fresh(slice, &subscriber.ask)
             {
-                subscriber.ask.tally.count_hits(1);
+                subscriber.ask.cost.count_hits(1);
                 found.push(Found::Held(held));
                 continue;
             }
             let group = self.groups.entry(key.clone()).or_default();
             let pending = match whereabouts {
                 Whereabouts::Out(subject) => group.gap_mut(&subject, slice.window).map(|gap| {
-                    subscriber.ask.tally.count_collapsed(1);
+                    subscriber.ask.cost.count_collapsed(1);
                     if let Some((place, known)) = gap.place.as_mut().filter(|(_, known)| class < *known) {
                         *known = class;
                         actions.push(Action::Lift(*place, class));
@@ -292,7 +292,7 @@ impl<O: Operation> State<O> {
         group.out = group.out.saturating_sub(1);
     }
 
-    /// Nothing is asked for a while: nobody needs to wait for that.
+    /// In the background, drops idle state.
     pub(super) fn send_away(&mut self, told: &Arc<WeirError>, now: Instant) -> Actions<O::Subject> {
         for gap in self.groups.values_mut().flat_map(Group::drain_waiting) {
             gap.subscribers.iter().for_each(|subscribers| subscribers.tell(&Err(Arc::clone(told))));

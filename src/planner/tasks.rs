@@ -1,11 +1,10 @@
-//! What runs by itself; nothing else of the planner spawns. Tasks outlive callers: a caller that goes away takes no call
-//! with it.
+//! What runs by itself; nothing else of the planner spawns. Tasks outlive callers: dropping a request cancels no call.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::quota::{Permit, Place};
+use crate::quota::{Permit, QueueEntry};
 
 /// A task that is ready to be spawned.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -21,7 +20,7 @@ pub(crate) fn spawn(tasks: impl IntoIterator<Item = Task>) {
 }
 
 /// Goes on with the permit of a place, unless the place is given up.
-pub(super) fn with_permit<F>(place: Place, go_on: impl FnOnce(Permit) -> F + Send + 'static) -> Task
+pub(super) fn with_permit<F>(place: QueueEntry, go_on: impl FnOnce(Permit) -> F + Send + 'static) -> Task
 where
     F: Future<Output = ()> + Send,
 {

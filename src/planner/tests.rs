@@ -117,7 +117,7 @@ fn subscriber(class: Class, deadline: Instant) -> Arc<Subscriber> {
         max_stale: None,
         freshness: Freshness::Any,
         explain: false,
-        tally: Arc::default(),
+        cost: Arc::default(),
     })
 }
 

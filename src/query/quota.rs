@@ -3,7 +3,7 @@
 use super::catalog::Catalog;
 use crate::domain::Account;
 use crate::loader::Stores;
-use crate::quota::Standing;
+use crate::quota::QuotaStatus;
 
 /// The permits of one operation of one account.
 #[derive(Debug, Clone)]
@@ -15,15 +15,15 @@ pub struct Quota<'a> {
     /// Calls a second at most.
     pub permits: u32,
     /// How it stands.
-    pub standing: Standing,
+    pub status: QuotaStatus,
 }
 
 impl<'a> Quota<'a> {
     /// All of them, in the order of the accounts.
     pub(super) fn all(catalog: &'a Catalog, stores: &'a Stores) -> impl Iterator<Item = Self> {
         catalog.accounts.iter().flat_map(|account| {
-            let standings = stores.standings(account).into_iter();
-            standings.map(move |(operation, permits, standing)| Self { account, operation, permits, standing })
+            let statuses = stores.statuses(account).into_iter();
+            statuses.map(move |(operation, permits, status)| Self { account, operation, permits, status })
         })
     }
 }

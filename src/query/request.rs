@@ -173,11 +173,11 @@ impl Request {
     /// Until when the same request would be answered the same, if that is known.
     #[must_use]
     pub fn lasting(&self) -> Option<Lasting> {
-        let Ask { freshness, explain, tally, .. } = self.ask();
-        let is_free = Vendor::ALL.iter().all(|vendor| tally.calls(*vendor) == 0) && tally.collapsed() == 0;
+        let Ask { freshness, explain, cost, .. } = self.ask();
+        let is_free = Vendor::ALL.iter().all(|vendor| cost.calls(*vendor) == 0) && cost.collapsed() == 0;
         let omits = !self.omitted.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
         // What becomes final is judged by the instant of each request.
-        let is_steady = is_free && tally.queue_wait_ms() == 0 && *freshness == Freshness::Any && !explain && !omits;
+        let is_steady = is_free && cost.queue_wait_ms() == 0 && *freshness == Freshness::Any && !explain && !omits;
         self.reuse.lasting().filter(|_| is_steady)
     }
 }

@@ -10,7 +10,7 @@ use super::controls::Controls;
 use super::quota::Quota;
 use super::request::Request;
 use super::reuse::Lasting;
-use crate::domain::{Ask, Caller, Clock, Tally};
+use crate::domain::{Ask, Caller, Clock, RequestCost};
 use crate::loader::{Loader, Stores};
 
 /// How long requests may wait.
@@ -63,7 +63,7 @@ impl Service {
             max_stale: controls.max_stale,
             freshness: controls.freshness,
             explain: controls.explain,
-            tally: Arc::new(Tally::default()),
+            cost: Arc::new(RequestCost::default()),
         };
         let loader = Loader::new(Arc::clone(&self.stores), ask, self.slices);
         Request::new(loader, Arc::clone(&self.catalog), epoch)

@@ -15,12 +15,12 @@ use tokio::time::Instant;
 
 use super::Rule;
 use super::elsewhere::Elsewhere;
-use super::lease::{Answer, Lease, Terms, Told, Wish};
+use super::lease::{Answer, Lease, LeaseRequest, Terms, Told};
 use super::limiter::{Limiter, Shared};
 use super::stamp::Stamp;
 use super::turns::{CLASSES, Turns};
 use crate::domain::Account;
-use crate::link::{Link, Lost};
+use crate::redis::{Lost, Redis};
 
 /// The script behind every call.
 pub const SCRIPT: &str = include_str!("leases.lua");
@@ -39,19 +39,19 @@ const MARKS: u32 = 100;
 
 /// Where the permits of one (account, operation) are leased.
 #[derive(Debug, Clone)]
-pub struct Lessor {
-    link: Link,
+pub struct LeaseClient {
+    link: Redis,
     key: String,
     terms: Terms,
     script: Script,
 }
 
-impl Lessor {
+impl LeaseClient {
     /// The permits of `operation` for `account`. The key in Redis is named by a hash, since the identity holds the key id.
     #[must_use]
-    pub fn new(link: Link, account: &Account, operation: &str, terms: Terms) -> Self {
-        let name = Link::hashed(&format!("{}\n{operation}", account.quota_identity()));
-        Self { link, key: Link::name("permits", &name), terms, script: Script::new(SCRIPT) }
+    pub fn new(link: Redis, account: &Account, operation: &str, terms: Terms) -> Self {
+        let name = Redis::hashed(&format!("{}\n{operation}", account.quota_identity()));
+        Self { link, key: Redis::name("permits", &name), terms, script: Script::new(SCRIPT) }
     }
 
     /// The same with another script: for tests of the tests.
@@ -71,7 +71,7 @@ impl Lessor {
 impl Limiter {
     /// Leases its permits, which replicas share. Must be made inside a tokio runtime.
     #[must_use]
-    pub fn leased(rule: Rule, lessor: Lessor) -> Self {
+    pub fn leased(rule: Rule, lessor: LeaseClient) -> Self {
         let limiter = Self::without_permits(rule);
         let agent = Agent::new(lessor, rule.permits);
         tokio::spawn(agent.run(Arc::downgrade(&limiter.shared), Arc::clone(&limiter.shared.changed)));
@@ -81,7 +81,7 @@ impl Limiter {
 
 /// Speaks with Redis for one limiter, one call at a time, for as long as the limiter lives.
 struct Agent {
-    lessor: Lessor,
+    lessor: LeaseClient,
     limit: u32,
     /// Numbers every call; a later one fences the earlier ones off.
     call: u64,
@@ -101,7 +101,7 @@ struct Agent {
 }
 
 impl Agent {
-    fn new(lessor: Lessor, limit: u32) -> Self {
+    fn new(lessor: LeaseClient, limit: u32) -> Self {
         let known = lessor.terms.lease();
         let marks = VecDeque::new();
         let last_call = Instant::now();
@@ -159,7 +159,7 @@ impl Agent {
         }
     }
 
-    async fn ask(&mut self, wish: Wish) -> Result<Answer, Lost> {
+    async fn ask(&mut self, wish: LeaseRequest) -> Result<Answer, Lost> {
         self.unmet = None;
         let asked = Stamp::now();
         let now = Instant::now();

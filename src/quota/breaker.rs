@@ -66,7 +66,7 @@ impl Breaker {
         Self(Arc::new(Shared { state: Mutex::new(state), probed: Notify::new() }))
     }
 
-    /// How long nobody may pass; `None` if somebody may, or may wait for a probe.
+    /// Time until the circuit half-opens; `None` if it is closed, or a probe is under way that others may wait for.
     #[must_use]
     pub fn open_for(&self) -> Option<Duration> {
         match self.lock().phase {
@@ -86,7 +86,7 @@ impl Breaker {
     /// Waits while a probe is out.
     ///
     /// # Errors
-    /// How long nobody may pass.
+    /// Time until the circuit half-opens.
     pub async fn enter(&self) -> Result<Passage, Duration> {
         loop {
             let probed = self.0.probed.notified();

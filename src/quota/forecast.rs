@@ -1,4 +1,4 @@
-//! When an ask will have its permit. Nothing but what callers are told stands on this.
+//! When an ask will have its permit: used for estimates that callers are told, never for granting permits.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

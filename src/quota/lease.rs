@@ -9,7 +9,7 @@ use super::Rule;
 use super::elsewhere::Elsewhere;
 use super::stamp::Stamp;
 use crate::domain::Class;
-use crate::link::PATIENCE;
+use crate::redis::PATIENCE;
 
 /// What is guessed at first of how long Redis is away; later, that it stays away as long as it has been.
 const FIRST_GUESS: Duration = Duration::from_secs(2);
@@ -113,7 +113,7 @@ pub(super) struct Told {
 
 /// What a limiter wants of Redis.
 #[derive(Debug, Default)]
-pub(super) struct Wish {
+pub(super) struct LeaseRequest {
     /// Asks that wait, by class.
     pub(super) by_class: [usize; 3],
     /// The most that may be granted.

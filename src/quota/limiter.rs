@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use super::Rule;
 use super::budget::Budget;
 use super::forecast::Forecast;
-use super::lease::{Answer, Pool, Wish};
+use super::lease::{Answer, LeaseRequest, Pool};
 use super::permit::{Ending, Ledger, Permit, Slot};
 use super::queue::Queue;
 use crate::domain::{Caller, Class};
-use crate::link::PATIENCE;
+use crate::redis::PATIENCE;
 
 /// A call's usual time from permit to response head before any was measured.
 const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -73,7 +73,7 @@ struct Hold {
 
 /// What can be seen of a limiter.
 #[derive(Debug, Clone, Copy)]
-pub struct Standing {
+pub struct QuotaStatus {
     /// Permits that could be given at once.
     pub available: usize,
     /// Asks that wait for one.
@@ -88,7 +88,7 @@ pub struct Standing {
 
 /// A place in the queue; wait for it to get the permit. Dropping it leaves the queue.
 #[derive(Debug)]
-pub struct Place {
+pub struct QueueEntry {
     id: u64,
     granted: oneshot::Receiver<Permit>,
     limiter: Limiter,
@@ -125,12 +125,12 @@ impl Limiter {
 
     /// Joins the queue.
     #[must_use]
-    pub fn enqueue(&self, class: Class, caller: Caller) -> Place {
+    pub fn enqueue(&self, class: Class, caller: Caller) -> QueueEntry {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, granted) = oneshot::channel();
         self.shared.lock().queue.push(class, caller, id, sender);
         Shared::grant(&self.shared);
-        Place { id, granted, limiter: self.clone(), is_queued: true }
+        QueueEntry { id, granted, limiter: self.clone(), is_queued: true }
     }
 
     /// The most calls that one caller may have in the queue. Nothing else keeps those who wait for hours from filling it.
@@ -210,11 +210,11 @@ impl Limiter {
 
     /// What can be seen of it.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub fn status(&self) -> QuotaStatus {
         let now = Instant::now();
         let mut state = self.shared.lock();
         state.take_back(now);
-        Standing {
+        QuotaStatus {
             available: if state.is_paused(now) { 0 } else { state.available() },
             budget: state.calls(),
             queued: state.queue.len(),
@@ -312,11 +312,11 @@ impl Shared {
     }
 
     /// What to ask Redis for. With `sync`, it lists all that is held in `epoch`, else what is to be given back.
-    pub(super) fn wish(&self, sync: bool, epoch: u64) -> Wish {
+    pub(super) fn wish(&self, sync: bool, epoch: u64) -> LeaseRequest {
         let mut state = self.lock();
         let (by_class, most) = state.wants(Instant::now());
         let is_last = state.out.is_empty() && state.held.is_empty() && state.free.is_empty();
-        let Some(pool) = &mut state.pool else { return Wish::default() };
+        let Some(pool) = &mut state.pool else { return LeaseRequest::default() };
         pool.gives_all_back = is_last;
         let (returns, pause) = (std::mem::take(&mut pool.returns), pool.pause.take());
         let mut listed: Vec<_> = if sync {
@@ -328,7 +328,7 @@ impl Shared {
         };
         // Events are counted anew in every epoch: a lease of another one could be mistaken for one of this.
         listed.retain(|lease| lease.is_of(epoch));
-        Wish { by_class, most, listed, pause, round_trip: state.round_trip }
+        LeaseRequest { by_class, most, listed, pause, round_trip: state.round_trip }
     }
 
     /// Redis has answered.
@@ -529,7 +529,7 @@ impl PartialEq for Hold {
 
 impl Eq for Hold {}
 
-impl Place {
+impl QueueEntry {
     /// Its number, for [`Limiter::cancel`] and [`Limiter::move_to`].
     #[must_use]
     pub fn id(&self) -> u64 {
@@ -544,7 +544,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueEntry {
     fn drop(&mut self) {
         if self.is_queued {
             self.limiter.cancel(self.id);

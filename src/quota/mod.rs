@@ -23,7 +23,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub use breaker::Breaker;
-pub use limiter::{Limiter, Place, Standing};
+pub use limiter::{Limiter, QueueEntry, QuotaStatus};
 pub use metered::{Audience, Metered};
 pub use permit::{Ending, Expired, Permit};
 

@@ -5,13 +5,13 @@ use async_graphql::{InputType, Name, ScalarType, Value};
 
 use super::error;
 use super::scalars::{DateTime, Dimension};
-use crate::domain::{Tally, Timestamp, Vendor, Window};
+use crate::domain::{RequestCost, Timestamp, Vendor, Window};
 use crate::query::{Omitted, Outlook, PlannedCall, Request};
 
 /// `extensions.weir` of a request that was run.
 pub(super) fn of(query: &Request) -> Value {
     let ask = query.ask();
-    let mut extension = cost(&ask.tally);
+    let mut extension = cost(&ask.cost);
     let omitted = query.omitted();
     if !omitted.is_empty() {
         extension.insert(Name::new("omitted"), Value::List(omitted.iter().map(left_out).collect()));
@@ -23,19 +23,19 @@ pub(super) fn of(query: &Request) -> Value {
 }
 
 /// What a request really cost, by the names of `extensions.weir`.
-fn cost(tally: &Tally) -> IndexMap<Name, Value> {
-    let calls = Vendor::ALL.map(|vendor| (Name::new(vendor.as_str()), Value::from(tally.calls(vendor))));
+fn cost(cost: &RequestCost) -> IndexMap<Name, Value> {
+    let calls = Vendor::ALL.map(|vendor| (Name::new(vendor.as_str()), Value::from(cost.calls(vendor))));
     IndexMap::from([
         (Name::new("upstreamCalls"), Value::Object(calls.into_iter().collect())),
-        (Name::new("cacheHits"), Value::from(tally.cache_hits())),
-        (Name::new("collapsed"), Value::from(tally.collapsed())),
-        (Name::new("queueWaitMs"), Value::from(tally.queue_wait_ms())),
+        (Name::new("cacheHits"), Value::from(cost.cache_hits())),
+        (Name::new("collapsed"), Value::from(cost.collapsed())),
+        (Name::new("queueWaitMs"), Value::from(cost.queue_wait_ms())),
     ])
 }
 
 /// `extensions.weir` of a request that was refused before it could cost anything.
 pub(super) fn none() -> Value {
-    Value::Object(cost(&Tally::default()))
+    Value::Object(cost(&RequestCost::default()))
 }
 
 /// `extensions.weir.plan`: what the request would do.

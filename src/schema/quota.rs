@@ -67,17 +67,17 @@ impl Dataset {
 
 impl Quota {
     pub(super) fn new(quota: &query::Quota<'_>) -> Self {
-        let query::Quota { account, operation, permits, standing } = quota;
+        let query::Quota { account, operation, permits, status } = quota;
         Self {
             vendor: account.vendor().into(),
             account: account.name().to_owned(),
             operation: (*operation).to_owned(),
             limit_per_second: count(*permits as usize),
-            budget_per_second: count(standing.budget),
-            available: count(standing.available),
-            queued: count(standing.queued),
-            estimated_wait_ms: Long::from(u64::try_from(standing.expected_wait.as_millis()).unwrap_or(u64::MAX)),
-            throttled_total: Long::from(standing.throttled_total),
+            budget_per_second: count(status.budget),
+            available: count(status.available),
+            queued: count(status.queued),
+            estimated_wait_ms: Long::from(u64::try_from(status.expected_wait.as_millis()).unwrap_or(u64::MAX)),
+            throttled_total: Long::from(status.throttled_total),
         }
     }
 }

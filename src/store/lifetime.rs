@@ -98,7 +98,7 @@ mod tests {
             max_stale,
             freshness,
             explain: false,
-            tally: Arc::default(),
+            cost: Arc::default(),
         };
         let any = |past, max_stale| usable(&held(past), &ask(max_stale, Freshness::Any), CONFIGURED, at, now);
         assert_eq!(any(Duration::ZERO, None), Use::WhileRefreshing);

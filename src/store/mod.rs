@@ -23,7 +23,7 @@ pub use prepared::{Outlook, PlannedCall, Prepared};
 pub use shared::SharedAnswers;
 pub use ticket::{Answered, Series, Served, Ticket};
 
-use crate::domain::{Account, Ask, Class, Freshness, Held, Operation, Slice, Subject, Tally, Window};
+use crate::domain::{Account, Ask, Class, Freshness, Held, Operation, RequestCost, Slice, Subject, Window};
 use crate::error::WeirError;
 use crate::planner::{Found, Scheduler, SliceCache as _, Subscriber, Task};
 use crate::quota::Limiter;
@@ -34,7 +34,7 @@ use ticket::Queue;
 /// In hand beyond the expected wait when a window is judged against the vendor's lookback.
 const RETENTION_MARGIN: Duration = Duration::from_mins(1);
 /// How long a refresh that nobody waits for stays in the queue.
-const REFRESH_PATIENCE: Duration = Duration::from_mins(5);
+const REFRESH_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A ticket for each field, or why it failed as a whole.
 pub type Tickets<D> = Vec<Result<Ticket<D>, Arc<WeirError>>>;
@@ -114,7 +114,7 @@ impl<O: Operation> Store<O> {
             (_, Use::WhileRefreshing | Use::IfNothingBetter | Use::Useless) => None,
         };
         let series: Series<O::Data> = self.slices(wants, ask).map(fresh).collect::<Option<_>>()?;
-        ask.tally.count_hits(series.len());
+        ask.cost.count_hits(series.len());
         Some(series)
     }
 
@@ -211,8 +211,8 @@ impl<O: Operation> Store<O> {
         let subscribers: Vec<_> = fields.iter().map(|_| Subscriber::new(ask.clone())).collect();
         let nobody = Subscriber::new(Ask {
             class: Class::Background,
-            deadline: Instant::now() + REFRESH_PATIENCE,
-            tally: Arc::new(Tally::default()),
+            deadline: Instant::now() + REFRESH_TIMEOUT,
+            cost: Arc::new(RequestCost::default()),
             ..ask.clone()
         });
         // Whoever waits goes first.
@@ -241,7 +241,7 @@ impl<O: Operation> Store<O> {
     }
 
     fn ticket(self: &Arc<Self>, field: Prepared<O>, found: FoundOf<O>, subscriber: Arc<Subscriber>) -> Ticket<O::Data> {
-        subscriber.ask.tally.count_hits(field.ready());
+        subscriber.ask.cost.count_hits(field.ready());
         let gaps: Vec<Slice<O::Subject>> = field.gaps().map(|gap| gap.slice.clone()).collect();
         let parts = field.into_parts(found);
         let queue = Queued { store: Arc::clone(self), gaps, class: subscriber.ask.class };

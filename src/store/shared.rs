@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use super::memory::Memory;
 use crate::domain::time::DAY;
 use crate::domain::{Clock, Cut, Held, Keep, Operation, Slice, Subject, Timestamp, Window};
-use crate::link::Link;
 use crate::planner::{Claim, GroupKey, Peers, Task};
+use crate::redis::Redis;
 
 /// How many slices Redis is asked for at a time: others wait for it meanwhile.
 const PORTION: usize = 500;
@@ -50,7 +50,7 @@ const RELEASE: &str = r"if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call
 
 /// The shared answers of one operation.
 pub struct SharedAnswers<O: Operation> {
-    link: Link,
+    link: Redis,
     operation: Arc<O>,
     memory: Arc<Memory<O>>,
     clock: Arc<dyn Clock>,
@@ -89,7 +89,7 @@ impl<O: Operation> SharedAnswers<O> {
     /// Shares what `memory` holds; a call takes at most `longest_call`.
     #[must_use]
     pub fn new(
-        link: Link,
+        link: Redis,
         operation: Arc<O>,
         memory: Arc<Memory<O>>,
         clock: Arc<dyn Clock>,
@@ -108,18 +108,18 @@ impl<O: Operation> SharedAnswers<O> {
         let operation = self.operation.facts().operation;
         let window = window.map(|window| (window.start().as_ms(), window.end().as_ms()));
         // The identity holds the key id, which has no business in Redis.
-        let account = Link::hashed(subject.account().data_identity());
+        let account = Redis::hashed(subject.account().data_identity());
         format!("{account}\n{operation}\n{}\n{window:?}", subject.text())
     }
 
     fn slice_key(&self, slice: &Slice<O::Subject>) -> (String, String) {
         let text = self.text(&slice.subject, Some(slice.window));
-        (Link::name("slice", &Link::hashed(&text)), text)
+        (Redis::name("slice", &Redis::hashed(&text)), text)
     }
 
     fn claim_key(&self, group: &GroupKey<O::Subject>) -> (String, String) {
         let text = self.text(&group.0, group.1);
-        (Link::name("flight", &Link::hashed(&text)), text)
+        (Redis::name("flight", &Redis::hashed(&text)), text)
     }
 
     /// Takes over what others have fetched of the slices.

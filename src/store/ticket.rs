@@ -114,7 +114,7 @@ impl<D> Shared<D> {
         let deadline = self.subscriber.ask.deadline;
         match tokio::time::timeout_at(deadline, pending.outcome(&self.subscriber)).await {
             Ok(Some(outcome)) => outcome.map(|held| Served { held, source: Source::Upstream }),
-            // What waited for its call until the deadline is forgotten with the first who leaves.
+            // The first caller to time out removes the slices that are still queued.
             Ok(None) if Instant::now() < deadline => Err(Arc::new(abandoned(account))),
             Ok(None) | Err(_) if pending.is_queued() => {
                 let wait = self.queue.expected_wait(account);

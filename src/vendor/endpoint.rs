@@ -40,7 +40,7 @@ impl Endpoint {
     /// Reads an `endpoint` of the config: `https://` anywhere, `http://` only to loopback.
     ///
     /// # Errors
-    /// Anything else, with the mend.
+    /// Anything else, and how to fix it.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         let url = Url::parse(text).map_err(|_not_shown| EndpointError::NotAUrl)?;
         let host = url.host().ok_or(EndpointError::NotAUrl)?;

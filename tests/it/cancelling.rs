@@ -25,7 +25,7 @@ fn ms(ms: u64) -> Duration {
 /// A client of one round: when it comes, what it asks for, and after how long it goes away.
 struct Client {
     after: Duration,
-    patience: Option<Duration>,
+    timeouts: Option<Duration>,
     wants: Vec<(&'static Room, Want)>,
 }
 
@@ -40,8 +40,8 @@ impl Client {
             1 => vec![want(&ROOMS[1], rng)],
             _ => ROOMS.iter().map(|room| want(room, rng)).collect(),
         };
-        let patience = rng.random_bool(0.6).then(|| ms(rng.random_range(0..6_000)));
-        Self { after: ms(rng.random_range(0..3_000)), patience, wants }
+        let timeouts = rng.random_bool(0.6).then(|| ms(rng.random_range(0..6_000)));
+        Self { after: ms(rng.random_range(0..3_000)), timeouts, wants }
     }
 
     fn query(&self) -> String {
@@ -53,8 +53,8 @@ impl Client {
     async fn ask(&self, gateway: &TestGateway) -> Option<Value> {
         sleep(self.after).await;
         let answer = gateway.ask(&self.query(), json!({}));
-        match self.patience {
-            Some(patience) => timeout(patience, answer).await.ok(),
+        match self.timeouts {
+            Some(timeouts) => timeout(timeouts, answer).await.ok(),
             None => Some(answer.await),
         }
     }
@@ -231,8 +231,8 @@ async fn what_was_taken_back_can_be_asked_for_again() {
         let gateway = TestGateway::builder().start_hold(Start::Hold(Rule::HOLD)).build();
         let want = room.want(9..12);
         let query = room.query(&want);
-        for patience in [0, 1, 300] {
-            assert!(timeout(ms(patience), gateway.ask(&query, json!({}))).await.is_err());
+        for timeouts in [0, 1, 300] {
+            assert!(timeout(ms(timeouts), gateway.ask(&query, json!({}))).await.is_err());
         }
         let answer = gateway.data(&query).await;
         room.assert_right(&gateway, &answer["it"], &want, "the one that stayed");

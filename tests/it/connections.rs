@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use weir::http::{HttpConfig, Patience};
+use weir::http::{HttpConfig, Timeouts};
 use weir::sim::{Fault, Scope, Times};
 
 use crate::support::process::in_time;
@@ -24,7 +24,7 @@ fn padded(length: usize) -> String {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_while_it_streams() {
-    let server = Server::start(small_bodies(), Patience::default()).await;
+    let server = Server::start(small_bodies(), Timeouts::default()).await;
     let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n";
     for (length, status) in [(1_000, "200"), (1_001, "413"), (30_000, "413")] {
         let whole = server.raw(format!("{head}content-length: {length}\r\n\r\n{}", padded(length))).await;
@@ -41,7 +41,7 @@ async fn a_body_over_the_limit_is_refused_while_it_streams() {
 
 #[tokio::test]
 async fn a_body_without_end_is_cut_off() {
-    let server = Server::start(small_bodies(), Patience::default()).await;
+    let server = Server::start(small_bodies(), Timeouts::default()).await;
     let (mut reading, mut writing) = server.connect().await.into_split();
     let endless = tokio::spawn(async move {
         let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000000000\r\n\r\n";
@@ -60,11 +60,11 @@ async fn a_body_without_end_is_cut_off() {
 
 #[tokio::test(start_paused = true)]
 async fn a_head_that_never_ends_is_given_up() {
-    let server = Server::start(HttpConfig::default(), Patience::default()).await;
+    let server = Server::start(HttpConfig::default(), Timeouts::default()).await;
     let started = tokio::time::Instant::now();
     let answer = server.raw("POST /graphql HTTP/1.1\r\nhost: localhost\r\n").await;
     assert!(!answer.contains("200"), "{answer}");
-    assert!(started.elapsed() >= Patience::default().head, "{:?}", started.elapsed());
+    assert!(started.elapsed() >= Timeouts::default().head, "{:?}", started.elapsed());
 }
 
 const HALF: &str = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 26\r\n\r\n{\"query\":";
@@ -99,7 +99,7 @@ async fn busy_connection(server: &Server) -> TcpStream {
 
 #[tokio::test]
 async fn a_request_in_progress_is_finished_before_the_server_stops() {
-    let mut server = Server::start(HttpConfig::default(), Patience::default()).await;
+    let mut server = Server::start(HttpConfig::default(), Timeouts::default()).await;
     let mut busy = busy_connection(&server).await;
     let mut idle = known_connection(&server).await;
     server.begin_to_stop();
@@ -114,20 +114,20 @@ async fn a_request_in_progress_is_finished_before_the_server_stops() {
 #[tokio::test]
 async fn a_server_that_stops_does_not_wait_for_ever() {
     let config = HttpConfig { body_timeout: Duration::from_hours(1), ..HttpConfig::default() };
-    let mut server = Server::start(config, Patience::default()).await;
+    let mut server = Server::start(config, Timeouts::default()).await;
     let _busy = busy_connection(&server).await;
     // From here on no socket has anything to say, and time may jump.
     tokio::time::pause();
     let started = tokio::time::Instant::now();
     server.begin_to_stop();
     server.stopped().await;
-    assert_eq!(started.elapsed().as_secs(), Patience::default().finish.as_secs());
+    assert_eq!(started.elapsed().as_secs(), Timeouts::default().finish.as_secs());
 }
 
 #[tokio::test]
 async fn a_server_that_stops_says_so_to_the_load_balancer_first() {
-    let patience = Patience { notice: Duration::from_hours(1), ..Patience::default() };
-    let mut server = Server::start(HttpConfig::default(), patience).await;
+    let timeouts = Timeouts { notice: Duration::from_hours(1), ..Timeouts::default() };
+    let mut server = Server::start(HttpConfig::default(), timeouts).await;
     let probe = "GET /health/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     assert!(server.raw(probe).await.starts_with("HTTP/1.1 200"));
     server.begin_to_stop();
@@ -138,8 +138,8 @@ async fn a_server_that_stops_says_so_to_the_load_balancer_first() {
 
 #[tokio::test]
 async fn callers_beyond_the_limit_wait_for_one_to_leave() {
-    let patience = Patience { max_connections: 2, ..Patience::default() };
-    let server = Server::start(HttpConfig::default(), patience).await;
+    let timeouts = Timeouts { max_connections: 2, ..Timeouts::default() };
+    let server = Server::start(HttpConfig::default(), timeouts).await;
     let (mut first, second) = (known_connection(&server).await, known_connection(&server).await);
     let mut third = server.connect().await;
     third.write_all(PROBE).await.unwrap();
@@ -165,7 +165,7 @@ async fn queued(gateway: &TestGateway) -> u64 {
 async fn a_caller_that_hangs_up_takes_its_queued_call_along() {
     let gateway = TestGateway::start();
     gateway.sim().faults().push(Fault::Hang, Scope::Operation(DISTRIBUTION.to_owned()), Times::Next(2));
-    let server = Server::before(gateway.gateway(), HttpConfig::default(), Patience::default()).await;
+    let server = Server::before(gateway.gateway(), HttpConfig::default(), Timeouts::default()).await;
     let ask = async |arguments: &str| {
         let query = format!("{{ operationDistribution(appId: \"app-one\", {arguments}) {{ start }} }}");
         let body = json!({ "query": query }).to_string();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tower::ServiceExt;
 use weir::config::Graphiql;
-use weir::http::{HttpConfig, Limits, Patience, Site};
+use weir::http::{HttpConfig, Limits, Site, Timeouts};
 
 use crate::support::log::Log;
 use crate::support::require;
@@ -77,7 +77,7 @@ async fn all_graphql_over_http_audits_pass() {
     if fetched.is_none() {
         return;
     }
-    let server = Server::start(HttpConfig::default(), Patience::default()).await;
+    let server = Server::start(HttpConfig::default(), Timeouts::default()).await;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/audits.mjs");
     let url = format!("{}/graphql", server.url());
     let output = Command::new(node).args([script, &url]).kill_on_drop(true).output().await.unwrap();

@@ -57,11 +57,11 @@ const ALLOWED: [(&str, &[&str]); 18] = [
         ],
     ),
     ("loader", &["store", "planner", "quota::Standing", "quota::Limiter", "vendor::alibaba_cams"]),
-    ("store", &["planner", "quota::Limiter", "link"]),
+    ("store", &["planner", "quota::Limiter", "redis"]),
     ("planner", &["quota"]),
     // The lease of permits that replicas share goes over the link.
-    ("quota", &["link"]),
-    ("link", &[]),
+    ("quota", &["redis"]),
+    ("redis", &[]),
     // The rooms and what they stand on; a room never uses another.
     ("vendor", &["quota::Permit", "quota::Expired"]),
     ("vendor::alibaba_cams", ROOM),

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use tower::ServiceExt;
 use weir::config::Graphiql;
-use weir::http::{HttpConfig, Patience, Site};
+use weir::http::{HttpConfig, Site, Timeouts};
 
 use crate::support::process::in_time;
 use crate::support::require;
@@ -102,7 +102,7 @@ async fn every_spelling_of_loopback_is_let_in_without_any_other_header() {
 
 #[tokio::test]
 async fn a_connection_names_one_host_in_each_request() {
-    let server = Server::start(HttpConfig::default(), Patience::default()).await;
+    let server = Server::start(HttpConfig::default(), Timeouts::default()).await;
     for (head, status) in [
         ("GET /metrics HTTP/1.1\r\nhost: localhost\r\n", 200),
         ("GET /metrics HTTP/1.0\r\n", 200),
@@ -220,7 +220,7 @@ async fn a_browser_lets_no_other_page_read_or_spend_anything() {
     let pages = Router::new().fallback(async || Html("<!doctype html><title>Another site</title>"));
     let other_site = tokio::spawn(axum::serve(listener, pages).into_future());
     let gateway = TestGateway::start();
-    let server = Server::before(gateway.gateway(), HttpConfig::default(), Patience::default()).await;
+    let server = Server::before(gateway.gateway(), HttpConfig::default(), Timeouts::default()).await;
     let here = server.address.port();
     for page in [
         // Another port is the same site, another name is not.
@@ -244,7 +244,7 @@ async fn a_browser_lets_no_other_page_read_or_spend_anything() {
 
     let page = format!("http://127.0.0.1:{port}");
     let config = HttpConfig { cors_origins: vec![page.clone()], ..HttpConfig::default() };
-    let server = Server::before(gateway.gateway(), config, Patience::default()).await;
+    let server = Server::before(gateway.gateway(), config, Timeouts::default()).await;
     let Some(read) = browse(&server, &page).await else { return };
     for way in ["fetch by GET", "fetch by POST"] {
         assert!(read[way].as_str().is_some_and(|text| text.contains(r#""value":"#)), "{way}: {read}");

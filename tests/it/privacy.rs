@@ -13,11 +13,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tower::ServiceExt;
-use weir::app::{App, Ground, Start};
+use weir::app::{App, Runtime, Start};
 use weir::cli::check;
 use weir::config::Config;
 use weir::domain::{Caller, ManualClock, Timestamp};
-use weir::http::{HttpConfig, Patience, Site, serve};
+use weir::http::{HttpConfig, Site, Timeouts, serve};
 use weir::quota::state_file::StateFile;
 use weir::sim::{CHANNELS, Fault, Keys, Scope, Simulator, SimulatorConfig, Times};
 use weir::vendor::transport::HttpTransport;
@@ -392,17 +392,17 @@ async fn nothing_private_is_logged_between_sockets() {
     let serving_vendors = tokio::spawn(weir::sim::serve(Arc::clone(&sim), vendors, pending()));
     let second = Duration::from_secs(1);
     let transport = Arc::new(HttpTransport::new(second, second * 10, second * 5, 1 << 20).unwrap());
-    let ground = Ground {
+    let runtime = Runtime {
         clock: Arc::<ManualClock>::clone(&clock),
         transport: Arc::<HttpTransport>::clone(&transport),
         start: Start::Free,
     };
-    let app = App::build(&config, &ground).unwrap();
+    let app = App::build(&config, &runtime).unwrap();
     let canaries = Canaries::of(&gateway_with_canaries().build());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let site = Site::new(HttpConfig::default(), Arc::new(app.gateway().clone()));
-    let serving = tokio::spawn(serve(listener, site, Patience::default(), pending()));
+    let serving = tokio::spawn(serve(listener, site, Timeouts::default(), pending()));
 
     let phone = sim.world().phones("cams-alpha")[0].clone();
     let query = format!(
@@ -437,7 +437,7 @@ async fn nothing_private_is_logged_between_sockets() {
     // Nobody is at the end of this one.
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     config.alibaba_cams[0].endpoint = format!("http://{port}");
-    let app = App::build(&config, &Ground { clock, transport, start: Start::Free }).unwrap();
+    let app = App::build(&config, &Runtime { clock, transport, start: Start::Free }).unwrap();
     let answer = app.gateway().execute(Caller::Anonymous, async_graphql::Request::new(query)).await;
     let response: Value = serde_json::from_slice(&answer.to_json()).unwrap();
     assert_eq!(codes(&response)[0], "VENDOR_UNAVAILABLE", "{response}");

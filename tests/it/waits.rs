@@ -176,7 +176,7 @@ async fn a_patient_caller_does_not_fill_the_queue_for_hours() {
     let queued = || {
         let quotas = gateway.gateway();
         let quota = quotas.quotas().find(|quota| quota.operation == DISTRIBUTION);
-        quota.map(|quota| quota.standing.queued).unwrap()
+        quota.map(|quota| quota.status.queued).unwrap()
     };
     let asks: Vec<_> = (0..2).map(patient).collect();
     sleep(Duration::from_millis(5)).await;

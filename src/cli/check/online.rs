@@ -90,7 +90,7 @@ fn praise(entry: &Entry<'_>, data: &Value) -> String {
     format!("{rows} {} for {asked}{doubt}", if rows == 1 { "row" } else { "rows" })
 }
 
-/// The contract's code, the vendor's own, what happened, and the mend.
+/// The contract's code, the vendor's own, what happened, and how to fix it.
 fn explain(error: &Value) -> String {
     let text = |pointer: &str| error.pointer(pointer).and_then(Value::as_str);
     let code = text("/extensions/code").unwrap_or_default();

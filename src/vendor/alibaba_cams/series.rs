@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::Granularity;
-use super::lore::Lore;
+use super::seen::Seen;
 use super::wire::{self, Params};
 use crate::domain::time::DAY;
 use crate::domain::{
@@ -86,7 +86,7 @@ pub struct Series<C: Counts> {
 
 /// What replies have taught.
 struct Learned<C: Counts> {
-    of: HashMap<<C::Subject as CountSubject>::Whole, Lore<<C::Subject as CountSubject>::Key>>,
+    of: HashMap<<C::Subject as CountSubject>::Whole, Seen<<C::Subject as CountSubject>::Key>>,
     /// Accounts whose endpoint refuses an `End` in the future.
     end_at_now: HashSet<Account>,
 }
@@ -129,8 +129,8 @@ impl<C: Counts> Series<C> {
     /// Takes in what a reply shows; answers whether the subject has ever shown a row, as far as it is remembered.
     fn learn<'a>(&self, subject: &C::Subject, points: impl Iterator<Item = &'a C::Point>, sent_at: Timestamp) -> bool {
         let mut learned = self.learned();
-        let lore = learned.of.entry(subject.learned_by()).or_default();
-        lore.learn(subject.key(), points.map(Point::key), sent_at)
+        let seen = learned.of.entry(subject.learned_by()).or_default();
+        seen.learn(subject.key(), points.map(Point::key), sent_at)
     }
 
     fn learned(&self) -> MutexGuard<'_, Learned<C>> {
@@ -186,7 +186,7 @@ impl<C: Counts> Operation for Series<C> {
                 .learned()
                 .of
                 .get(&subject.learned_by())
-                .map_or(C::ASSUMED_KEYS, |lore| lore.expected(C::ASSUMED_KEYS)),
+                .map_or(C::ASSUMED_KEYS, |seen| seen.expected(C::ASSUMED_KEYS)),
         };
         let span = call.window.padded(granularity.padding()).length().as_secs();
         span.div_ceil(granularity.step().as_secs()).saturating_mul(keys as u64)
@@ -198,7 +198,7 @@ impl<C: Counts> Operation for Series<C> {
         let first = subjects[0];
         let Some(whole) = first.whole() else { return first.clone() };
         let is_the_only_one = subjects.iter().all(|subject| *subject == first)
-            && self.learned().of.get(&first.learned_by()).is_none_or(|lore| lore.is_the_only_one_asked(first.key()));
+            && self.learned().of.get(&first.learned_by()).is_none_or(|seen| seen.is_the_only_one_asked(first.key()));
         if is_the_only_one { first.clone() } else { whole }
     }
 

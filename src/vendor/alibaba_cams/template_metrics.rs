@@ -333,7 +333,7 @@ mod tests {
             (day("", 1).replace(":7", ":-7"), asked(None), "less than nothing"),
             (day("", 1).replace(r#""End":"172800000""#, r#""End":999999999"#), asked(None), "more time"),
         ] {
-            assert!(rows(&[row.clone()], &asked).unwrap_err().contains(why), "{row}");
+            assert!(rows(std::slice::from_ref(&row), &asked).unwrap_err().contains(why), "{row}");
         }
         let twice = [day("", 1), day("", 1).replace(":10", ":11")];
         assert!(rows(&twice, &asked(None)).unwrap_err().contains("overlap"));

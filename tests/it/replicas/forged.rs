@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use weir::domain::{Account, Caller, Class, Vendor};
-use weir::link::Link;
-use weir::quota::agent::Lessor;
+use weir::quota::agent::LeaseClient;
 use weir::quota::lease::Terms;
 use weir::quota::{Limiter, Rule};
+use weir::redis::Redis as Link;
 use weir::sim::{Fault, Scope, Times};
 
 use super::mutants::mutated;
@@ -27,12 +27,12 @@ fn terms() -> Terms {
     Terms::new(ms(100), ms(100), ms(100), ms(100))
 }
 
-fn lessor(redis: &Redis) -> Lessor {
+fn lessor(redis: &Redis) -> LeaseClient {
     let account = Account::new(Vendor::VolcengineRtc, "toy", "127.0.0.1", "toy");
-    Lessor::new(Link::new(&redis.url().into()).unwrap(), &account, "Toy", terms())
+    LeaseClient::new(Link::new(&redis.url().into()).unwrap(), &account, "Toy", terms())
 }
 
-fn limiter(lessor: Lessor) -> Limiter {
+fn limiter(lessor: LeaseClient) -> Limiter {
     Limiter::leased(Rule::per_second(PERMITS, ms(100)), lessor)
 }
 
@@ -65,7 +65,7 @@ async fn a_pause_that_no_replica_would_set_is_not_believed() {
     // Nor is it believed for longer than an hour whatever Redis answers.
     let misled = limiter(forging);
     sleep(ms(300)).await;
-    let wait = misled.standing().expected_wait;
+    let wait = misled.status().expected_wait;
     assert!(wait > Duration::from_mins(59) && wait <= Duration::from_hours(1) + ms(100), "{wait:?}");
 }
 

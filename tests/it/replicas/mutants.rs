@@ -8,10 +8,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::{Instant, sleep};
 use weir::domain::{Account, Caller, Class, Vendor};
-use weir::link::Link;
-use weir::quota::agent::{Lessor, SCRIPT};
+use weir::quota::agent::{LeaseClient, SCRIPT};
 use weir::quota::lease::Terms;
 use weir::quota::{Limiter, Rule};
+use weir::redis::Redis as Link;
 
 use crate::support::fleet::say;
 use crate::support::forwarder::Forwarder;
@@ -82,7 +82,7 @@ impl Toy {
         let mut tasks = Vec::new();
         for (replica, url) in (0..).zip(redis) {
             let link = Link::new(&(*url).to_owned().into()).unwrap();
-            let lessor = Lessor::new(link, &account, "Toy", terms).with_script(script);
+            let lessor = LeaseClient::new(link, &account, "Toy", terms).with_script(script);
             let limiter = Limiter::leased(Rule { permits: limit, hold, guard: ms(100) }, lessor);
             for worker in 0..u64::from(limit) {
                 let (limiter, arrivals) = (limiter.clone(), Arc::clone(&arrivals));
@@ -207,7 +207,7 @@ async fn permits_of_a_process_that_died_are_back_one_lease_later() {
     let url = redis.url();
     let limiter = move || {
         let account = Account::new(Vendor::VolcengineRtc, "toy", "127.0.0.1", "toy");
-        let lessor = Lessor::new(Link::new(&url.clone().into()).unwrap(), &account, "Toy", terms);
+        let lessor = LeaseClient::new(Link::new(&url.clone().into()).unwrap(), &account, "Toy", terms);
         Limiter::leased(Rule::per_second(2, ms(100)), lessor)
     };
     let survivor = limiter();

@@ -9,7 +9,7 @@ use async_graphql::{Request, Variables};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use weir::app::{App, Ground, Start, demo_config};
+use weir::app::{App, Runtime, Start, demo_config};
 use weir::config::Config;
 use weir::document::{Document, Limits};
 use weir::domain::{Caller, Clock, ManualClock, Timestamp};
@@ -73,8 +73,8 @@ impl Fleet {
         };
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::starting_at(now));
         let transport = Arc::<LocalTransport>::clone(&self.transport);
-        let ground = Ground { clock, transport, start: Start::Free };
-        self.apps.push(Arc::new(App::build(&self.config, &ground).unwrap()));
+        let runtime = Runtime { clock, transport, start: Start::Free };
+        self.apps.push(Arc::new(App::build(&self.config, &runtime).unwrap()));
     }
 
     pub(crate) fn lease(&self) -> Duration {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_graphql::{Request, Variables};
 use serde_json::{Value, json};
-use weir::app::{App, Ground, Start, demo_config};
+use weir::app::{App, Runtime, Start, demo_config};
 use weir::config::Config;
 use weir::domain::{Caller, Clock, ManualClock, Timestamp};
 use weir::quota::Permit;
@@ -154,8 +154,8 @@ impl TestGateway {
         start: Start,
     ) -> Self {
         let line = Arc::new(Line { transport, is_dead: AtomicBool::new(false), sent: Mutex::default() });
-        let ground = Ground { clock: Arc::<ManualClock>::clone(&clock), transport: Arc::<Line>::clone(&line), start };
-        let app = Arc::new(App::build(&config, &ground).unwrap());
+        let runtime = Runtime { clock: Arc::<ManualClock>::clone(&clock), transport: Arc::<Line>::clone(&line), start };
+        let app = Arc::new(App::build(&config, &runtime).unwrap());
         Self { app, sim, clock, line, config }
     }
 

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use weir::http::{HttpConfig, Patience, Site, serve};
+use weir::http::{HttpConfig, Site, Timeouts, serve};
 use weir::schema::Gateway;
 
 use super::gateway::TestGateway;
@@ -20,17 +20,17 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start(config: HttpConfig, patience: Patience) -> Self {
-        Self::before(gateway(), config, patience).await
+    pub(crate) async fn start(config: HttpConfig, timeouts: Timeouts) -> Self {
+        Self::before(gateway(), config, timeouts).await
     }
 
     /// Serves this gateway.
-    pub(crate) async fn before(gateway: Arc<Gateway>, config: HttpConfig, patience: Patience) -> Self {
+    pub(crate) async fn before(gateway: Arc<Gateway>, config: HttpConfig, timeouts: Timeouts) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { stopped.await.unwrap_or_default() };
-        let serving = tokio::spawn(serve(listener, Site::new(config, gateway), patience, shutdown));
+        let serving = tokio::spawn(serve(listener, Site::new(config, gateway), timeouts, shutdown));
         Self { address, stop: Some(stop), serving }
     }
 

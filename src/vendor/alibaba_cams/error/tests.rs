@@ -17,7 +17,7 @@ fn refusal(status: u16, body: &str) -> CallError {
 /// A body of the vendor's gateway.
 fn gateway(code: &str) -> String {
     format!(
-        r#"{{"RequestId":"R-1\n","HostId":"cams","Code":"{code}","Message":"server string to sign is:SECRET","Recommend":"link","AccessDeniedDetail":{{"AuthAction":"cams:x"}}}}"#
+        r#"{{"RequestId":"R-1\n","HostId":"cams","Code":"{code}","Message":"server string to sign is:SECRET","Recommend":"redis","AccessDeniedDetail":{{"AuthAction":"cams:x"}}}}"#
     )
 }
 

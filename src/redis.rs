@@ -31,7 +31,7 @@ const NEWS: &str = "weir:news";
 
 /// A connection that is made again when it breaks. Cheap to clone.
 #[derive(Clone)]
-pub struct Link(Arc<Inner>);
+pub struct Redis(Arc<Inner>);
 
 struct Inner {
     client: Client,
@@ -53,22 +53,22 @@ struct State {
 /// The address of a Redis cannot be used. Does not repeat it: it may hold a password.
 #[derive(Debug, thiserror::Error)]
 #[error("`shared.redis` is not the URL of a Redis")]
-pub struct LinkError;
+pub struct RedisError;
 
 /// Redis did not answer in time, or not at all: whether the command ran is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Redis did not answer")]
 pub struct Lost;
 
-impl Link {
+impl Redis {
     /// A link to the Redis at `url`; nothing is connected yet.
     ///
     /// # Errors
     /// An address that is none.
-    pub fn new(url: &SecretString) -> Result<Self, LinkError> {
-        let info = url.expose_secret().into_connection_info().map_err(|_secret| LinkError)?;
+    pub fn new(url: &SecretString) -> Result<Self, RedisError> {
+        let info = url.expose_secret().into_connection_info().map_err(|_secret| RedisError)?;
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings)).map_err(|_secret| LinkError)?;
+        let client = Client::open(info.set_redis_settings(settings)).map_err(|_secret| RedisError)?;
         let inner = Inner {
             client,
             replica: format!("{:016x}", rand::random::<u64>()),
@@ -242,7 +242,7 @@ fn told(error: &redis::RedisError) -> String {
     format!("{:?} {}", error.kind(), error.code().unwrap_or_default())
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("replica", &self.0.replica).finish_non_exhaustive()
     }

@@ -9,12 +9,12 @@ const PLACES: usize = 4_096;
 /// Remembers the hashes of those who came last. A wrong answer, when two hashes are the same, lets something in early: it
 /// never decides what a key means.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct Doorkeeper {
     hasher: RandomState,
     last: Box<[AtomicU64]>,
 }
 
-impl Door {
+impl Doorkeeper {
     pub(super) fn new() -> Self {
         Self { hasher: RandomState::new(), last: (0..PLACES).map(|_| AtomicU64::new(0)).collect() }
     }
@@ -33,7 +33,7 @@ mod tests {
 
     #[test]
     fn the_second_time_is_let_in() {
-        let door = Door::new();
+        let door = Doorkeeper::new();
         for key in ["a", "b", "c"] {
             assert!(!door.lets_in(key), "{key}");
         }

@@ -1,4 +1,4 @@
-//! What a wait for permits means to an ask: whether it is let in, and what it is told where it is not.
+//! Decides whether an ask waits for its permits, and the error if not.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::domain::Ask;
 use crate::error::{Code, WeirError};
 use crate::quota::Limiter;
 
-/// Whether calls whose last permit comes after `wait` are worth admitting.
+/// Lets calls in whose last permit comes after `wait`, if their caller waits that long.
 pub(crate) fn admit(wait: Duration, least_wait: Duration, calls: usize, ask: &Ask) -> Result<(), WeirError> {
     if wait <= ask.max_wait {
         return Ok(());

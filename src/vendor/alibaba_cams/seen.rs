@@ -8,7 +8,7 @@ use crate::domain::time::DAY;
 
 /// What is known of one channel, or of whatever else is asked for as a whole.
 #[derive(Debug)]
-pub(super) struct Lore<K> {
+pub(super) struct Seen<K> {
     /// Keys that have shown a row, and when the last reply that did was asked for.
     keys: BTreeMap<K, Timestamp>,
     /// When the latest of all replies was asked for.
@@ -21,14 +21,14 @@ pub(super) struct Lore<K> {
     asked_alone: BTreeSet<K>,
 }
 
-impl<K> Default for Lore<K> {
+impl<K> Default for Seen<K> {
     fn default() -> Self {
         let (keys, asked_alone) = (BTreeMap::new(), BTreeSet::new());
         Self { keys, latest: None, has_replied: false, is_surveyed: false, asked_alone }
     }
 }
 
-impl<K: Ord + Clone> Lore<K> {
+impl<K: Ord + Clone> Seen<K> {
     /// No more are expected, whatever a reply has shown: half hours of two days fit into one call then.
     const MOST_EXPECTED: usize = 1_000;
     /// No more are remembered; those that have not shown for the longest time go first.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use moka::sync::Cache;
 
-use super::door::Door;
+use super::doorkeeper::Doorkeeper;
 use crate::domain::Caller;
 use crate::query::Lasting;
 use crate::schema::{Answer, Gateway};
@@ -60,7 +60,7 @@ impl Key {
 
 /// An answer that was kept.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct CachedResponse {
     pub(super) json: Bytes,
     pub(super) operation: Option<Arc<str>>,
     lasting: Lasting,
@@ -68,34 +68,34 @@ pub(super) struct Kept {
 
 /// The answers that are kept.
 #[derive(Debug)]
-pub(super) struct Answers {
-    kept: Cache<Key, Arc<Kept>>,
-    door: Door,
+pub(super) struct ResponseCache {
+    kept: Cache<Key, Arc<CachedResponse>>,
+    doorkeeper: Doorkeeper,
 }
 
-impl Answers {
+impl ResponseCache {
     /// Keeps answers in at most `max_bytes`.
     pub(super) fn new(max_bytes: u64) -> Self {
-        let weigher = |key: &Key, kept: &Arc<Kept>| {
+        let weigher = |key: &Key, kept: &Arc<CachedResponse>| {
             u32::try_from(key.bytes() + kept.json.len() + ENTRY_BYTES).unwrap_or(u32::MAX)
         };
-        Self { kept: Cache::builder().max_capacity(max_bytes).weigher(weigher).build(), door: Door::new() }
+        Self { kept: Cache::builder().max_capacity(max_bytes).weigher(weigher).build(), doorkeeper: Doorkeeper::new() }
     }
 
     /// The answer to the request, if the same would be answered now.
-    pub(super) fn get(&self, key: &Key, gateway: &Gateway) -> Option<Arc<Kept>> {
+    pub(super) fn get(&self, key: &Key, gateway: &Gateway) -> Option<Arc<CachedResponse>> {
         self.kept.get(key).filter(|kept| gateway.still_holds(&kept.lasting))
     }
 
     /// This is the answer of this request, if it is asked for more than once.
-    pub(super) fn put(&self, key: Key, kept: &Arc<Kept>) {
-        if self.door.lets_in(&key) {
+    pub(super) fn put(&self, key: Key, kept: &Arc<CachedResponse>) {
+        if self.doorkeeper.lets_in(&key) {
             self.kept.insert(key.detached(), Arc::clone(kept));
         }
     }
 }
 
-impl Kept {
+impl CachedResponse {
     /// `json` is the answer as it was written; `None` if it must not be given again.
     pub(super) fn new(answer: &Answer, json: Bytes, operation: Option<Arc<str>>) -> Option<Arc<Self>> {
         answer.lasting().map(|lasting| Arc::new(Self { json, operation, lasting: *lasting }))
