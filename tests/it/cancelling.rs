@@ -25,7 +25,7 @@ fn ms(ms: u64) -> Duration {
 /// A client of one round: when it comes, what it asks for, and after how long it goes away.
 struct Client {
     after: Duration,
-    timeouts: Option<Duration>,
+    patience: Option<Duration>,
     wants: Vec<(&'static Room, Want)>,
 }
 
@@ -40,12 +40,12 @@ impl Client {
             1 => vec![want(&ROOMS[1], rng)],
             _ => ROOMS.iter().map(|room| want(room, rng)).collect(),
         };
-        let timeouts = rng.random_bool(0.6).then(|| ms(rng.random_range(0..6_000)));
-        Self { after: ms(rng.random_range(0..3_000)), timeouts, wants }
+        let patience = rng.random_bool(0.6).then(|| ms(rng.random_range(0..6_000)));
+        Self { after: ms(rng.random_range(0..3_000)), patience, wants }
     }
 
     fn query(&self) -> String {
-        let fields = self.wants.iter().map(|(room, want)| format!("{}: {} ", room.account, (room.field)(want)));
+        let fields = self.wants.iter().map(|(room, want)| format!("{}: {} ", room.operation, (room.field)(want)));
         format!("{{ {} }}", fields.collect::<String>())
     }
 
@@ -53,8 +53,8 @@ impl Client {
     async fn ask(&self, gateway: &TestGateway) -> Option<Value> {
         sleep(self.after).await;
         let answer = gateway.ask(&self.query(), json!({}));
-        match self.timeouts {
-            Some(timeouts) => timeout(timeouts, answer).await.ok(),
+        match self.patience {
+            Some(patience) => timeout(patience, answer).await.ok(),
             None => Some(answer.await),
         }
     }
@@ -89,7 +89,7 @@ async fn any_subset_of_clients_may_go_away_at_any_moment() {
             answered += 1;
             assert_eq!(codes(answer), Vec::<String>::new(), "seed {seed}");
             for (room, want) in &client.wants {
-                room.assert_right(&gateway, &answer["data"][room.account], want, &format!("seed {seed}"));
+                room.assert_right(&gateway, &answer["data"][room.operation], want, &format!("seed {seed}"));
             }
         }
         // What is out arrives, and the last permit is back after the guard and the hold.
@@ -231,8 +231,8 @@ async fn what_was_taken_back_can_be_asked_for_again() {
         let gateway = TestGateway::builder().start_hold(Start::Hold(Rule::HOLD)).build();
         let want = room.want(9..12);
         let query = room.query(&want);
-        for timeouts in [0, 1, 300] {
-            assert!(timeout(ms(timeouts), gateway.ask(&query, json!({}))).await.is_err());
+        for patience in [0, 1, 300] {
+            assert!(timeout(ms(patience), gateway.ask(&query, json!({}))).await.is_err());
         }
         let answer = gateway.data(&query).await;
         room.assert_right(&gateway, &answer["it"], &want, "the one that stayed");

@@ -109,7 +109,7 @@ async fn run(law: Law, limit: u32, seed: u64) -> usize {
                 let call = client.call(&slice, permit);
                 let ended = match given_up {
                     None => call.await.is_ok(),
-                    Some(timeouts) => tokio::time::timeout(timeouts, call).await.is_ok(),
+                    Some(patience) => tokio::time::timeout(patience, call).await.is_ok(),
                 };
                 match law {
                     Law::OnDrop if ended => sleep(Rule::HOLD).await,

@@ -11,7 +11,7 @@ use weir::quota::Rule;
 use weir::sim::{DEMO_KEY, Fault, Scope, Times};
 
 use crate::support::rooms::attempts;
-use crate::support::{Builder, DISTRIBUTION, ROOMS, Room, TestGateway, Want, codes, window};
+use crate::support::{Builder, DISTRIBUTION, METRIC, ROOMS, Room, TestGateway, Want, codes, window};
 
 /// What a client gets while a fault lasts.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,10 +83,10 @@ fn contract(fault: &Fault, room: &Room) -> Then {
         | Fault::EmptyBody
         | Fault::NullRows
         | Fault::ConflictingRows => Then::lasting(BAD_REPLY, None),
-        // They bend rows as CAMS writes them; to RTC the first is an equal duplicate and the others are nothing.
-        Fault::OverlappingBuckets | Fault::WrongGranularity | Fault::LongBucket if is_cams => {
-            Then::lasting(BAD_REPLY, None)
-        }
+        // They bend rows as CAMS writes them; to RTC the first is an equal duplicate and the others are nothing. Rows of
+        // templates do not say which step they have.
+        Fault::OverlappingBuckets | Fault::LongBucket if is_cams => Then::lasting(BAD_REPLY, None),
+        Fault::WrongGranularity if room.operation == METRIC => Then::lasting(BAD_REPLY, None),
         Fault::NullData | Fault::AbsentData => Then::Empty,
         Fault::OverlappingBuckets
         | Fault::WrongGranularity

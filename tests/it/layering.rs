@@ -50,13 +50,13 @@ const ALLOWED: [(&str, &[&str]); 18] = [
             "store::Series",
             "store::Outlook",
             "store::PlannedCall",
-            "quota::Standing",
+            "quota::QuotaStatus",
             // Typed subjects and answers.
             "vendor::alibaba_cams",
             "vendor::volcengine_rtc",
         ],
     ),
-    ("loader", &["store", "planner", "quota::Standing", "quota::Limiter", "vendor::alibaba_cams"]),
+    ("loader", &["store", "planner", "quota::QuotaStatus", "quota::Limiter", "vendor::alibaba_cams"]),
     ("store", &["planner", "quota::Limiter", "redis"]),
     ("planner", &["quota"]),
     // The lease of permits that replicas share goes over the link.

@@ -192,7 +192,6 @@ async fn recorded_calls_reach_their_operation() {
         let simulator = vector.simulator(at(RECORDED_AT));
         let (status, code) = answered(&simulator, vector.request()).await;
         let expected = match vector.id.as_str() {
-            "ali-09-template-neighbour" => (404, "InvalidApi.NotFound"),
             "volc-06-empty-body" => (400, "InvalidParameter.BodyIsEmpty"),
             _ if vector.is_alibaba() => (200, "OK"),
             // The page's example is of 2021.

@@ -217,10 +217,16 @@ impl Room {
         format!("{{ it: {} }}", (self.field)(want))
     }
 
-    /// The other vendors.
+    /// The other vendors, each by its first operation.
     pub(crate) fn others(&self) -> impl Iterator<Item = &'static Self> + use<> {
         let vendor = self.vendor;
-        ROOMS.iter().filter(move |room| room.vendor != vendor)
+        let is_first = |room: &&Self| {
+            ROOMS
+                .iter()
+                .find(|first| first.vendor == room.vendor)
+                .is_some_and(|first| first.operation == room.operation)
+        };
+        ROOMS.iter().filter(is_first).filter(move |room| room.vendor != vendor)
     }
 
     /// Asserts that an answer holds the truth.
