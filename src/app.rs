@@ -90,6 +90,7 @@ impl App {
             .with_slices(u64::from(config.limits.slices));
         let gateway =
             Gateway::new(service).with_answer_bytes(usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX));
+        let gateway = if config.http.fast_path { gateway } else { gateway.without_raw_lists() };
         let leased = parts.permits.leased();
         Ok(Self { gateway, accounts: parts.permits.into_accounts(), leased })
     }

@@ -185,11 +185,14 @@ pub struct Http {
     pub hosts: Vec<String>,
     /// Origins of other sites whose pages may ask.
     pub cors_origins: Vec<String>,
+    /// Whether shortcuts are taken that only make answers faster: whole answers and parsed queries kept, long lists written
+    /// without the engine. The answers are the same without.
+    pub fast_path: bool,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { max_body: 1024 * 1024, hosts: Vec::new(), cors_origins: Vec::new() }
+        Self { max_body: 1024 * 1024, hosts: Vec::new(), cors_origins: Vec::new(), fast_path: true }
     }
 }
 

@@ -68,7 +68,7 @@ pub struct HttpConfig {
     pub limits: Limits,
     /// How much memory whole answers may take, in bytes; none are kept with 0.
     pub answer_bytes: u64,
-    /// How much memory parsed queries may take, in bytes.
+    /// How much memory parsed queries may take, in bytes; none are kept with 0.
     pub document_bytes: u64,
 }
 

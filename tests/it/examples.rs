@@ -128,10 +128,20 @@ fn enabled(answer: &Value) {
     assert!(payload["dataExpectedFrom"].as_str().unwrap().ends_with('Z'), "{payload}");
 }
 
+fn one_template(answer: &Value) {
+    no_errors(answer);
+    assert_eq!(answer["data"]["channel"]["templates"], json!(["welcome", "order_shipped"]));
+    for count in ["sentCount", "readCount", "readRate"] {
+        numbers(answer, "/data/templateMetrics/nodes", count);
+    }
+    numbers(answer, "/data/templateMetrics/nodes/0/clicks", "count");
+    assert_eq!(calls(answer), (1, 0));
+}
+
 type Check = fn(&Value);
 
 /// Every file, in their order, with its check.
-const EXAMPLES: [(&str, Check); 11] = [
+const EXAMPLES: [(&str, Check); 12] = [
     ("01-both-vendors", both_vendors),
     ("02-phone-number-metrics", half_hours),
     ("03-operation-distribution", provinces),
@@ -143,6 +153,7 @@ const EXAMPLES: [(&str, Check); 11] = [
     ("09-what-it-cost", what_it_cost),
     ("10-a-useful-error", a_useful_error),
     ("11-enable-roi-metric", enabled),
+    ("12-template-metrics", one_template),
 ];
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::sleep;
-use weir::domain::time::HOUR;
+use weir::domain::time::{DAY, HOUR};
 use weir::domain::{Clock, SystemClock};
 
 use crate::support::process::{Finished, Process, config, in_time, note_a_clean_end, run};
@@ -102,6 +102,31 @@ async fn serve_answers_both_vendors_and_ends_in_good_order() {
     holds_numbers_of_both(&answer);
     let waited = answer["extensions"]["weir"]["queueWaitMs"].as_u64().unwrap();
     assert!(waited < 5_000, "{waited}");
+}
+
+/// With `http.fast_path = false` the same is answered, and nothing is answered again from its bytes.
+#[tokio::test]
+async fn without_the_fast_path_the_same_is_answered() {
+    let (simulator, dir) = (Process::simulate(&[]).await, tempfile::tempdir().unwrap());
+    // What does not change any more.
+    let end = SystemClock.now().floor(DAY) - 10 * DAY;
+    let range = format!("range: {{ between: {{ start: \"{}\", end: \"{end}\" }} }}", end - 5 * DAY);
+    let settled = BOTH.replace("range: { last: \"P7D\" }", &range);
+    let mut answers = Vec::new();
+    for (fast_path, kept) in [(true, "kept=true"), (false, "kept=false")] {
+        let mut weir =
+            Process::serve(&config(dir.path(), &simulator.address, &format!("http.fast_path = {fast_path}"))).await;
+        for _ in 0..4 {
+            let answer = weir.query(&settled).await;
+            holds_numbers_of_both(&answer);
+            answers.push(answer["data"].clone());
+        }
+        let printed = weir.has_printed(kept).await;
+        assert_eq!(printed.contains("kept=true"), fast_path, "{printed}");
+        weir.terminate().await;
+        assert!(weir.ended().await.success());
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
 }
 
 /// Who tells it twice to stop does not want to wait for requests.
