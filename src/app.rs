@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::domain::{Account, AppId, ChannelId, Clock, Facts, Operation, Sent, Slice, Vendor};
 use crate::loader::Stores;
 use crate::planner::{Command, Peers, Scheduler, SliceCache};
-use crate::query::{Catalog, CatalogApp, CatalogChannel, Service, Waits};
+use crate::query::{Catalog, CatalogApp, CatalogChannel, Limits, Service};
 use crate::quota::agent::LeaseClient;
 use crate::quota::lease::Terms;
 use crate::quota::state_file::{StateFile, StateFileError};
@@ -85,9 +85,12 @@ impl App {
         let mut parts = Parts { config, runtime, permits: Permits::new(config, runtime, link) };
         let catalog = catalog(config)?;
         let stores = Arc::new(parts.stores()?);
-        let waits = Waits { max_wait: config.queue.max_wait, timeout: config.upstream.timeout };
-        let service = Service::new(stores, Arc::new(catalog), Arc::clone(&runtime.clock), waits)
-            .with_slices(u64::from(config.limits.slices));
+        let limits = Limits {
+            max_wait: config.queue.max_wait,
+            timeout: config.upstream.timeout,
+            slices: u64::from(config.limits.slices),
+        };
+        let service = Service::new(stores, Arc::new(catalog), Arc::clone(&runtime.clock), limits);
         let gateway =
             Gateway::new(service).with_answer_bytes(usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX));
         let gateway = if config.http.fast_path { gateway } else { gateway.without_raw_lists() };

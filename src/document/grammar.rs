@@ -37,11 +37,11 @@ pub(super) fn read<'a>(text: &'a str, limits: &Limits) -> Result<(Document, Plac
             }
         }
     }
-    let places = Places::new(lines, tokens.len());
     let texts = unescaped(&tokens).into_iter();
-    let mut reader = Reader { tokens, texts, next: 0, nesting: 0, n_directives: 0, limits: *limits, places };
+    let places = Places::new(lines, tokens);
+    let mut reader = Reader { texts, next: 0, nesting: 0, n_directives: 0, limits: *limits, places };
     let document = reader.document()?;
-    Ok((document, reader.places.of_tokens(reader.tokens)))
+    Ok((document, reader.places))
 }
 
 /// Whether a string is other than what stands between its quotes.
@@ -75,7 +75,6 @@ fn unescaped(tokens: &[Token<'_>]) -> Vec<String> {
 type Read<T> = Result<T, Complaint>;
 
 struct Reader<'a> {
-    tokens: Vec<Token<'a>>,
     texts: std::vec::IntoIter<String>,
     next: usize,
     nesting: usize,
@@ -85,12 +84,16 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    fn token(&self) -> Option<&Token<'a>> {
+        self.places.token(self.next)
+    }
+
     fn kind(&self) -> TokenKind {
-        self.tokens.get(self.next).map_or(TokenKind::Eof, Token::kind)
+        self.token().map_or(TokenKind::Eof, Token::kind)
     }
 
     fn data(&self) -> &'a str {
-        self.tokens.get(self.next).map_or("", Token::data)
+        self.token().map_or("", Token::data)
     }
 
     fn word(&self) -> &'a str {
@@ -98,7 +101,7 @@ impl<'a> Reader<'a> {
     }
 
     fn offset(&self) -> usize {
-        self.tokens.get(self.next).map_or(0, Token::index)
+        self.token().map_or(0, Token::index)
     }
 
     fn at(&self) -> Pos {
@@ -136,11 +139,6 @@ impl<'a> Reader<'a> {
         }
         self.must(TokenKind::Name, expected)?;
         Ok(Name::new_unchecked(word))
-    }
-
-    /// Remembers where the field, directive or variable of this name begins.
-    fn place(&mut self, name: &Name, offset: usize) {
-        self.places.note_name(name, offset);
     }
 
     /// What nests in itself, one level deeper.
@@ -238,7 +236,7 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self) -> Read<String> {
-        let Some(token) = self.tokens.get(self.next) else { return self.refuse("a text") };
+        let Some(token) = self.token() else { return self.refuse("a text") };
         let text = if is_escaped(token) {
             self.texts.next()
         } else {
@@ -254,7 +252,7 @@ impl<'a> Reader<'a> {
         let at = self.offset();
         self.must(TokenKind::Dollar, "a variable such as `$name`")?;
         let name = self.name("the name of the variable")?;
-        self.place(&name, at);
+        self.places.note_name(&name, at);
         self.must(TokenKind::Colon, "`:` and the type of the variable")?;
         let ty = Node::new(self.of_type()?);
         let default_value = if self.takes(TokenKind::Eq) { Some(self.value(true)?) } else { None };
@@ -285,7 +283,7 @@ impl<'a> Reader<'a> {
                 return Err(self.limits.has_too_many_directives(self.at()));
             }
             let name = self.name("the name of a directive")?;
-            self.place(&name, at);
+            self.places.note_name(&name, at);
             let arguments = self.arguments(is_const)?;
             directives.push(Directive { name, arguments });
         }
@@ -369,7 +367,7 @@ impl<'a> Reader<'a> {
         } else {
             (None, first)
         };
-        self.place(&name, at);
+        self.places.note_name(&name, at);
         let arguments = self.arguments(false)?;
         let directives = self.directives(false)?;
         let selection_set = if self.kind() == TokenKind::LCurly { self.selection_set()? } else { Vec::new() };

@@ -22,14 +22,15 @@ pub(super) struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    /// None yet, of a text with so many tokens.
-    pub(super) fn new(lines: Lines<'a>, n_tokens: usize) -> Self {
-        Self { lines, tokens: Vec::new(), descriptions: Vec::new(), of: HashMap::with_capacity(n_tokens / 2) }
+    /// None yet, of a text with these tokens.
+    pub(super) fn new(lines: Lines<'a>, tokens: Vec<Token<'a>>) -> Self {
+        let of = HashMap::with_capacity(tokens.len() / 2);
+        Self { lines, tokens, descriptions: Vec::new(), of }
     }
 
-    /// The same, with the tokens of the whole text.
-    pub(super) fn of_tokens(self, tokens: Vec<Token<'a>>) -> Self {
-        Self { tokens, ..self }
+    /// The token at this place among all of them.
+    pub(super) fn token(&self, at: usize) -> Option<&Token<'a>> {
+        self.tokens.get(at)
     }
 
     /// Remembers where the field, the directive or the variable of this name begins.

@@ -292,7 +292,7 @@ impl<O: Operation> State<O> {
         group.out = group.out.saturating_sub(1);
     }
 
-    /// In the background, drops idle state.
+    /// The vendor is not asked for a while: tells everybody who waits, instead of letting them wait for that.
     pub(super) fn send_away(&mut self, told: &Arc<WeirError>, now: Instant) -> Actions<O::Subject> {
         for gap in self.groups.values_mut().flat_map(Group::drain_waiting) {
             gap.subscribers.iter().for_each(|subscribers| subscribers.tell(&Err(Arc::clone(told))));

@@ -225,6 +225,19 @@ impl Walk {
         }
     }
 
+    fn go_through(&mut self, event: Event) {
+        match event {
+            Event::Submit(slices, class) => {
+                let slices: Vec<_> = slices.into_iter().map(slice).collect();
+                self.submit(&slices, &subscriber(class, self.now + DAY));
+            }
+            Event::TakeOff(n) => self.take_off(n),
+            Event::Land(n, spare_late) => self.land(n, spare_late),
+            Event::Leave(n) => self.leave(n),
+            Event::StopGathering => self.stop_gathering(),
+        }
+    }
+
     fn submit(&mut self, slices: &[Slice<Toy>], subscriber: &Arc<Subscriber>) {
         let wanted: Vec<_> = slices.iter().map(|slice| (slice, subscriber)).collect();
         let (found, actions) = lock(&self.state).submit(&wanted, |_, _| None, self.now);
@@ -357,16 +370,7 @@ proptest! {
         inside(|| {
             let mut walk = Walk::new(phones, max_rows);
             for event in events {
-                match event {
-                    Event::Submit(slices, class) => {
-                        let slices: Vec<_> = slices.into_iter().map(slice).collect();
-                        walk.submit(&slices, &subscriber(class, walk.now + DAY));
-                    }
-                    Event::TakeOff(n) => walk.take_off(n),
-                    Event::Land(n, spare_late) => walk.land(n, spare_late),
-                    Event::Leave(n) => walk.leave(n),
-                    Event::StopGathering => walk.stop_gathering(),
-                }
+                walk.go_through(event);
                 walk.check();
             }
             while !(walk.places.is_empty() && walk.out.is_empty()) {
@@ -390,16 +394,7 @@ proptest! {
         inside(|| {
             let mut walk = Walk::new(phones, max_rows);
             for event in events {
-                match event {
-                    Event::Submit(slices, class) => {
-                        let slices: Vec<_> = slices.into_iter().map(slice).collect();
-                        walk.submit(&slices, &subscriber(class, walk.now + DAY));
-                    }
-                    Event::TakeOff(n) => walk.take_off(n),
-                    Event::Land(n, spare_late) => walk.land(n, spare_late),
-                    Event::Leave(n) => walk.leave(n),
-                    Event::StopGathering => walk.stop_gathering(),
-                }
+                walk.go_through(event);
             }
             let limiter = Limiter::new(Rule::per_second(2, Duration::ZERO), None);
             let mut draft = Draft::new(Arc::clone(&walk.state), limiter);

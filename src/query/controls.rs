@@ -1,5 +1,6 @@
 //! What a request says about how it wants to be served, whichever way it says so.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::domain::duration::parse_iso;
@@ -41,7 +42,7 @@ impl Controls {
     ///
     /// # Errors
     /// No control has this name, or this is no value of it.
-    pub fn set(&mut self, name: &str, shown: &str, value: Setting<'_>) -> Result<(), WeirError> {
+    pub fn set(&mut self, name: &str, shown: fmt::Arguments<'_>, value: Setting<'_>) -> Result<(), WeirError> {
         match name {
             "priority" => {
                 let names =
@@ -69,7 +70,7 @@ impl Controls {
             _ => {
                 return Err(WeirError::bad_input(format!(
                     "{} is unknown; there are priority, maxStale, maxWait, freshness and explain",
-                    echo(shown)
+                    echo(&shown.to_string())
                 )));
             }
         }
@@ -77,7 +78,7 @@ impl Controls {
     }
 }
 
-fn choose<T: Copy>(shown: &str, value: Setting<'_>, names: &[(&str, T)]) -> Result<T, WeirError> {
+fn choose<T: Copy>(shown: fmt::Arguments<'_>, value: Setting<'_>, names: &[(&str, T)]) -> Result<T, WeirError> {
     let text = if let Setting::Text(text) = value { text } else { "" };
     names.iter().find(|(known, _)| *known == text).map(|(_, choice)| *choice).ok_or_else(|| {
         let known: Vec<_> = names.iter().map(|(known, _)| *known).collect();
@@ -85,7 +86,7 @@ fn choose<T: Copy>(shown: &str, value: Setting<'_>, names: &[(&str, T)]) -> Resu
     })
 }
 
-fn duration(shown: &str, value: Setting<'_>) -> Result<Duration, WeirError> {
+fn duration(shown: fmt::Arguments<'_>, value: Setting<'_>) -> Result<Duration, WeirError> {
     let read = if let Setting::Text(text) = value { parse_iso(text).ok() } else { None };
     read.ok_or_else(|| WeirError::bad_input(format!("{shown} must be an ISO 8601 duration, such as PT30S or PT0S")))
 }
@@ -96,7 +97,7 @@ mod tests {
 
     fn parse(settings: &[(&str, Setting<'_>)]) -> Result<Controls, WeirError> {
         let mut controls = Controls::default();
-        settings.iter().try_for_each(|(name, value)| controls.set(name, &format!("their.{name}"), *value))?;
+        settings.iter().try_for_each(|(name, value)| controls.set(name, format_args!("their.{name}"), *value))?;
         Ok(controls)
     }
 

@@ -7,6 +7,7 @@
 
 pub mod catalog;
 mod controls;
+mod counts;
 mod cursor;
 pub mod operation_distributions;
 mod page;
@@ -27,6 +28,6 @@ pub use range::TimeRange;
 pub use request::{Omitted, Request};
 pub use reuse::Lasting;
 pub use rows::{Row, Rows};
-pub use service::{Service, Waits};
+pub use service::{Limits, Service};
 
 pub use crate::store::{Outlook, PlannedCall};

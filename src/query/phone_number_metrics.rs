@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::catalog::CatalogChannel;
+use super::counts;
 use super::page::{Page, Paging, Walk};
 use super::range::TimeRange;
-use super::request::{QUARTER, Request};
-use super::rows::{Chosen, Row, Rows};
-use crate::domain::{PhoneNumber, Slice, Window};
+use super::request::Request;
+use super::rows::{Row, Rows};
+use crate::domain::{PhoneNumber, Window};
 use crate::error::WeirError;
-use crate::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberMetrics, PhoneNumberPoint};
+use crate::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberMetrics, PhoneNumberPoint, PhoneNumbers};
 
 /// More phones than these are looked up as the whole channel, which answers for each of them.
 const MANY_PHONES: usize = 100;
@@ -72,29 +73,18 @@ impl MetricQuery {
 
     async fn rows_in(self, window: Window, request: &Request) -> Result<Option<MetricRows>, Arc<WeirError>> {
         let Self { subject, phones, .. } = self;
-        // Buckets begin in the past: what lies ahead needs no call.
-        let Some(asked) = Window::new(window.start(), window.end().min(request.quarter() + QUARTER)) else {
-            return Ok((!request.ask().explain).then(|| Rows::none(subject)));
-        };
-        let some_phones = phones.as_ref().filter(|phones| phones.len() <= MANY_PHONES);
-        request.take::<PhoneNumberMetrics>(some_phones.map_or(1, Vec::len), asked)?;
-        let keys: Vec<Option<PhoneNumber>> = match some_phones {
+        let may_see = |phone: &PhoneNumber| request.caller().may_see_phone(phone);
+        let asked = match phones.as_ref().filter(|phones| phones.len() <= MANY_PHONES) {
             Some(phones) => {
-                phones.iter().filter(|phone| request.caller().may_see_phone(phone)).cloned().map(Some).collect()
+                let seen = phones.iter().filter(|phone| may_see(phone));
+                seen.map(|phone| MetricSubject { phone: Some(phone.clone()), ..subject.clone() }).collect()
             }
-            None => vec![None],
+            None => vec![subject.clone()],
         };
-        let wants = keys.iter().map(|phone| {
-            let subject = MetricSubject { phone: phone.clone(), ..subject.clone() };
-            Slice { subject, window: asked }
-        });
-        let Some(series) = request.series::<PhoneNumberMetrics>(wants.collect()).await? else { return Ok(None) };
         let is_wanted = |phone: &PhoneNumber| {
-            phones.as_ref().is_none_or(|phones| phones.binary_search(phone).is_ok())
-                && request.caller().may_see_phone(phone)
+            phones.as_ref().is_none_or(|phones| phones.binary_search(phone).is_ok()) && may_see(phone)
         };
-        let chosen = Chosen { keys: &keys, window, freshness: request.ask().freshness };
-        Rows::choose(subject, series, &chosen, is_wanted).map(Some)
+        counts::rows::<PhoneNumbers>(request, subject, asked, window, is_wanted).await
     }
 
     /// What decides which rows there are, beside the window.

@@ -13,13 +13,15 @@ use super::reuse::Lasting;
 use crate::domain::{Ask, Caller, Clock, RequestCost};
 use crate::loader::{Loader, Stores};
 
-/// How long requests may wait.
+/// What one request may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Waits {
-    /// For their permits.
+pub struct Limits {
+    /// How long it waits for its permits, if it does not say so itself.
     pub max_wait: Duration,
-    /// For a call, from its first byte to the end of the reply.
+    /// How long a call may take, from its first byte to the end of the reply.
     pub timeout: Duration,
+    /// The slices that it may ask for.
+    pub slices: u64,
 }
 
 /// What all requests are answered from. Cheap to clone.
@@ -28,24 +30,14 @@ pub struct Service {
     stores: Arc<Stores>,
     catalog: Arc<Catalog>,
     clock: Arc<dyn Clock>,
-    waits: Waits,
-    slices: u64,
+    limits: Limits,
 }
-
-/// The slices that one request may ask for, where nobody says otherwise.
-const SLICES: u64 = 50_000;
 
 impl Service {
     /// Answers from `stores` for what `catalog` names.
     #[must_use]
-    pub fn new(stores: Arc<Stores>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, waits: Waits) -> Self {
-        Self { stores, catalog, clock, waits, slices: SLICES }
-    }
-
-    /// The same, for requests of at most so many slices.
-    #[must_use]
-    pub fn with_slices(self, slices: u64) -> Self {
-        Self { slices, ..self }
+    pub fn new(stores: Arc<Stores>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
+        Self { stores, catalog, clock, limits }
     }
 
     /// A request that begins now.
@@ -53,19 +45,19 @@ impl Service {
     pub fn request(&self, caller: Caller, controls: &Controls) -> Request {
         // What is held changes while the request runs, too.
         let epoch = self.stores.epoch();
-        let max_wait = controls.max_wait.unwrap_or(self.waits.max_wait);
+        let max_wait = controls.max_wait.unwrap_or(self.limits.max_wait);
         let ask = Ask {
             caller,
             at: self.clock.now(),
             class: controls.priority,
-            deadline: Instant::now() + max_wait + self.waits.timeout,
+            deadline: Instant::now() + max_wait + self.limits.timeout,
             max_wait,
             max_stale: controls.max_stale,
             freshness: controls.freshness,
             explain: controls.explain,
             cost: Arc::new(RequestCost::default()),
         };
-        let loader = Loader::new(Arc::clone(&self.stores), ask, self.slices);
+        let loader = Loader::new(Arc::clone(&self.stores), ask, self.limits.slices);
         Request::new(loader, Arc::clone(&self.catalog), epoch)
     }
 

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use super::catalog::CatalogChannel;
+use super::counts;
 use super::page::{Page, Paging, Walk};
 use super::range::TimeRange;
-use super::request::{QUARTER, Request};
-use super::rows::{Chosen, Row, Rows};
-use crate::domain::{Key as _, Slice, Window};
+use super::request::Request;
+use super::rows::Row;
+use crate::domain::Key as _;
 use crate::error::WeirError;
-use crate::vendor::alibaba_cams::{Granularity, Language, TemplateMetrics, TemplatePoint, TemplateSubject};
+use crate::vendor::alibaba_cams::{Granularity, Language, TemplatePoint, TemplateSubject, Templates};
 
-/// Rows, ordered by (language, start).
-pub type TemplateRows = Rows<TemplateSubject, TemplatePoint>;
-/// A page of them.
+/// A page of rows, ordered by (language, start).
 pub type TemplatePage = Page<TemplateSubject, TemplatePoint>;
 /// One of them.
 pub type TemplateRow<'a> = Row<'a, TemplateSubject, TemplatePoint>;
@@ -60,22 +59,9 @@ impl TemplateQuery {
     pub async fn page(self, paging: Paging<'_>, request: &Request) -> Result<Option<TemplatePage>, Arc<WeirError>> {
         let window = self.range.metric_window(self.subject.granularity, request.quarter())?;
         let walk = Walk::new(paging, self.range, window, self.parts(request))?;
-        let rows = self.rows(walk.window, request).await?;
+        let (subject, asked) = (self.subject.clone(), vec![self.subject]);
+        let rows = counts::rows::<Templates>(request, subject, asked, walk.window, |_| true).await?;
         Ok(rows.map(|rows| Page::new(rows, walk)))
-    }
-
-    async fn rows(self, window: Window, request: &Request) -> Result<Option<TemplateRows>, Arc<WeirError>> {
-        let subject = self.subject;
-        // Buckets begin in the past: what lies ahead needs no call.
-        let Some(asked) = Window::new(window.start(), window.end().min(request.quarter() + QUARTER)) else {
-            return Ok((!request.ask().explain).then(|| Rows::none(subject)));
-        };
-        request.take::<TemplateMetrics>(1, asked)?;
-        let wants = vec![Slice { subject: subject.clone(), window: asked }];
-        let Some(series) = request.series::<TemplateMetrics>(wants).await? else { return Ok(None) };
-        let keys = [subject.language.clone()];
-        let chosen = Chosen { keys: &keys, window, freshness: request.ask().freshness };
-        Rows::choose(subject, series, &chosen, |_| true).map(Some)
     }
 
     /// What decides which rows there are, beside the window.

@@ -2,11 +2,11 @@
 
 mod answer;
 mod channel;
+mod connection;
 mod context;
 mod cost;
 mod error;
 mod given;
-mod metric_connection;
 mod mutation;
 mod operation_distribution;
 mod phone_number_metric;
@@ -160,7 +160,7 @@ fn controls(extensions: &HashMap<String, Value>) -> Result<Controls, WeirError> 
             Value::Boolean(flag) => Setting::Flag(*flag),
             _ => Setting::Other,
         };
-        controls.set(name, &format!("extensions.weir.{name}"), setting)?;
+        controls.set(name, format_args!("extensions.weir.{name}"), setting)?;
     }
     Ok(controls)
 }

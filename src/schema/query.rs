@@ -5,15 +5,14 @@
 use async_graphql::{Context, Description, ID, Object, Result};
 
 use super::channel::{Application, Channel};
+use super::connection::{PhoneNumberMetricConnection, TemplateMetricConnection};
 use super::context::{entry_width, request};
 use super::error::{Nullable, nullable};
 use super::given::Given;
-use super::metric_connection::PhoneNumberMetricConnection;
 use super::operation_distribution::{OperationDistribution, OperationDistributionBounds};
 use super::quota::{Dataset, Quota};
 use super::range::TimeRange;
 use super::scalars::{Dimension, Granularity, IsoDuration};
-use super::template_metric::TemplateMetricConnection;
 use crate::query::Paging;
 use crate::query::operation_distributions::{self, Entry, Windows};
 use crate::query::phone_number_metrics::MetricQuery;

@@ -1,18 +1,17 @@
-//! `TemplateMetric`: what became of the messages of one template, in one language and one bucket; and pages of them.
+//! `TemplateMetric`: what became of the messages of one template, in one language and one bucket.
 
 use async_graphql::{Description, Enum, ID, Object};
 
-use super::metric_connection::PageInfo;
 use super::raw::{Json, Plan, RawItem, RawList, Selected};
 use super::scalars::{DateTime, Finality, Granularity, Long, Source};
 use crate::domain::Key as _;
-use crate::query::template_metrics::{TemplatePage, TemplateRow};
+use crate::query::template_metrics::TemplateRow;
 use crate::vendor::alibaba_cams;
 
 /// What became of the messages of one template, in one language and one bucket. Source: `GetChatappTemplateMetric` of
 /// Alibaba Cloud CAMS. Buckets without messages are absent: a gap means zero.
 #[derive(Debug, Clone, Copy, Description)]
-pub(super) struct TemplateMetric<'a>(TemplateRow<'a>);
+pub(super) struct TemplateMetric<'a>(pub(super) TemplateRow<'a>);
 
 #[Object(use_type_description)]
 impl TemplateMetric<'_> {
@@ -242,78 +241,5 @@ impl RawItem for ButtonClicks<'_> {
             ClicksField::Text => out.string(&self.0.text),
             ClicksField::Count => out.integer(self.0.count.as_i64()),
         }
-    }
-}
-
-/// A page of template counts, ordered by (language, start).
-#[derive(Debug, Description)]
-pub(super) struct TemplateMetricConnection(pub(super) TemplatePage);
-
-/// A row and its place.
-#[derive(Debug, Clone, Copy, Description)]
-pub(super) struct TemplateMetricEdge<'a> {
-    row: TemplateRow<'a>,
-    page: &'a TemplatePage,
-}
-
-#[Object(use_type_description)]
-impl TemplateMetricEdge<'_> {
-    /// Stands for the row's place: `after` goes on behind it, also when rows were refreshed or added meanwhile.
-    async fn cursor(&self) -> String {
-        self.page.cursor(self.row)
-    }
-
-    /// The row.
-    async fn node(&self) -> TemplateMetric<'_> {
-        TemplateMetric(self.row)
-    }
-}
-
-/// The fields of [`TemplateMetricEdge`], to be written without the engine.
-#[derive(Debug)]
-pub(super) enum EdgeField<T: RawItem> {
-    Cursor,
-    Node(Plan<T>),
-}
-
-impl<'a> RawItem for TemplateMetricEdge<'a> {
-    type Field = EdgeField<TemplateMetric<'a>>;
-
-    fn field(selected: &Selected<'_>) -> Option<Self::Field> {
-        match selected.name() {
-            "cursor" => Some(EdgeField::Cursor),
-            "node" => selected.plan().map(EdgeField::Node),
-            _ => None,
-        }
-    }
-
-    fn write(&self, field: &Self::Field, out: &mut Json) {
-        match field {
-            EdgeField::Cursor => out.string(&self.page.cursor(self.row)),
-            EdgeField::Node(plan) => out.object(&TemplateMetric(self.row), plan),
-        }
-    }
-}
-
-#[Object(use_type_description)]
-impl TemplateMetricConnection {
-    /// The rows of the page, each with its cursor.
-    async fn edges(&self) -> RawList<TemplateMetricEdge<'_>> {
-        RawList(self.0.items().into_iter().map(|row| TemplateMetricEdge { row, page: &self.0 }).collect())
-    }
-
-    /// The rows of the page.
-    async fn nodes(&self) -> RawList<TemplateMetric<'_>> {
-        RawList(self.0.items().into_iter().map(TemplateMetric).collect())
-    }
-
-    /// Where the page lies.
-    async fn page_info(&self) -> PageInfo {
-        PageInfo::of(&self.0)
-    }
-
-    /// How many rows there are on all pages together.
-    async fn total_count(&self) -> usize {
-        self.0.total()
     }
 }
