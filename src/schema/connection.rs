@@ -4,8 +4,9 @@ use std::fmt::Debug;
 
 use async_graphql::{Description, Object, SimpleObject};
 
+use super::item::item;
 use super::phone_number_metric::PhoneNumberMetric;
-use super::raw::{Json, Plan, RawItem, RawList, Selected};
+use super::raw::RawList;
 use super::template_metric::TemplateMetric;
 use crate::domain::Point;
 use crate::query::Page;
@@ -27,37 +28,12 @@ macro_rules! connection {
             page: &'a $page,
         }
 
-        #[Object(use_type_description)]
-        impl $edge<'_> {
+        item! { $edge<'a>: edge => {
             /// Stands for the row's place: `after` goes on behind it, also when rows were refreshed or added meanwhile.
-            async fn cursor(&self) -> String {
-                self.page.cursor(self.row)
-            }
-
+            cursor: String = edge.page.cursor(edge.row),
             /// The row.
-            async fn node(&self) -> $node<'_> {
-                $node(self.row)
-            }
-        }
-
-        impl<'a> RawItem for $edge<'a> {
-            type Field = EdgeField<$node<'a>>;
-
-            fn field(selected: &Selected<'_>) -> Option<Self::Field> {
-                match selected.name() {
-                    "cursor" => Some(EdgeField::Cursor),
-                    "node" => selected.plan().map(EdgeField::Node),
-                    _ => None,
-                }
-            }
-
-            fn write(&self, field: &Self::Field, out: &mut Json) {
-                match field {
-                    EdgeField::Cursor => out.string(&self.page.cursor(self.row)),
-                    EdgeField::Node(plan) => out.object(&$node(self.row), plan),
-                }
-            }
-        }
+            node: $node<'a> = $node(edge.row),
+        }}
 
         #[Object(use_type_description)]
         impl $connection {
@@ -92,13 +68,6 @@ connection! {
 connection! {
     /// A page of template counts, ordered by (language, start).
     TemplateMetricConnection, TemplateMetricEdge: TemplateMetric, TemplatePage, TemplateRow
-}
-
-/// The fields of an edge, to be written without the engine.
-#[derive(Debug)]
-pub(super) enum EdgeField<T: RawItem> {
-    Cursor,
-    Node(Plan<T>),
 }
 
 /// Where a page lies among all rows.

@@ -7,6 +7,7 @@ mod context;
 mod cost;
 mod error;
 mod given;
+mod item;
 mod mutation;
 mod operation_distribution;
 mod phone_number_metric;

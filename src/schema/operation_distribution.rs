@@ -2,7 +2,8 @@
 
 use async_graphql::{Description, ID, Object, SimpleObject};
 
-use super::raw::{Json, RawItem, RawList, Selected};
+use super::item::item;
+use super::raw::RawList;
 use super::scalars::{DateTime, Dimension, Finality, Source};
 use crate::domain::count::UserBounds;
 use crate::query::CatalogApp;
@@ -63,57 +64,18 @@ impl OperationDistribution {
 }
 
 /// The users of one place.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Description)]
 pub(super) struct DistributionShare<'a>(&'a volcengine_rtc::Share);
 
-/// The users of one place.
-#[Object]
-impl DistributionShare<'_> {
+item! { DistributionShare<'a>: Self(share) => {
     /// The place as the vendor names it, such as 上海.
-    async fn distribution_name(&self) -> &str {
-        &self.0.name
-    }
-
+    distribution_name: &'a str = &share.name,
     /// Distinct users over the window. Not to be summed over places: a user may appear in two.
-    async fn value(&self) -> f64 {
-        self.0.users.as_f64()
-    }
-
+    value: f64 = share.users.as_f64(),
     /// The vendor's own percentage, 0 to 100, of all users of the window; users without a known place are in no row, so
     /// the sum may stay below 100.
-    async fn proportion(&self) -> f64 {
-        self.0.proportion
-    }
-}
-
-/// The fields of [`DistributionShare`], to be written without the engine.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum ShareField {
-    Name,
-    Value,
-    Proportion,
-}
-
-impl RawItem for DistributionShare<'_> {
-    type Field = ShareField;
-
-    fn field(selected: &Selected<'_>) -> Option<ShareField> {
-        Some(match selected.name() {
-            "distributionName" => ShareField::Name,
-            "value" => ShareField::Value,
-            "proportion" => ShareField::Proportion,
-            _ => return None,
-        })
-    }
-
-    fn write(&self, field: &ShareField, out: &mut Json) {
-        match field {
-            ShareField::Name => out.string(&self.0.name),
-            ShareField::Value => out.float(self.0.users.as_f64()),
-            ShareField::Proportion => out.float(self.0.proportion),
-        }
-    }
-}
+    proportion: f64 = share.proportion,
+}}
 
 /// What is certain of the distinct users of a range that the vendor does not answer in one piece. Never one number: a
 /// user of two windows is counted in both, so the truth lies between the largest window and the sum of all.

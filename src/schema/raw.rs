@@ -7,8 +7,6 @@
 //! raw list never has to be merged.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::fmt;
 use std::sync::Arc;
 
 use async_graphql::parser::types::{Field, Selection, SelectionSet};
@@ -22,16 +20,28 @@ use super::error::refused;
 use crate::domain::Timestamp;
 use crate::error::WeirError;
 
-/// An object whose fields are leaves or other such objects.
+/// An object whose fields are leaves or other such objects. [`item!`](super::item) makes it.
 pub(super) trait RawItem: OutputType {
-    /// A field that can be written.
-    type Field: fmt::Debug + Send + Sync;
+    /// A field, with what is selected of it.
+    type Field: Send + Sync;
 
-    /// The field that is selected, if it can be written; `__typename` is not asked for.
+    /// The field that is selected; `__typename` is not asked for.
     fn field(selected: &Selected<'_>) -> Option<Self::Field>;
 
     /// Writes the field's value as JSON, as the engine would.
-    fn write(&self, field: &Self::Field, out: &mut Json);
+    fn write_field(&self, field: &Self::Field, out: &mut Json);
+}
+
+/// A value that a field of such an object may have.
+pub(super) trait RawValue {
+    /// What is selected of it, read once for all of a list.
+    type Plan: Send + Sync;
+
+    /// Reads it.
+    fn plan(selected: &Selected<'_>) -> Option<Self::Plan>;
+
+    /// Writes the value as JSON, as the engine would.
+    fn write(&self, plan: &Self::Plan, out: &mut Json);
 }
 
 /// A list that is written in one go. In the schema it is the list of its items.
@@ -39,7 +49,6 @@ pub(super) trait RawItem: OutputType {
 pub(super) struct RawList<T>(pub(super) Vec<T>);
 
 /// A selection on items of one type, read once for all of them.
-#[derive(Debug)]
 pub(super) struct Plan<T: RawItem> {
     /// The key with what stands before and after it, and the field; `None` for the type's name.
     fields: Vec<(String, Option<T::Field>)>,
@@ -53,8 +62,13 @@ pub(super) struct Selected<'a> {
 }
 
 impl Selected<'_> {
-    pub(super) fn name(&self) -> &str {
-        &self.field.name.node
+    /// Whether it is the field that is declared as `name`: `sent_count` is selected as `sentCount`.
+    pub(super) fn is(&self, name: &str) -> bool {
+        let words = self.field.name.node.chars().flat_map(|letter| {
+            let begins_a_word = letter.is_ascii_uppercase();
+            begins_a_word.then_some('_').into_iter().chain([letter.to_ascii_lowercase()])
+        });
+        words.eq(name.chars())
     }
 
     /// What is selected on the objects that the field answers, if all of it can be written.
@@ -79,6 +93,7 @@ impl<T: RawItem> OutputType for RawList<T> {
     async fn resolve(&self, context: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
         let request = context.data::<Arc<RequestContext>>().map_err(|error| error.into_server_error(field.pos))?;
         let plan = if request.writes_raw { Plan::<T>::read(&context.item.node, context) } else { None };
+        debug_assert!(plan.is_some() || !request.writes_raw, "every field of an item is declared once for both ways");
         let Some(plan) = plan else { return self.0.resolve(context, field).await };
         let written = Json::list(&self.0, &plan, request);
         // No scalar is made of bytes: those in an answer are JSON, and are written as they are.
@@ -87,17 +102,14 @@ impl<T: RawItem> OutputType for RawList<T> {
 }
 
 impl<T: RawItem> Plan<T> {
-    /// `None` if anything in the selection is not known here, or is no field that is selected once.
+    /// `None` if anything in the selection is not known here.
     fn read(set: &SelectionSet, context: &ContextSelectionSet<'_>) -> Option<Self> {
-        let mut keys = HashSet::with_capacity(set.items.len());
         let fields = set.items.iter().enumerate().map(|(at, selection)| {
             let Selection::Field(Positioned { node: field, .. }) = &selection.node else { return None };
-            let key = field.response_key().node.as_str();
             let selected = Selected { field, context };
-            let known = if selected.name() == "__typename" { Some(None) } else { T::field(&selected).map(Some) };
-            known
-                .filter(|_| field.directives.is_empty() && keys.insert(key))
-                .map(|known| (format!("{}\"{key}\":", if at == 0 { "{" } else { "," }), known))
+            let known = if field.name.node == "__typename" { None } else { Some(T::field(&selected)?) };
+            let (before, key) = (if at == 0 { '{' } else { ',' }, &field.response_key().node);
+            Some((format!("{before}\"{key}\":"), known))
         });
         Some(Self { fields: fields.collect::<Option<_>>()?, type_name: T::type_name() })
     }
@@ -151,7 +163,7 @@ impl Json {
         for (key, field) in &plan.fields {
             self.text.extend_from_slice(key.as_bytes());
             match field {
-                Some(field) => item.write(field, self),
+                Some(field) => item.write_field(field, self),
                 None => self.plain(&plan.type_name),
             }
         }
@@ -191,13 +203,6 @@ impl Json {
 
     pub(super) fn float(&mut self, number: f64) {
         self.serialize(&number);
-    }
-
-    pub(super) fn float_or_null(&mut self, number: Option<f64>) {
-        match number {
-            Some(number) => self.float(number),
-            None => self.null(),
-        }
     }
 
     /// A value of an enum.

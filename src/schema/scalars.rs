@@ -1,5 +1,6 @@
 //! The scalars and enums of the schema.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::document::Scalar;
@@ -8,7 +9,12 @@ use crate::domain::Timestamp;
 use crate::domain::duration::{format_iso, parse_iso};
 use crate::domain::wording::echo;
 use crate::vendor::{alibaba_cams, volcengine_rtc};
-use async_graphql::{Enum, InputValueError, InputValueResult, ScalarType, Value};
+use async_graphql::parser::types::Field;
+use async_graphql::registry::Registry;
+use async_graphql::{
+    ContextSelectionSet, Enum, ID, InputValueError, InputValueResult, OutputType, Positioned, ScalarType, ServerResult,
+    Value,
+};
 
 /// How values of the schema's own scalars are judged, before anything runs.
 pub(super) const SCALARS: [(&str, Scalar); 3] = [
@@ -25,6 +31,24 @@ pub(super) const SCALARS: [(&str, Scalar); 3] = [
         if is_valid { Ok(()) } else { Err("expected a whole number of 64 bits".to_owned()) }
     }),
 ];
+
+/// An `ID`, where it is held: only the engine needs a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Id<'a>(pub &'a str);
+
+impl OutputType for Id<'_> {
+    fn type_name() -> Cow<'static, str> {
+        <ID as OutputType>::type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        <ID as OutputType>::create_type_info(registry)
+    }
+
+    async fn resolve(&self, _: &ContextSelectionSet<'_>, _: &Positioned<Field>) -> ServerResult<Value> {
+        Ok(Value::String(self.0.to_owned()))
+    }
+}
 
 /// An instant in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +142,20 @@ pub(super) enum Granularity {
     Daily,
     /// One row every thirty minutes.
     HalfHour,
+}
+
+/// What a button of a template does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "alibaba_cams::ButtonKind")]
+pub(super) enum ButtonKind {
+    /// Calls a number.
+    PhoneNumber,
+    /// Opens a page.
+    Url,
+    /// Sends a prepared answer.
+    QuickReply,
+    /// A kind that the vendor added since.
+    Other,
 }
 
 /// By which kind of place call users are counted.

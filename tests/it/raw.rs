@@ -61,3 +61,38 @@ async fn a_list_selected_twice_under_one_key_is_merged() {
     let node = &data["phoneNumberMetrics"]["nodes"][0];
     assert!(node["phoneNumber"].is_string() && node["sentCount"].is_i64(), "{node}");
 }
+
+/// Every field of every item, with and without what may be null.
+#[tokio::test(start_paused = true)]
+async fn every_item_is_the_same_both_ways() {
+    let gateway = TestGateway::builder().max_wait(600).build();
+    let (raw, plain) = (gateway.gateway(), Arc::unwrap_or_clone(gateway.gateway()).without_raw_lists());
+    let counts = "granularity start end sentCount deliveredCount deliveryRate finality fetchedAt source";
+    let clicks = "clicks { __typename kind text count c: count }";
+    let template = format!("__typename custSpaceId templateCode language readCount readRate {clicks} {counts}");
+    let query = format!(
+        r#"{{
+            phones: phoneNumberMetrics(custSpaceId: "cams-alpha", granularity: HALF_HOUR, range: {{last: "P1D"}}) {{
+                edges {{ __typename cursor node {{ __typename custSpaceId phoneNumber {counts} }} }}
+                none: nodes {{ __typename }}
+            }}
+            templates: templateMetrics(custSpaceId: "cams-alpha", templateCode: "welcome", range: {{last: "P9D"}}) {{
+                edges {{ cursor node {{ {template} }} }}
+                nodes {{ {template} }}
+            }}
+            places: operationDistribution(appId: "app-one", range: {{last: "P1D"}}) {{
+                data {{ __typename distributionName value proportion }}
+            }}
+        }}"#
+    );
+    let _warm = text(&raw, &query, json!({})).await;
+    let (one, other) = (text(&raw, &query, json!({})).await, text(&plain, &query, json!({})).await);
+    let parsed: serde_json::Value = serde_json::from_str(&one).unwrap();
+    assert_eq!(codes(&parsed), Vec::<String>::new(), "{one}");
+    assert_eq!(one, other);
+    for rows in ["/phones/edges", "/phones/none", "/templates/edges", "/templates/nodes", "/places/data"] {
+        let rows = parsed.pointer(&format!("/data{rows}")).unwrap().as_array().unwrap();
+        assert!(!rows.is_empty(), "{one}");
+    }
+    assert!(one.contains(r#""clicks":[{"#), "{one}");
+}
