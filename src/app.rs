@@ -208,19 +208,20 @@ fn catalog(config: &Config) -> Result<Catalog, BuildError> {
     let mut catalog = Catalog::default();
     for entry in &config.alibaba_cams {
         let account = entry.account()?;
+        let zone = if entry.time_zone.is_empty() { None } else { Some(time_zone(&entry.time_zone)?) };
         let ids = entry.channels.iter().map(|id| Some(ChannelId::new(id)));
         let nameless = entry.channels.is_empty().then_some(None);
         catalog.channels.extend(ids.chain(nameless).map(|id| {
             let own = id.as_ref().map_or("", ChannelId::as_str);
             let templates = entry.templates.iter().filter(|template| template.channel == own);
             let templates = templates.map(|template| template.code.clone()).collect();
-            CatalogChannel { id, account: account.clone(), templates }
+            CatalogChannel { id, account: account.clone(), templates, zone: zone.clone(), warned: Arc::default() }
         }));
         catalog.accounts.push(account);
     }
     for entry in &config.volcengine_rtc {
         let account = entry.account()?;
-        let zone = TimeZone::get(&entry.time_zone).map_err(|_| BuildError::TimeZone(entry.time_zone.clone()))?;
+        let zone = time_zone(&entry.time_zone)?;
         catalog.apps.extend(entry.apps.iter().map(|id| CatalogApp {
             id: AppId::new(id),
             account: account.clone(),
@@ -229,6 +230,10 @@ fn catalog(config: &Config) -> Result<Catalog, BuildError> {
         catalog.accounts.push(account);
     }
     Ok(catalog)
+}
+
+fn time_zone(name: &str) -> Result<TimeZone, BuildError> {
+    TimeZone::get(name).map_err(|_| BuildError::TimeZone(name.to_owned()))
 }
 
 fn peers<O: Operation>(shared: Option<&Arc<SharedAnswers<O>>>) -> Option<Arc<dyn Peers<O>>> {
@@ -342,6 +347,7 @@ pub fn demo_config() -> Config {
         templates: ["welcome", "order_shipped"]
             .map(|code| Template { channel: "cams-alpha".to_owned(), code: code.to_owned() })
             .to_vec(),
+        time_zone: String::new(),
         isv_code: String::new(),
         quota: alibaba_cams::config::published(),
     };

@@ -60,6 +60,9 @@ pub(super) fn validate(
         }
         check.templates(&path, account);
         check.visible(&path.then("isv_code"), &account.isv_code);
+        if !account.time_zone.is_empty() {
+            check.time_zone(&path, &account.time_zone);
+        }
     }
     for (path, account) in check.paths("volcengine_rtc").zip(&config.volcengine_rtc) {
         check.volcengine_rtc(&path, &account.region, &account.version, &account.time_zone);
@@ -255,6 +258,19 @@ impl Check<'_, '_, '_> {
         }
     }
 
+    fn time_zone(&mut self, path: &KeyPath, time_zone: &str) {
+        if jiff::tz::TimeZone::get(time_zone).is_err() {
+            let path = path.then("time_zone");
+            let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+            let mend = nearest(time_zone, names.iter().map(String::as_str)).map_or_else(
+                || "write an IANA name, like \"Asia/Shanghai\" or \"UTC\"".to_owned(),
+                |near| format!("did you mean \"{near}\"?"),
+            );
+            let message = format!("{} is no known time zone; {mend}", self.document.written(&path));
+            self.refuse(&path, &message);
+        }
+    }
+
     fn volcengine_rtc(&mut self, path: &KeyPath, region: &str, version: &str, time_zone: &str) {
         if region.is_empty() {
             self.refuse(&path.then("region"), "is empty; requests are signed for a region, like \"cn-north-1\"");
@@ -269,16 +285,7 @@ impl Check<'_, '_, '_> {
             );
             self.refuse(&path, &message);
         }
-        if jiff::tz::TimeZone::get(time_zone).is_err() {
-            let path = path.then("time_zone");
-            let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
-            let mend = nearest(time_zone, names.iter().map(String::as_str)).map_or_else(
-                || "write an IANA name, like \"Asia/Shanghai\" or \"UTC\"".to_owned(),
-                |near| format!("did you mean \"{near}\"?"),
-            );
-            let message = format!("{} is no known time zone; {mend}", self.document.written(&path));
-            self.refuse(&path, &message);
-        }
+        self.time_zone(path, time_zone);
     }
 }
 

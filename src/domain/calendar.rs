@@ -1,13 +1,64 @@
-//! Whole hours and calendar windows of a time zone: pure.
+//! Whole hours, dates and calendar windows of a time zone: pure.
 
+use std::fmt;
 use std::time::Duration;
 
 use jiff::civil::{self, Weekday};
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 use jiff::{RoundMode, ToSpan, Unit, Zoned, ZonedRound};
 
 use super::time::{DAY, HOUR};
 use super::{Timestamp, Window};
+
+/// A date of the calendar, of whatever zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Date(i32);
+
+impl Date {
+    /// On which `at` lies in `zone`.
+    #[must_use]
+    pub fn of(at: Timestamp, zone: &TimeZone) -> Self {
+        let local = zone.to_offset(at.to_jiff()).seconds();
+        let days = (at.as_secs() + i64::from(local)).div_euclid(86_400);
+        Self(i32::try_from(days).unwrap_or_default())
+    }
+
+    /// Days since 1970-01-01, as Parquet counts them.
+    #[must_use]
+    pub const fn days(self) -> i32 {
+        self.0
+    }
+}
+
+/// `YYYY-MM-DD`.
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        civil::date(1970, 1, 1).checked_add(i64::from(self.0).days()).unwrap_or(civil::Date::MAX).fmt(f)
+    }
+}
+
+/// The zone of a fixed offset in which midnight is `edge` after UTC's. `None` where two are: between UTC-12 and UTC+14 a
+/// clock may be half a day ahead or behind.
+#[must_use]
+pub fn zone_of_midnight(edge: Duration) -> Option<TimeZone> {
+    let behind = i32::try_from(edge.as_secs() % DAY.as_secs()).ok()?;
+    let usual = |offset: &i32| (-12 * 3_600..=14 * 3_600).contains(offset);
+    let mut offsets = [-behind, 86_400 - behind].into_iter().filter(usual);
+    let (offset, None) = (offsets.next()?, offsets.next()) else { return None };
+    Offset::from_seconds(offset).ok().map(TimeZone::fixed)
+}
+
+/// What a zone is called: its IANA name, or its offset, such as `+08:00`.
+#[must_use]
+pub fn zone_name(zone: &TimeZone) -> String {
+    let offset = || zone.to_fixed_offset().map_or_else(|_| "unknown".to_owned(), offset_text);
+    zone.iana_name().map_or_else(offset, str::to_owned)
+}
+
+fn offset_text(offset: Offset) -> String {
+    let (sign, minutes) = (if offset.is_negative() { '-' } else { '+' }, offset.seconds().abs() / 60);
+    format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+}
 
 /// The latest whole hour of `zone` that is not after `at`.
 #[must_use]
@@ -36,6 +87,8 @@ pub enum CalendarStep {
     Day,
     /// From Monday's local midnight to the next.
     Week,
+    /// From the first's local midnight to the next.
+    Month,
 }
 
 impl CalendarStep {
@@ -58,6 +111,7 @@ impl CalendarStep {
             Self::Hours(hours) => from.checked_add(i64::from(hours).hours()),
             Self::Day => from.checked_add(1.day()),
             Self::Week => from.checked_add(7.days()),
+            Self::Month => from.checked_add(1.month()),
         }
     }
 
@@ -68,6 +122,7 @@ impl CalendarStep {
             Self::Hours(hours) => midnight.checked_add(i64::from(at.hour() / hours * hours).hours()),
             Self::Day => Ok(midnight),
             Self::Week => midnight.checked_sub(i64::from(at.weekday().since(Weekday::Monday)).days()),
+            Self::Month => Ok(at.date().first_of_month().to_datetime(civil::Time::midnight())),
         }
     }
 }
@@ -145,6 +200,49 @@ mod tests {
         );
         let starts: Vec<_> = weeks.iter().map(|window| window.start().to_string()).collect();
         assert_eq!(starts, ["2026-11-01T16:00:00Z", "2026-11-08T16:00:00Z", "2026-11-15T16:00:00Z"]);
+    }
+
+    #[test]
+    fn dates_are_those_of_the_zone() {
+        for (text, name, date) in [
+            ("2026-11-22T15:59:59.999Z", "Asia/Shanghai", "2026-11-22"),
+            ("2026-11-22T16:00:00Z", "Asia/Shanghai", "2026-11-23"),
+            ("2026-11-22T07:59:59Z", "America/Los_Angeles", "2026-11-21"),
+            ("2026-10-24T22:00:00Z", "Europe/Berlin", "2026-10-25"),
+            ("2026-10-25T23:00:00Z", "Europe/Berlin", "2026-10-26"),
+            ("1969-12-31T23:59:59Z", "UTC", "1969-12-31"),
+        ] {
+            assert_eq!(Date::of(at(text), &zone(name)).to_string(), date, "{text} {name}");
+        }
+        assert_eq!(Date::of(at("1970-01-02T00:00:00Z"), &TimeZone::UTC).days(), 1);
+    }
+
+    #[test]
+    fn a_midnight_shows_its_offset_where_only_one_fits() {
+        for (hours, name) in [
+            (16, Some("+08:00")),
+            (0, Some("UTC")),
+            (7, Some("-07:00")),
+            (23, Some("+01:00")),
+            (12, None),
+            (11, None),
+            (10, None),
+            (9, Some("-09:00")),
+        ] {
+            assert_eq!(zone_of_midnight(HOUR * hours).map(|zone| zone_name(&zone)).as_deref(), name, "{hours} h");
+        }
+        let kathmandu = zone_of_midnight(Duration::from_mins(18 * 60 + 15)).unwrap();
+        assert_eq!(zone_name(&kathmandu), "+05:45");
+        assert_eq!(zone_name(&zone("Europe/Berlin")), "Europe/Berlin");
+    }
+
+    #[test]
+    fn months_have_their_days() {
+        let zone = zone("Europe/Berlin");
+        let months =
+            calendar_windows(at("2026-01-31T23:00:00Z"), at("2026-04-30T00:00:00Z"), CalendarStep::Month, &zone);
+        let hours: Vec<_> = months.iter().map(|month| month.length().as_secs() / 3_600).collect();
+        assert_eq!(hours, [28 * 24, 31 * 24 - 1, 30 * 24]);
     }
 
     #[test]

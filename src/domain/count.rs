@@ -22,6 +22,13 @@ impl MessageCount {
     pub const fn as_i64(self) -> i64 {
         self.0
     }
+
+    /// This divided by `all`, a share of 1; `None` where there are none at all.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts beyond 2^53 lose digits that no rate shows")]
+    pub fn share_of(self, all: Self) -> Option<f64> {
+        (all.0 > 0).then(|| self.0 as f64 / all.0 as f64)
+    }
 }
 
 impl Add for MessageCount {

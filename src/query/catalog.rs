@@ -1,5 +1,8 @@
 //! Which account serves which channel and application, and what of it a caller may see.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use jiff::tz::TimeZone;
 
 use crate::domain::wording::echo;
@@ -26,6 +29,10 @@ pub struct CatalogChannel {
     pub account: Account,
     /// The codes of its configured message templates.
     pub templates: Vec<String>,
+    /// The zone at whose midnights its days begin, where it is configured.
+    pub zone: Option<TimeZone>,
+    /// Whether the log was told that replies show another one.
+    pub warned: Arc<AtomicBool>,
 }
 
 /// A configured application.

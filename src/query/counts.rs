@@ -6,7 +6,35 @@ use super::request::{QUARTER, Request};
 use super::rows::{Chosen, Rows};
 use crate::domain::{Slice, Window};
 use crate::error::WeirError;
+use crate::store::Series as Slices;
 use crate::vendor::alibaba_cams::{CountSubject, Counts, Series};
+
+/// The slices whose points may be rows.
+pub(super) struct Points<C: Counts> {
+    /// What each want asked for: one key, or `None` for all.
+    pub(super) keys: Vec<Option<<C::Subject as CountSubject>::Key>>,
+    /// The part of the window that has begun; nothing lies ahead of it. `None` where all of it does.
+    pub(super) begun: Option<Window>,
+    /// The slices, want by want in order of time; without those that cannot be final, where nothing else will do.
+    pub(super) series: Slices<Vec<C::Point>>,
+}
+
+/// Looks `asked` up: a subject, or some of its keys. `None` where the request is only explained.
+pub(super) async fn points<C: Counts>(
+    request: &Request,
+    asked: Vec<C::Subject>,
+    window: Window,
+) -> Result<Option<Points<C>>, Arc<WeirError>> {
+    let keys: Vec<_> = asked.iter().map(|asked| asked.key().cloned()).collect();
+    // Buckets begin in the past: what lies ahead needs no call.
+    let Some(begun) = Window::new(window.start(), window.end().min(request.quarter() + QUARTER)) else {
+        return Ok((!request.ask().explain).then(|| Points { keys, begun: None, series: Vec::new() }));
+    };
+    request.take::<Series<C>>(asked.len(), begun)?;
+    let wants = asked.into_iter().map(|subject| Slice { subject, window: begun }).collect();
+    let series = request.series::<Series<C>>(wants).await?;
+    Ok(series.map(|series| Points { keys, begun: Some(begun), series }))
+}
 
 /// The rows of a subject whose own start lies in `window`, from the slices of `asked`: of the subject itself, or of some of
 /// its keys. `None` where the request is only explained.
@@ -17,14 +45,7 @@ pub(super) async fn rows<C: Counts>(
     window: Window,
     is_wanted: impl Fn(&<C::Subject as CountSubject>::Key) -> bool,
 ) -> Result<Option<Rows<C::Subject, C::Point>>, Arc<WeirError>> {
-    // Buckets begin in the past: what lies ahead needs no call.
-    let Some(begun) = Window::new(window.start(), window.end().min(request.quarter() + QUARTER)) else {
-        return Ok((!request.ask().explain).then(|| Rows::none(subject)));
-    };
-    request.take::<Series<C>>(asked.len(), begun)?;
-    let keys: Vec<_> = asked.iter().map(|asked| asked.key().cloned()).collect();
-    let wants = asked.into_iter().map(|subject| Slice { subject, window: begun }).collect();
-    let Some(series) = request.series::<Series<C>>(wants).await? else { return Ok(None) };
-    let chosen = Chosen { keys: &keys, window, freshness: request.ask().freshness };
-    Rows::choose(subject, series, &chosen, is_wanted).map(Some)
+    let Some(points) = points::<C>(request, asked, window).await? else { return Ok(None) };
+    let chosen = Chosen { keys: &points.keys, window, freshness: request.ask().freshness };
+    Rows::choose(subject, points.series, &chosen, is_wanted).map(Some)
 }

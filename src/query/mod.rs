@@ -19,6 +19,8 @@ mod reuse;
 mod rows;
 mod service;
 pub mod template_metrics;
+pub mod totals;
+pub mod zone;
 
 pub use catalog::{Catalog, CatalogApp, CatalogChannel};
 pub use controls::{Controls, Setting};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::catalog::CatalogChannel;
-use super::counts;
+use super::counts::{self, Points};
 use super::page::{Page, Paging, Walk};
 use super::range::TimeRange;
 use super::request::Request;
@@ -43,8 +43,7 @@ impl MetricQuery {
         phones: Option<&[String]>,
         range: TimeRange,
     ) -> Result<Self, WeirError> {
-        let (account, id) = (channel.account.clone(), channel.id.clone());
-        let subject = MetricSubject { account, channel: id, granularity, phone: None };
+        let subject = MetricSubject { granularity, ..whole(channel) };
         Ok(Self { subject, phones: phones.map(parse_phones).transpose()?, range })
     }
 
@@ -71,20 +70,38 @@ impl MetricQuery {
         self.range.metric_window(self.subject.granularity, request.quarter())
     }
 
-    async fn rows_in(self, window: Window, request: &Request) -> Result<Option<MetricRows>, Arc<WeirError>> {
+    /// The rows that begin inside a window.
+    pub(super) async fn rows_in(self, window: Window, request: &Request) -> Result<Option<MetricRows>, Arc<WeirError>> {
+        let asked = self.asked(request);
+        let is_wanted = |phone: &PhoneNumber| self.wants(phone, request);
+        counts::rows::<PhoneNumbers>(request, self.subject.clone(), asked, window, is_wanted).await
+    }
+
+    /// The slices whose points may begin inside a window.
+    pub(super) async fn points_in(
+        &self,
+        window: Window,
+        request: &Request,
+    ) -> Result<Option<Points<PhoneNumbers>>, Arc<WeirError>> {
+        counts::points::<PhoneNumbers>(request, self.asked(request), window).await
+    }
+
+    /// What of the channel is looked up: all of it, or a phone each.
+    pub(super) fn asked(&self, request: &Request) -> Vec<MetricSubject> {
         let Self { subject, phones, .. } = self;
-        let may_see = |phone: &PhoneNumber| request.caller().may_see_phone(phone);
-        let asked = match phones.as_ref().filter(|phones| phones.len() <= MANY_PHONES) {
+        match phones.as_ref().filter(|phones| phones.len() <= MANY_PHONES) {
             Some(phones) => {
-                let seen = phones.iter().filter(|phone| may_see(phone));
+                let seen = phones.iter().filter(|phone| request.caller().may_see_phone(phone));
                 seen.map(|phone| MetricSubject { phone: Some(phone.clone()), ..subject.clone() }).collect()
             }
             None => vec![subject.clone()],
-        };
-        let is_wanted = |phone: &PhoneNumber| {
-            phones.as_ref().is_none_or(|phones| phones.binary_search(phone).is_ok()) && may_see(phone)
-        };
-        counts::rows::<PhoneNumbers>(request, subject, asked, window, is_wanted).await
+        }
+    }
+
+    /// Whether a phone was asked for, and may be seen.
+    pub(super) fn wants(&self, phone: &PhoneNumber, request: &Request) -> bool {
+        self.phones.as_ref().is_none_or(|phones| phones.binary_search(phone).is_ok())
+            && request.caller().may_see_phone(phone)
     }
 
     /// What decides which rows there are, beside the window.
@@ -103,21 +120,21 @@ impl MetricQuery {
 /// # Errors
 /// No store answers message counts.
 pub fn seen_phones(request: &Request, channel: &CatalogChannel) -> Result<Option<Vec<PhoneNumber>>, WeirError> {
-    let subject = MetricSubject {
-        account: channel.account.clone(),
-        channel: channel.id.clone(),
-        granularity: Granularity::Daily,
-        phone: None,
-    };
-    let mut seen = request.operation::<PhoneNumberMetrics>()?.seen(&subject);
+    let mut seen = request.operation::<PhoneNumberMetrics>()?.seen(&whole(channel));
     if let Some(phones) = &mut seen {
         phones.retain(|phone| request.caller().may_see_phone(phone));
     }
     Ok(seen)
 }
 
+/// The days of a channel as a whole.
+pub(super) fn whole(channel: &CatalogChannel) -> MetricSubject {
+    let (account, channel) = (channel.account.clone(), channel.id.clone());
+    MetricSubject { account, channel, granularity: Granularity::Daily, phone: None }
+}
+
 /// Phones in order, each once.
-fn parse_phones(texts: &[String]) -> Result<Vec<PhoneNumber>, WeirError> {
+pub(super) fn parse_phones(texts: &[String]) -> Result<Vec<PhoneNumber>, WeirError> {
     let parse = |text: &String| {
         PhoneNumber::parse(text).ok_or_else(|| WeirError::bad_input("a phone number must have at least one digit"))
     };

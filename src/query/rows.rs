@@ -79,11 +79,6 @@ struct Run {
 }
 
 impl<S, P: Point> Rows<S, P> {
-    /// No rows.
-    pub(super) fn none(subject: S) -> Self {
-        Self { subject, slices: Vec::new(), runs: Vec::new() }
-    }
-
     /// Chooses points by their key and by their own start. The points of a slice are ordered by (key, start), and slices
     /// are whole days, so that runs of one key follow one another.
     pub(super) fn choose(

@@ -11,7 +11,9 @@ use super::operation_distribution::OperationDistribution;
 use super::phone_number_metric::PhoneNumberMetrics;
 use super::range::TimeRange;
 use super::scalars::{Dimension, Granularity};
+use crate::domain::calendar::zone_name;
 use crate::query::phone_number_metrics::{MetricQuery, seen_phones};
+use crate::query::zone::channel_zone;
 use crate::query::{CatalogApp, CatalogChannel, operation_distributions};
 
 /// A configured WhatsApp channel of an Alibaba Cloud CAMS account.
@@ -33,6 +35,13 @@ impl Channel {
     /// The codes of the configured message templates of the channel, for `templateMetrics`.
     async fn templates(&self) -> &[String] {
         &self.0.templates
+    }
+
+    /// The time zone at whose midnights its days begin: the configured one, else the offset that replies show, such as
+    /// `+08:00`. Null before the first reply, and where no single offset fits. Never an upstream call.
+    async fn time_zone(&self, context: &Context<'_>) -> Result<Option<String>> {
+        let zone = channel_zone(&request(context)?.query, &self.0).map_err(|error| failed(&error))?;
+        Ok(zone.map(|zone| zone_name(&zone)))
     }
 
     /// The business phone numbers that replies of the last month have shown; null before the first. Never an upstream call.

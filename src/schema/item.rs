@@ -1,8 +1,9 @@
 //! Items of long lists: each field is declared once, for the engine and for lists that are written in one go.
 
+use async_graphql::ID;
+
 use super::raw::{Json, Plan, RawItem, RawList, RawValue, Selected};
-use super::scalars::{ButtonKind, DateTime, Finality, Granularity, Id, Long, Source};
-use crate::domain::count::MessageCount;
+use super::scalars::{ButtonKind, Date, DateTime, Finality, Granularity, Id, Long, Source};
 
 /// The fields of an object, in order: the words of the schema, a name, a type and a value. `$row` is how the values name
 /// the object. It makes the resolvers of the object and its [`RawItem`], so that both have the same fields and values.
@@ -25,6 +26,9 @@ macro_rules! item {
             #[expect(non_camel_case_types, reason = "they are called what the fields are called")]
             pub(super) enum Field<$life> {
                 $($field(<$value_type as RawValue>::Plan),)+
+                /// Never made: the plans of an item that borrows nothing do not name its lifetime.
+                #[expect(dead_code, reason = "it only names the lifetime")]
+                Lifetime(std::convert::Infallible, std::marker::PhantomData<&$life ()>),
             }
 
             impl<$life> RawItem for $item<$life> {
@@ -44,6 +48,7 @@ macro_rules! item {
                             let value: $value_type = $value;
                             value.write(plan, out);
                         })+
+                        Field::Lifetime(never, _) => match *never {},
                     }
                 }
             }
@@ -73,8 +78,12 @@ macro_rules! leaves {
 leaves! {
     &str: text, out => out.string(text);
     String: text, out => out.string(text);
+    bool: flag, out => out.flag(*flag);
+    i32: number, out => out.integer(i64::from(*number));
     f64: number, out => out.float(*number);
     Id<'_>: Id(text), out => out.string(text);
+    ID: ID(text), out => out.string(text);
+    Date: Date(date), out => out.plain(&date.to_string());
     Long: Long(number), out => out.integer(*number);
     DateTime: DateTime(at), out => out.instant(*at);
     ButtonKind: choice, out => out.choice(*choice);
@@ -121,11 +130,4 @@ impl<T: RawItem> RawValue for RawList<T> {
         let Self(items) = self;
         out.array(items, plan);
     }
-}
-
-/// A share of 1; `None` where there is no whole.
-#[expect(clippy::cast_precision_loss, reason = "counts beyond 2^53 lose digits that no rate shows")]
-pub(super) fn rate(part: MessageCount, whole: MessageCount) -> Option<f64> {
-    let (part, whole) = (part.as_i64(), whole.as_i64());
-    (whole > 0).then(|| part as f64 / whole as f64)
 }

@@ -17,6 +17,7 @@ mod range;
 mod raw;
 mod scalars;
 mod template_metric;
+mod total;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use async_graphql::parser::types::Field;
 use async_graphql::registry::Registry;
 use async_graphql::{ContextSelectionSet, Description, OutputType, Positioned, ServerResult, Value};
 
-use super::item::{item, rate};
+use super::item::item;
 use super::raw::RawList;
 use super::scalars::{DateTime, Finality, Granularity, Id, Long, Source};
 use crate::query::phone_number_metrics::{MetricRow, MetricRows};
@@ -32,7 +32,7 @@ item! { PhoneNumberMetric<'a>: Self(row) => {
     /// Messages delivered. Adds up; may lag behind the messages sent, and may exceed them in one bucket.
     delivered_count: Long = Long(row.point.delivered.as_i64()),
     /// Delivered divided by sent, a share of 1; null when nothing was sent.
-    delivery_rate: Option<f64> = rate(row.point.delivered, row.point.sent),
+    delivery_rate: Option<f64> = row.point.delivered.share_of(row.point.sent),
     /// Whether the vendor may still change the counts.
     finality: Finality = row.point.finality.into(),
     /// When the request that brought the counts was sent.

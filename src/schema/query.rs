@@ -2,6 +2,8 @@
 
 #![expect(clippy::unused_async, reason = "the engine wants every resolver asynchronous")]
 
+use std::borrow::Cow;
+
 use async_graphql::{Context, Description, ID, Object, Result};
 
 use super::channel::{Application, Channel};
@@ -12,11 +14,14 @@ use super::given::Given;
 use super::operation_distribution::{OperationDistribution, OperationDistributionBounds};
 use super::quota::{Dataset, Quota};
 use super::range::TimeRange;
+use super::raw::RawList;
 use super::scalars::{Dimension, Granularity, IsoDuration};
+use super::total::{Period, PhoneNumberMetricTotal, TotalsKey};
 use crate::query::Paging;
 use crate::query::operation_distributions::{self, Entry, Windows};
 use crate::query::phone_number_metrics::MetricQuery;
 use crate::query::template_metrics::TemplateQuery;
+use crate::query::totals::{By, Terms, TotalsQuery};
 
 /// Two vendors' metrics behind one schema. Every root field that calls a vendor is nullable: when one vendor fails, its
 /// field is null with an error beside it, and the other vendor's data is untouched.
@@ -59,6 +64,46 @@ impl Query {
             let query = MetricQuery::new(channel, granularity.into(), phones.as_deref(), range.get()?.into())?;
             let paging = Paging { first: first.map(i64::from), after: after.as_deref() };
             Ok(query.page(paging, request).await?.map(PhoneNumberMetricConnection))
+        })
+        .await
+    }
+
+    /// WhatsApp messages added up, ordered by (start, custSpaceId, phoneNumber); one total for the whole range without
+    /// `period`. Groups and periods without messages are absent unless `fill` is true.
+    #[expect(clippy::too_many_arguments, reason = "one argument of the schema each")]
+    async fn phone_number_metric_totals(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The channels; all configured ones without it.")] cust_space_ids: Given<Option<Vec<ID>>>,
+        #[graphql(desc = "Business phone numbers, compared by their digits; all without it.")] phone_numbers: Given<
+            Option<Vec<String>>,
+        >,
+        #[graphql(default_with = "Granularity::Daily.into()", desc = "The step of the series that is added up.")]
+        granularity: Given<Granularity>,
+        #[graphql(desc = "Buckets are chosen by their own start inside it.")] range: Given<TimeRange>,
+        #[graphql(default_with = "Vec::new().into()", desc = "What totals are told apart by, beside their time.")]
+        by: Given<Vec<TotalsKey>>,
+        #[graphql(desc = "The periods of the calendar; the whole range as one without it.")] period: Given<
+            Option<Period>,
+        >,
+        #[graphql(desc = "The IANA zone of the periods; that of each channel without it.")] time_zone: Option<String>,
+        #[graphql(default = false, desc = "Whether periods without messages are there, as zeros.")] fill: bool,
+    ) -> Nullable<RawList<PhoneNumberMetricTotal<'static>>> {
+        nullable(async {
+            let request = &request(context)?.query;
+            let (catalog, caller) = (request.catalog(), request.caller());
+            let channels = match cust_space_ids.get()? {
+                Some(ids) => ids.iter().map(|id| catalog.channel(Some(id), caller)).collect::<Result<Vec<_>, _>>()?,
+                None => catalog.channels(caller).collect(),
+            };
+            let (phones, granularity, by) = (phone_numbers.get()?, granularity.get()?, by.get()?);
+            let zone = time_zone.as_deref().map(Terms::zone).transpose()?;
+            let has = |key| by.contains(&key);
+            let by = By { channel: has(TotalsKey::Channel), phone_number: has(TotalsKey::PhoneNumber) };
+            let terms = Terms { by, period: period.get()?.map(Into::into), zone, fill };
+            let query = TotalsQuery::new(channels, phones.as_deref(), granularity.into(), range.get()?.into(), terms)?;
+            let total = |total| PhoneNumberMetricTotal(Cow::Owned(total));
+            Ok(query.answer(request).await?.map(|totals| RawList(totals.into_iter().map(total).collect())))
         })
         .await
     }

@@ -197,6 +197,10 @@ impl Json {
         self.text.push(b'"');
     }
 
+    pub(super) fn flag(&mut self, flag: bool) {
+        self.serialize(&flag);
+    }
+
     pub(super) fn integer(&mut self, number: i64) {
         self.serialize(&number);
     }

@@ -95,6 +95,22 @@ impl ScalarType for IsoDuration {
     }
 }
 
+/// A date of the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Date(pub domain::calendar::Date);
+
+/// A date of the calendar in some zone, `YYYY-MM-DD`. It is answered, never asked for.
+#[async_graphql::Scalar(name = "Date", specified_by_url = "https://scalars.graphql.org/andimarek/local-date.html")]
+impl ScalarType for Date {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        Err(InputValueError::expected_type(value))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
 /// A 64-bit integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Long(pub i64);

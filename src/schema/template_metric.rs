@@ -2,7 +2,7 @@
 
 use async_graphql::Description;
 
-use super::item::{item, rate};
+use super::item::item;
 use super::raw::RawList;
 use super::scalars::{ButtonKind, DateTime, Finality, Granularity, Id, Long, Source};
 use crate::domain::Key as _;
@@ -36,9 +36,9 @@ item! { TemplateMetric<'a>: Self(row) => {
     /// Clicks on the template's buttons, by kind and text.
     clicks: RawList<ButtonClicks<'a>> = RawList(row.point.clicks.iter().map(ButtonClicks).collect()),
     /// Delivered divided by sent, a share of 1; null when nothing was sent.
-    delivery_rate: Option<f64> = rate(row.point.delivered, row.point.sent),
+    delivery_rate: Option<f64> = row.point.delivered.share_of(row.point.sent),
     /// Read divided by delivered, a share of 1; null when nothing was delivered.
-    read_rate: Option<f64> = rate(row.point.read, row.point.delivered),
+    read_rate: Option<f64> = row.point.read.share_of(row.point.delivered),
     /// Whether the vendor may still change the counts.
     finality: Finality = row.point.finality.into(),
     /// When the request that brought the counts was sent.

@@ -46,6 +46,7 @@ mod signing;
 mod signing_verifiers;
 mod stale;
 mod support;
+mod totals;
 mod truth;
 mod waits;
 mod windows;

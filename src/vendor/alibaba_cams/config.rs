@@ -35,6 +35,9 @@ pub struct Config {
     /// The message templates of its channels, for whoever looks for their codes.
     #[serde(default)]
     pub templates: Vec<Template>,
+    /// The IANA name of the zone at whose midnights its days begin; empty where replies are to show it.
+    #[serde(default)]
+    pub time_zone: String,
     /// The ISV verification code; empty without one.
     #[serde(default)]
     pub isv_code: String,

@@ -19,12 +19,14 @@ pub(super) struct Seen<K> {
     is_surveyed: bool,
     /// Keys that were asked for alone: the first two, which is enough to know that there are several.
     asked_alone: BTreeSet<K>,
+    /// How long after UTC's midnight days have begun. Where clocks change there are two.
+    midnights: BTreeSet<Duration>,
 }
 
 impl<K> Default for Seen<K> {
     fn default() -> Self {
-        let (keys, asked_alone) = (BTreeMap::new(), BTreeSet::new());
-        Self { keys, latest: None, has_replied: false, is_surveyed: false, asked_alone }
+        let (keys, asked_alone, midnights) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { keys, latest: None, has_replied: false, is_surveyed: false, asked_alone, midnights }
     }
 }
 
@@ -33,6 +35,8 @@ impl<K: Ord + Clone> Seen<K> {
     const MOST_EXPECTED: usize = 1_000;
     /// No more are remembered; those that have not shown for the longest time go first.
     const MOST_REMEMBERED: usize = 10_000;
+    /// No zone has more in the memory of its clocks.
+    const MOST_MIDNIGHTS: usize = 8;
     /// A key that no reply has shown for so long is forgotten.
     const REMEMBERED: Duration = DAY.saturating_mul(31);
 
@@ -44,6 +48,21 @@ impl<K: Ord + Clone> Seen<K> {
     /// The keys that replies have shown, in order; `None` before the first reply.
     pub(super) fn seen(&self) -> Option<Vec<K>> {
         self.has_replied.then(|| self.keys.keys().cloned().collect())
+    }
+
+    /// Days begin at these instants.
+    pub(super) fn note_midnights(&mut self, starts: impl Iterator<Item = Timestamp>) {
+        for start in starts {
+            let midnight = start.since(start.floor(DAY));
+            if self.midnights.len() < Self::MOST_MIDNIGHTS && !self.midnights.contains(&midnight) {
+                self.midnights.insert(midnight);
+            }
+        }
+    }
+
+    /// How long after UTC's midnight days have begun, each once.
+    pub(super) fn midnights(&self) -> &BTreeSet<Duration> {
+        &self.midnights
     }
 
     /// A key is asked for alone.

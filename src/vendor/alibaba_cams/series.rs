@@ -105,6 +105,13 @@ impl<C: Counts> Series<C> {
         self.learned().of.get(&of.learned_by())?.seen()
     }
 
+    /// How long after UTC's midnight the days of the subject as a whole have begun, as far as replies have shown.
+    #[must_use]
+    pub fn midnights(&self, of: &C::Subject) -> Vec<Duration> {
+        let learned = self.learned();
+        learned.of.get(&of.learned_by()).map(|seen| seen.midnights().iter().copied().collect()).unwrap_or_default()
+    }
+
     /// What goes on the wire for a wanted span: padded on both sides, and cut off at `now` where the vendor is known to
     /// refuse a future end. `None` where nothing is left: all of it lies in the future.
     pub(super) fn span_on_wire(&self, call: &Slice<C::Subject>, now: Timestamp) -> Option<Window> {
@@ -127,9 +134,13 @@ impl<C: Counts> Series<C> {
     }
 
     /// Takes in what a reply shows; answers whether the subject has ever shown a row, as far as it is remembered.
-    fn learn<'a>(&self, subject: &C::Subject, points: impl Iterator<Item = &'a C::Point>, sent_at: Timestamp) -> bool {
+    fn learn(&self, subject: &C::Subject, points: &[C::Point], sent_at: Timestamp) -> bool {
         let mut learned = self.learned();
         let seen = learned.of.entry(subject.learned_by()).or_default();
+        if subject.granularity() == Granularity::Daily {
+            seen.note_midnights(points.iter().map(Point::start));
+        }
+        let points = points.iter();
         seen.learn(subject.key(), points.map(Point::key), sent_at)
     }
 
@@ -208,7 +219,7 @@ impl<C: Counts> Operation for Series<C> {
     }
 
     fn learn_from(&self, slice: &Slice<C::Subject>, data: &Vec<C::Point>, sent_at: Timestamp) {
-        self.learn(&slice.subject, data.iter(), sent_at);
+        self.learn(&slice.subject, data, sent_at);
     }
 
     /// One slice for each UTC day that the call covers as a whole; rows of the padding are thrown away. A slice that
@@ -217,7 +228,7 @@ impl<C: Counts> Operation for Series<C> {
     fn cut(&self, call: &Slice<C::Subject>, answer: Self::Answer, sent_at: Timestamp) -> Vec<Cut<Self::Data>> {
         let longest = call.subject.granularity().longest();
         let (has_list, answer) = (answer.is_some(), answer.unwrap_or_default());
-        let has_shown = self.learn(&call.subject, answer.iter(), sent_at);
+        let has_shown = self.learn(&call.subject, &answer, sent_at);
         let mut by_day: HashMap<Timestamp, Vec<C::Point>> = HashMap::new();
         for point in answer {
             let is_final = sent_at >= point.end().max(point.start() + longest) + self.settle;

@@ -1,0 +1,568 @@
+//! Sums of message counts: added up once, where memory holds the buckets, without making rows of them.
+//!
+//! Distinct users have no such thing: a user of two windows would count twice.
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use jiff::tz::TimeZone;
+
+use super::catalog::CatalogChannel;
+use super::counts::Points;
+use super::phone_number_metrics::MetricQuery;
+use super::range::TimeRange;
+use super::request::Request;
+use super::zone::{channel_zone, is_midnight, warn_of_edges};
+use crate::domain::calendar::{CalendarStep, Date, calendar_windows, floor_hour, zone_name};
+use crate::domain::time::{DAY, HOUR};
+use crate::domain::{ChannelId, Finality, Freshness, MessageCount, PhoneNumber, Timestamp, Window};
+use crate::error::{Code, WeirError};
+use crate::vendor::alibaba_cams::{Granularity, PhoneNumberPoint, PhoneNumbers};
+
+/// The most totals of one answer.
+const MAX_TOTALS: usize = 20_000;
+/// No period is longer.
+const LONGEST_PERIOD_DAYS: u32 = 32;
+
+/// What totals are told apart by, beside their time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct By {
+    /// A total for each channel.
+    pub channel: bool,
+    /// A total for each phone number.
+    pub phone_number: bool,
+}
+
+/// A stretch of the calendar. A bucket belongs to the one that holds its own start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Period {
+    /// From one whole hour to the next.
+    Hour,
+    /// From one midnight to the next.
+    Day,
+    /// From Monday's midnight to the next.
+    Week,
+    /// From the first's midnight to the next.
+    Month,
+}
+
+/// Messages of a group in a period.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Total {
+    /// The channel, where totals are told apart by it.
+    pub channel: Option<ChannelId>,
+    /// The phone number, where totals are told apart by it.
+    pub phone_number: Option<PhoneNumber>,
+    /// The period; the whole range where there are none.
+    pub period: Window,
+    /// The local date on which it begins, where the zone is known.
+    pub date: Option<Date>,
+    /// Messages sent.
+    pub sent: MessageCount,
+    /// Messages delivered.
+    pub delivered: MessageCount,
+    /// How many buckets were added up.
+    pub buckets: u64,
+    /// Whether the range holds only a part of the period.
+    pub is_partial: bool,
+    /// Whether the vendor may still change anything under it.
+    pub finality: Finality,
+    /// When the oldest answer under it was asked for.
+    pub fetched_at: Timestamp,
+}
+
+impl Total {
+    /// Delivered divided by sent.
+    #[must_use]
+    pub fn rate(&self) -> Option<f64> {
+        self.delivered.share_of(self.sent)
+    }
+}
+
+/// Which totals are asked for.
+#[derive(Debug)]
+pub struct TotalsQuery {
+    channels: Vec<(CatalogChannel, MetricQuery)>,
+    /// Phones that were named.
+    phones: Option<Vec<PhoneNumber>>,
+    granularity: Granularity,
+    range: TimeRange,
+    terms: Terms,
+}
+
+/// How buckets are put together.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    /// What totals are told apart by.
+    pub by: By,
+    /// Which stretches of time; the whole range as one without it.
+    pub period: Option<Period>,
+    /// In which zone; without it, in each channel's own.
+    pub zone: Option<TimeZone>,
+    /// Whether periods without messages are there, as zeros.
+    pub fill: bool,
+}
+
+impl Terms {
+    /// The zone of this IANA name.
+    ///
+    /// # Errors
+    /// No zone is called so.
+    pub fn zone(name: &str) -> Result<TimeZone, WeirError> {
+        TimeZone::get(name).map_err(|_| {
+            let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            WeirError::bad_input(format!(
+                "`{}` is no IANA time zone, such as Asia/Shanghai{}",
+                crate::domain::wording::echo(name),
+                crate::domain::wording::hint(name, &names)
+            ))
+        })
+    }
+}
+
+impl TotalsQuery {
+    /// The messages of some channels, or of some of their phones.
+    ///
+    /// # Errors
+    /// A phone without digits, or hours of days.
+    pub fn new<'a>(
+        channels: impl IntoIterator<Item = &'a CatalogChannel>,
+        phones: Option<&[String]>,
+        granularity: Granularity,
+        range: TimeRange,
+        terms: Terms,
+    ) -> Result<Self, WeirError> {
+        if granularity == Granularity::Daily && terms.period == Some(Period::Hour) {
+            return Err(WeirError::bad_input("days have no hours; ask with granularity HALF_HOUR"));
+        }
+        let query = |channel: &CatalogChannel| {
+            let query = MetricQuery::new(channel, granularity, phones, range)?;
+            Ok::<_, WeirError>((channel.clone(), query))
+        };
+        let channels = channels.into_iter().map(query).collect::<Result<_, _>>()?;
+        let phones = phones.map(super::phone_number_metrics::parse_phones).transpose()?;
+        Ok(Self { channels, phones, granularity, range, terms })
+    }
+
+    /// The points of a channel that may begin inside a window.
+    async fn points(
+        &self,
+        channel: usize,
+        window: Window,
+        request: &Request,
+    ) -> Result<Option<Points<PhoneNumbers>>, Arc<WeirError>> {
+        match self.channels.get(channel) {
+            Some((_, query)) => query.points_in(window, request).await,
+            None => Ok(None),
+        }
+    }
+
+    /// All totals, ordered by (start, channel, phone number); `None` where the request is only explained.
+    ///
+    /// # Errors
+    /// A range, a zone or a period that makes no sense, too many totals, or what failed upstream.
+    pub async fn answer(&self, request: &Request) -> Result<Option<Vec<Total>>, Arc<WeirError>> {
+        let window = self.range.metric_window(self.granularity, request.quarter())?;
+        let all = (0..self.channels.len()).map(|channel| self.points(channel, window, request));
+        let all: Option<Vec<_>> = try_join_all(all).await?.into_iter().collect();
+        let Some(all) = all else { return Ok(None) };
+        let mut sums = Sums::new(self, window);
+        for (channel, points) in all.into_iter().enumerate() {
+            sums.add(channel, points, request)?;
+        }
+        Ok(Some(sums.into_totals(request)?))
+    }
+}
+
+/// Sums that grow slice by slice.
+#[derive(Debug)]
+struct Sums<'q> {
+    query: &'q TotalsQuery,
+    window: Window,
+    channels: Vec<ChannelSums>,
+}
+
+/// The sums of one channel.
+#[derive(Debug)]
+struct ChannelSums {
+    /// The UTC days of the range, from its first on.
+    days: Vec<Option<DayHeld>>,
+    /// How many slices make a day.
+    asked: usize,
+    /// `None` before the first point.
+    frame: Option<Frame>,
+    groups: Vec<Group>,
+    /// The groups by phone, in order.
+    by_phone: Vec<(PhoneNumber, usize)>,
+}
+
+/// What is known of the slices of a UTC day.
+#[derive(Debug, Clone, Copy)]
+struct DayHeld {
+    slices: usize,
+    is_settled: bool,
+    oldest: Timestamp,
+}
+
+/// The periods of a channel.
+#[derive(Debug, Clone, PartialEq)]
+struct Frame {
+    zone: Option<TimeZone>,
+    periods: Vec<Window>,
+}
+
+#[derive(Debug)]
+struct Group {
+    phone: Option<PhoneNumber>,
+    /// By period, in order.
+    sums: Vec<(usize, Sum)>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    sent: MessageCount,
+    delivered: MessageCount,
+    buckets: u64,
+}
+
+impl Sum {
+    fn add(&mut self, more: Self) {
+        self.sent = self.sent + more.sent;
+        self.delivered = self.delivered + more.delivered;
+        self.buckets += more.buckets;
+    }
+}
+
+impl<'q> Sums<'q> {
+    fn new(query: &'q TotalsQuery, window: Window) -> Self {
+        let n_days = usize::try_from(window.n_cells(DAY)).unwrap_or(0);
+        let channel = |_| ChannelSums {
+            days: vec![None; n_days],
+            asked: 0,
+            frame: None,
+            groups: Vec::new(),
+            by_phone: Vec::new(),
+        };
+        Self { query, window, channels: query.channels.iter().map(channel).collect() }
+    }
+
+    /// Adds the points of a channel.
+    fn add(&mut self, channel: usize, points: Points<PhoneNumbers>, request: &Request) -> Result<(), Arc<WeirError>> {
+        let Some((configured, query)) = self.query.channels.get(channel) else { return Ok(()) };
+        let Some(sums) = self.channels.get_mut(channel) else { return Ok(()) };
+        let Some(begun) = points.begun else { return Ok(()) };
+        sums.asked = points.keys.len();
+        let first_day = self.window.start().floor(DAY);
+        let days_before = begun.start().floor(DAY).since(first_day).as_secs() / DAY.as_secs();
+        let mut at = (usize::MAX, 0);
+        for answered in points.series {
+            let served = answered.outcome?;
+            // The slices of a want are its days, in order.
+            at = if at.0 == answered.want { (at.0, at.1 + 1) } else { (answered.want, 0) };
+            let day = usize::try_from(days_before).unwrap_or(usize::MAX).saturating_add(at.1);
+            if let Some(day) = sums.days.get_mut(day) {
+                day.get_or_insert(DayHeld { slices: 0, is_settled: true, oldest: served.held.sent_at })
+                    .note(served.held.is_settled(), served.held.sent_at);
+            }
+            let points = &served.held.data;
+            if points.is_empty() {
+                continue;
+            }
+            if sums.frame.is_none() {
+                sums.frame = Some(self.query.frame(configured, self.window, request)?);
+            }
+            let only = self.query.phones.is_some().then(|| query);
+            sums.add_slice(self.query, self.window, points, |phone| {
+                only.is_none_or(|query| query.wants(phone, request)) && request.caller().may_see_phone(phone)
+            })
+            .map_err(|refusal| self.query.explain_edge(configured, refusal))?;
+            if sums.groups.iter().map(|group| group.sums.len()).sum::<usize>() > MAX_TOTALS {
+                return Err(Arc::new(too_many(None)));
+            }
+        }
+        Ok(())
+    }
+
+    /// What has been added up, in order.
+    fn into_totals(mut self, request: &Request) -> Result<Vec<Total>, Arc<WeirError>> {
+        let Self { query, window, .. } = self;
+        if query.terms.fill {
+            for ((configured, _), sums) in query.channels.iter().zip(&mut self.channels) {
+                if sums.frame.is_none() {
+                    sums.frame = Some(query.frame(configured, window, request)?);
+                }
+                sums.name_groups(query);
+            }
+        }
+        let parts: Vec<Vec<usize>> = if query.terms.by.channel {
+            (0..self.channels.len()).map(|channel| vec![channel]).collect()
+        } else {
+            vec![(0..self.channels.len()).collect()]
+        };
+        let mut totals = Vec::new();
+        for part in parts {
+            self.totals_of(&part, request, &mut totals)?;
+        }
+        let wanted = |total: &Total| request.ask().freshness == Freshness::Any || total.finality == Finality::Final;
+        totals.retain(wanted);
+        let place = |total: &Total| (total.period.start(), total.channel.clone(), total.phone_number.clone());
+        totals.sort_by_cached_key(place);
+        Ok(totals)
+    }
+
+    /// The totals of channels that are added up together.
+    fn totals_of(&self, part: &[usize], request: &Request, totals: &mut Vec<Total>) -> Result<(), Arc<WeirError>> {
+        let own: Vec<&ChannelSums> = part.iter().filter_map(|channel| self.channels.get(*channel)).collect();
+        let mut frames = own.iter().filter_map(|sums| sums.frame.as_ref());
+        let Some(frame) = frames.next() else { return Ok(()) };
+        if frames.any(|other| other.periods != frame.periods) {
+            return Err(Arc::new(WeirError::bad_input(
+                "the days of these channels begin at different hours; name a timeZone, or ask for totals by CHANNEL",
+            )));
+        }
+        let Self { query, window, .. } = self;
+        // Groups of one phone, of whichever channel, together.
+        let mut groups: Vec<&Group> = own.iter().flat_map(|sums| &sums.groups).collect();
+        groups.sort_by(|one, other| one.phone.cmp(&other.phone));
+        let begun = frame.periods.partition_point(|period| period.start() < request.ask().at);
+        let mut held: Vec<Option<(Finality, Timestamp)>> = vec![None; frame.periods.len()];
+        let channel = match part {
+            [only] if query.terms.by.channel => query.channels.get(*only).and_then(|(channel, _)| channel.id.clone()),
+            _ => None,
+        };
+        for same in groups.chunk_by(|one, other| one.phone == other.phone) {
+            for (at, sum) in together(same, query.terms.fill.then_some(begun)) {
+                let Some(period) = frame.periods.get(at).copied() else { continue };
+                let Some(known) = held.get_mut(at) else { continue };
+                let (finality, fetched_at) =
+                    *known.get_or_insert_with(|| self.held_under(&own, period, request.ask().at));
+                totals.push(Total {
+                    channel: channel.clone(),
+                    phone_number: same.first().and_then(|group| group.phone.clone()),
+                    period,
+                    date: frame.zone.as_ref().map(|zone| Date::of(period.start(), zone)),
+                    sent: sum.sent,
+                    delivered: sum.delivered,
+                    buckets: sum.buckets,
+                    is_partial: !window.covers(period),
+                    finality,
+                    fetched_at,
+                });
+                if totals.len() > MAX_TOTALS {
+                    return Err(Arc::new(too_many(None)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all slices under a period are final, and when the oldest was asked for.
+    fn held_under(&self, channels: &[&ChannelSums], period: Window, now: Timestamp) -> (Finality, Timestamp) {
+        let (mut is_final, mut oldest) = (true, None);
+        let from = period.start().max(self.window.start());
+        let inside = Window::new(from, period.end().min(self.window.end())).unwrap_or(period);
+        let first_day = self.window.start().floor(DAY);
+        let day_of = |at: Timestamp| usize::try_from(at.since(first_day).as_secs() / DAY.as_secs()).unwrap_or(0);
+        let (first, end) = (day_of(inside.start()), day_of(inside.end().ceil(DAY)));
+        for sums in channels {
+            for day in sums.days.get(first..end.min(sums.days.len())).unwrap_or_default() {
+                is_final &= day.is_some_and(|day| day.is_settled && day.slices == sums.asked);
+                oldest = match (oldest, day.map(|day| day.oldest)) {
+                    (Some(oldest), Some(day)) => Some(Timestamp::min(oldest, day)),
+                    (oldest, day) => oldest.or(day),
+                };
+            }
+        }
+        (if is_final { Finality::Final } else { Finality::Provisional }, oldest.unwrap_or(now))
+    }
+}
+
+/// The sums of groups that are one, by period; with `fill`, of all periods up to that one.
+fn together(groups: &[&Group], fill: Option<usize>) -> Vec<(usize, Sum)> {
+    let mut sums: Vec<(usize, Sum)> =
+        fill.map(|begun| (0..begun).map(|at| (at, Sum::default())).collect()).unwrap_or_default();
+    for (at, sum) in groups.iter().flat_map(|group| &group.sums) {
+        match sums.binary_search_by_key(at, |(at, _)| *at) {
+            Ok(known) => sums[known].1.add(*sum),
+            Err(place) => sums.insert(place, (*at, *sum)),
+        }
+    }
+    sums
+}
+
+impl DayHeld {
+    fn note(&mut self, is_settled: bool, sent_at: Timestamp) {
+        self.slices += 1;
+        self.is_settled &= is_settled;
+        self.oldest = self.oldest.min(sent_at);
+    }
+}
+
+/// A day that does not begin at a midnight of the zone.
+struct OffEdge(Timestamp, String);
+
+impl ChannelSums {
+    /// Adds the points of one slice, which are ordered by (phone, start).
+    fn add_slice(
+        &mut self,
+        query: &TotalsQuery,
+        window: Window,
+        points: &[PhoneNumberPoint],
+        is_wanted: impl Fn(&PhoneNumber) -> bool,
+    ) -> Result<(), OffEdge> {
+        let Self { frame, groups, by_phone, .. } = self;
+        let Some(frame) = frame else { return Ok(()) };
+        let zone = frame.zone.as_ref().filter(|_| query.checks_edges());
+        let (mut checked, mut period, mut guess) = (None, 0, 0);
+        for own in points.chunk_by(|one, other| one.phone == other.phone) {
+            let Some(phone) = own.first().map(|point| &point.phone) else { continue };
+            if !is_wanted(phone) {
+                continue;
+            }
+            let group = if query.terms.by.phone_number {
+                group_of(phone, groups, by_phone, &mut guess)
+            } else {
+                if groups.is_empty() {
+                    groups.push(Group { phone: None, sums: Vec::new() });
+                }
+                0
+            };
+            let Some(Group { sums, .. }) = groups.get_mut(group) else { continue };
+            for point in own.iter().filter(|point| window.contains(point.start)) {
+                if let Some(zone) = zone
+                    && checked != Some(point.start)
+                {
+                    if !is_midnight(point.start, zone) {
+                        return Err(OffEdge(point.start, zone_name(zone)));
+                    }
+                    checked = Some(point.start);
+                }
+                period = frame.period_of(point.start, period);
+                let sum = Sum { sent: point.sent, delivered: point.delivered, buckets: 1 };
+                match sums.last_mut() {
+                    Some((last, known)) if *last == period => known.add(sum),
+                    Some((last, _)) if *last > period => match sums.binary_search_by_key(&period, |(at, _)| *at) {
+                        Ok(known) => sums[known].1.add(sum),
+                        Err(place) => sums.insert(place, (period, sum)),
+                    },
+                    _ => sums.push((period, sum)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Groups of whoever was asked for by name, also without any messages.
+    fn name_groups(&mut self, query: &TotalsQuery) {
+        if !query.terms.by.phone_number {
+            if self.groups.is_empty() {
+                self.groups.push(Group { phone: None, sums: Vec::new() });
+            }
+            return;
+        }
+        for phone in query.phones.iter().flatten() {
+            group_of(phone, &mut self.groups, &mut self.by_phone, &mut 0);
+        }
+    }
+}
+
+/// The group of a phone, which is new if it has none. `guess` is where the phone is looked for first: slices show the same
+/// phones in the same order.
+fn group_of(
+    phone: &PhoneNumber,
+    groups: &mut Vec<Group>,
+    by_phone: &mut Vec<(PhoneNumber, usize)>,
+    guess: &mut usize,
+) -> usize {
+    if let Some((_, group)) = by_phone.get(*guess).filter(|(known, _)| known == phone) {
+        *guess += 1;
+        return *group;
+    }
+    let place = match by_phone.binary_search_by(|(known, _)| known.cmp(phone)) {
+        Ok(place) => place,
+        Err(place) => {
+            by_phone.insert(place, (phone.clone(), groups.len()));
+            groups.push(Group { phone: Some(phone.clone()), sums: Vec::new() });
+            place
+        }
+    };
+    *guess = place + 1;
+    by_phone.get(place).map_or(0, |(_, group)| *group)
+}
+
+impl Frame {
+    /// The period that holds an instant, looked for first at `guess`.
+    fn period_of(&self, at: Timestamp, guess: usize) -> usize {
+        if self.periods.get(guess).is_some_and(|period| period.contains(at)) {
+            return guess;
+        }
+        self.periods.partition_point(|period| period.end() <= at)
+    }
+}
+
+impl TotalsQuery {
+    /// Whether each day must begin at a midnight of the zone.
+    fn checks_edges(&self) -> bool {
+        self.granularity == Granularity::Daily && (self.terms.period.is_some() || self.terms.zone.is_some())
+    }
+
+    /// The periods of a channel over `window`.
+    fn frame(&self, channel: &CatalogChannel, window: Window, request: &Request) -> Result<Frame, WeirError> {
+        let zone = match &self.terms.zone {
+            Some(zone) => Some(zone.clone()),
+            None => channel_zone(request, channel)?,
+        };
+        let Some(period) = self.terms.period else { return Ok(Frame { zone, periods: vec![window] }) };
+        let Some(cut_in) = zone.clone().or_else(|| (period == Period::Hour).then_some(TimeZone::UTC)) else {
+            return Err(WeirError::bad_input(
+                "no reply has shown in which zone the days of the channel begin, or several zones fit; name a timeZone, or \
+                 configure the account's `time_zone`",
+            ));
+        };
+        let step = match period {
+            Period::Hour => None,
+            Period::Day => Some(CalendarStep::Day),
+            Period::Week => Some(CalendarStep::Week),
+            Period::Month => Some(CalendarStep::Month),
+        };
+        let from = window.start() - DAY * LONGEST_PERIOD_DAYS;
+        let mut periods = match step {
+            Some(step) => calendar_windows(from, window.end(), step, &cut_in),
+            // Where clocks go back, an hour that is passed twice is two.
+            None => Window::new(floor_hour(window.start(), &cut_in), window.end())
+                .map(|range| {
+                    range.tiles(HOUR).filter_map(|hour| Window::new(hour.start(), hour.start() + HOUR)).collect()
+                })
+                .unwrap_or_default(),
+        };
+        periods.retain(|period| period.end() > window.start());
+        let splits = |period: &Window| period.start() != period.start().floor(HOUR / 2);
+        if self.granularity == Granularity::HalfHour && periods.iter().any(splits) {
+            return Err(WeirError::bad_input(format!(
+                "half hours cannot be told apart by the clocks of {}, which are off by a quarter",
+                zone_name(&cut_in)
+            )));
+        }
+        Ok(Frame { zone, periods })
+    }
+
+    fn explain_edge(&self, channel: &CatalogChannel, OffEdge(day, zone): OffEdge) -> Arc<WeirError> {
+        warn_of_edges(channel, day);
+        let hint = if self.terms.zone.is_some() {
+            "ask with granularity HALF_HOUR"
+        } else {
+            "name a timeZone, or ask with granularity HALF_HOUR"
+        };
+        Arc::new(WeirError::bad_input(format!(
+            "a day of the channel begins at {day}, which is no midnight in {zone}; {hint}"
+        )))
+    }
+}
+
+fn too_many(actual: Option<usize>) -> WeirError {
+    let message = format!(
+        "there are more than {MAX_TOTALS} totals; ask for longer periods, a shorter range or fewer phone numbers at a time"
+    );
+    WeirError::new(Code::TooExpensive, message).limited(MAX_TOTALS, actual)
+}

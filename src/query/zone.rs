@@ -1,0 +1,50 @@
+//! In which zone the days of a channel begin.
+
+use std::sync::atomic::Ordering;
+
+use jiff::tz::TimeZone;
+
+use super::catalog::CatalogChannel;
+use super::phone_number_metrics::whole;
+use super::request::Request;
+use crate::domain::Timestamp;
+use crate::domain::calendar::{zone_name, zone_of_midnight};
+use crate::domain::time::DAY;
+use crate::error::WeirError;
+use crate::vendor::alibaba_cams::PhoneNumberMetrics;
+
+/// The zone of a channel's days: the configured one, else the offset that the edges of replies show. `None` before the first
+/// reply, and where no single offset fits.
+///
+/// # Errors
+/// No store answers message counts.
+pub fn channel_zone(request: &Request, channel: &CatalogChannel) -> Result<Option<TimeZone>, WeirError> {
+    if let Some(zone) = &channel.zone {
+        return Ok(Some(zone.clone()));
+    }
+    let midnights = request.operation::<PhoneNumberMetrics>()?.midnights(&whole(channel));
+    let [only] = midnights.as_slice() else { return Ok(None) };
+    Ok(zone_of_midnight(*only))
+}
+
+/// Whether a day of the zone begins at `at`.
+pub(super) fn is_midnight(at: Timestamp, zone: &TimeZone) -> bool {
+    let offset = i64::from(zone.to_offset(at.to_jiff()).seconds()) * 1_000;
+    let day = i64::try_from(DAY.as_millis()).unwrap_or(i64::MAX);
+    (at.as_ms() + offset).rem_euclid(day) == 0
+}
+
+/// Says once in the log that the days of a channel begin elsewhere than its configured zone has it.
+pub(super) fn warn_of_edges(channel: &CatalogChannel, day: Timestamp) {
+    let Some(zone) = channel.zone.as_ref().filter(|zone| !is_midnight(day, zone)) else { return };
+    if channel.warned.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    tracing::warn!(
+        account = ?channel.account,
+        channel = channel.id.as_ref().map(tracing::field::debug),
+        configured = zone_name(zone),
+        day = %day,
+        "days of this channel do not begin at midnight of its time_zone; dates and totals by day go by the config"
+    );
+}
