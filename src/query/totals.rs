@@ -272,7 +272,7 @@ impl<'q> Sums<'q> {
             if sums.frame.is_none() {
                 sums.frame = Some(self.query.frame(configured, self.window, request)?);
             }
-            let only = self.query.phones.is_some().then(|| query);
+            let only = self.query.phones.is_some().then_some(query);
             sums.add_slice(self.query, self.window, points, |phone| {
                 only.is_none_or(|query| query.wants(phone, request)) && request.caller().may_see_phone(phone)
             })
