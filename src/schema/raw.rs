@@ -7,6 +7,7 @@
 //! raw list never has to be merged.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_graphql::parser::types::{Field, Selection, SelectionSet};
@@ -93,7 +94,6 @@ impl<T: RawItem> OutputType for RawList<T> {
     async fn resolve(&self, context: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
         let request = context.data::<Arc<RequestContext>>().map_err(|error| error.into_server_error(field.pos))?;
         let plan = if request.writes_raw { Plan::<T>::read(&context.item.node, context) } else { None };
-        debug_assert!(plan.is_some() || !request.writes_raw, "every field of an item is declared once for both ways");
         let Some(plan) = plan else { return self.0.resolve(context, field).await };
         let written = Json::list(&self.0, &plan, request);
         // No scalar is made of bytes: those in an answer are JSON, and are written as they are.
@@ -102,13 +102,17 @@ impl<T: RawItem> OutputType for RawList<T> {
 }
 
 impl<T: RawItem> Plan<T> {
-    /// `None` if anything in the selection is not known here.
+    /// `None` if anything in the selection is not known here, or is no field that is selected once.
     fn read(set: &SelectionSet, context: &ContextSelectionSet<'_>) -> Option<Self> {
+        let mut keys = HashSet::with_capacity(set.items.len());
         let fields = set.items.iter().enumerate().map(|(at, selection)| {
             let Selection::Field(Positioned { node: field, .. }) = &selection.node else { return None };
+            let (before, key) = (if at == 0 { '{' } else { ',' }, field.response_key().node.as_str());
+            if !field.directives.is_empty() || !keys.insert(key) {
+                return None;
+            }
             let selected = Selected { field, context };
             let known = if field.name.node == "__typename" { None } else { Some(T::field(&selected)?) };
-            let (before, key) = (if at == 0 { '{' } else { ',' }, &field.response_key().node);
             Some((format!("{before}\"{key}\":"), known))
         });
         Some(Self { fields: fields.collect::<Option<_>>()?, type_name: T::type_name() })
