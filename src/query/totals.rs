@@ -2,6 +2,7 @@
 //!
 //! Distinct users have no such thing: a user of two windows would count twice.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
@@ -55,7 +56,7 @@ pub struct Total {
     pub phone_number: Option<PhoneNumber>,
     /// The period; the whole range where there are none.
     pub period: Window,
-    /// The local date on which it begins, where the zone is known.
+    /// The local date on which it begins, where the zone is known and the channels' zones agree.
     pub date: Option<Date>,
     /// Messages sent.
     pub sent: MessageCount,
@@ -140,7 +141,10 @@ impl TotalsQuery {
             let query = MetricQuery::new(channel, granularity, phones, range)?;
             Ok::<_, WeirError>((channel.clone(), query))
         };
-        let channels = channels.into_iter().map(query).collect::<Result<_, _>>()?;
+        // One that is named twice still counts once.
+        let mut seen = HashSet::new();
+        let channels = channels.into_iter().filter(|channel| seen.insert((&channel.account, &channel.id)));
+        let channels = channels.map(query).collect::<Result<_, _>>()?;
         let phones = phones.map(super::phone_number_metrics::parse_phones).transpose()?;
         Ok(Self { channels, phones, granularity, range, terms })
     }
@@ -314,9 +318,9 @@ impl<'q> Sums<'q> {
     /// The totals of channels that are added up together.
     fn totals_of(&self, part: &[usize], request: &Request, totals: &mut Vec<Total>) -> Result<(), Arc<WeirError>> {
         let own: Vec<&ChannelSums> = part.iter().filter_map(|channel| self.channels.get(*channel)).collect();
-        let mut frames = own.iter().filter_map(|sums| sums.frame.as_ref());
-        let Some(frame) = frames.next() else { return Ok(()) };
-        if frames.any(|other| other.periods != frame.periods) {
+        let frames: Vec<&Frame> = own.iter().filter_map(|sums| sums.frame.as_ref()).collect();
+        let Some(frame) = frames.first() else { return Ok(()) };
+        if frames.iter().any(|other| other.periods != frame.periods) {
             return Err(Arc::new(WeirError::bad_input(
                 "the days of these channels begin at different hours; name a timeZone, or ask for totals by CHANNEL",
             )));
@@ -341,7 +345,7 @@ impl<'q> Sums<'q> {
                     channel: channel.clone(),
                     phone_number: same.first().and_then(|group| group.phone.clone()),
                     period,
-                    date: frame.zone.as_ref().map(|zone| Date::of(period.start(), zone)),
+                    date: date_in_all(&frames, period.start()),
                     sent: sum.sent,
                     delivered: sum.delivered,
                     buckets: sum.buckets,
@@ -376,6 +380,13 @@ impl<'q> Sums<'q> {
         }
         (if is_final { Finality::Final } else { Finality::Provisional }, oldest.unwrap_or(now))
     }
+}
+
+/// The date of an instant, if it is the same for all channels.
+fn date_in_all(frames: &[&Frame], at: Timestamp) -> Option<Date> {
+    let mut dates = frames.iter().map(|frame| frame.zone.as_ref().map(|zone| Date::of(at, zone)));
+    let first = dates.next()?;
+    first.filter(|_| dates.all(|date| date == first))
 }
 
 /// The sums of groups that are one, by period; with `fill`, of all periods up to that one.

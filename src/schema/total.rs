@@ -21,7 +21,7 @@ item! { PhoneNumberMetricTotal<'a>: Self(total) => {
     start: DateTime = DateTime(total.period.start()),
     /// The first instant after the period.
     end: DateTime = DateTime(total.period.end()),
-    /// The local date on which it begins; null where the zone is not known.
+    /// The local date on which it begins; null where the zone is not known, or the channels' zones disagree.
     date: Option<Date> = total.date.map(Date),
     /// Messages sent.
     sent_count: Long = Long(total.sent.as_i64()),

@@ -160,3 +160,45 @@ async fn a_total_is_final_only_if_all_under_it_is() {
     let sum: i64 = days.iter().map(|day| day["sentCount"].as_i64().unwrap()).sum();
     assert_eq!(whole[0]["sentCount"], json!(sum));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_is_named_twice_counts_once() {
+    let gateway = TestGateway::start();
+    for by in [json!([]), json!(["CHANNEL"])] {
+        let mut answers = Vec::new();
+        for channels in [json!(["cams-alpha", "cams-beta"]), json!(["cams-alpha", "cams-beta", "cams-alpha"])] {
+            let variables = json!({"channels": channels, "granularity": "DAILY", "range": {"last": "P20D"}, "by": by,
+                "period": null, "zone": null, "fill": false});
+            answers.push(gateway.ask(TOTALS, variables).await["data"]["phoneNumberMetricTotals"].clone());
+        }
+        assert!(answers[0][0]["sentCount"].as_i64().unwrap() > 0);
+        assert_eq!(answers[0], answers[1], "{by}");
+    }
+}
+
+/// Half hours of two channels whose days begin in different zones: there is no one date.
+#[tokio::test(start_paused = true)]
+async fn a_total_of_channels_in_several_zones_has_no_date_that_only_one_of_them_has() {
+    let gateway = TestGateway::builder()
+        .config(|config| {
+            let mut other = config.alibaba_cams[0].clone();
+            (config.alibaba_cams[0].channels, other.channels) = (vec!["cams-alpha".into()], vec!["cams-beta".into()]);
+            config.alibaba_cams[0].templates.clear();
+            other.templates.clear();
+            other.name = "other".to_owned();
+            (config.alibaba_cams[0].time_zone, other.time_zone) = ("Asia/Shanghai".into(), "Europe/Berlin".into());
+            config.alibaba_cams.push(other);
+        })
+        .build();
+    let dates = async |start: &str, by: Value| -> Vec<Value> {
+        let range = json!({"between": {"start": start, "end": "2026-11-20T10:00:00Z"}});
+        let variables = json!({"channels": CHANNELS, "granularity": "HALF_HOUR", "range": range, "by": by,
+            "period": null, "zone": null, "fill": false});
+        let answer = gateway.ask(TOTALS, variables).await;
+        let totals = answer["data"]["phoneNumberMetricTotals"].as_array().unwrap();
+        totals.iter().map(|total| total["date"].clone()).collect()
+    };
+    assert_eq!(dates("2026-11-17T18:00:00Z", json!(["CHANNEL"])).await, [json!("2026-11-18"), json!("2026-11-17")]);
+    assert_eq!(dates("2026-11-17T18:00:00Z", json!([])).await, [Value::Null]);
+    assert_eq!(dates("2026-11-17T08:00:00Z", json!([])).await, [json!("2026-11-17")]);
+}
