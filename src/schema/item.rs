@@ -8,11 +8,11 @@ use super::scalars::{ButtonKind, Date, DateTime, Finality, Granularity, Id, Long
 /// The fields of an object, in order: the words of the schema, a name, a type and a value. `$row` is how the values name
 /// the object. It makes the resolvers of the object and its [`RawItem`], so that both have the same fields and values.
 macro_rules! item {
-    ($item:ident<$life:lifetime>: $row:pat => {
+    ($item:ident$(<$life:lifetime>)?: $row:pat => {
         $($(#[$doc:meta])* $field:ident: $value_type:ty = $value:expr,)+
     }) => {
         #[async_graphql::Object(use_type_description)]
-        impl<$life> $item<$life> {
+        impl$(<$life>)? $item$(<$life>)? {
             $($(#[$doc])* async fn $field(&self) -> $value_type {
                 let $row = self;
                 $value
@@ -24,15 +24,12 @@ macro_rules! item {
 
             /// The fields that can be selected, each with what is selected of it.
             #[expect(non_camel_case_types, reason = "they are called what the fields are called")]
-            pub(super) enum Field<$life> {
+            pub(super) enum Field$(<$life>)? {
                 $($field(<$value_type as RawValue>::Plan),)+
-                /// Never made: the plans of an item that borrows nothing do not name its lifetime.
-                #[expect(dead_code, reason = "it only names the lifetime")]
-                Lifetime(std::convert::Infallible, std::marker::PhantomData<&$life ()>),
             }
 
-            impl<$life> RawItem for $item<$life> {
-                type Field = Field<$life>;
+            impl$(<$life>)? RawItem for $item$(<$life>)? {
+                type Field = Field$(<$life>)?;
 
                 fn field(selected: &Selected<'_>) -> Option<Self::Field> {
                     $(if selected.is(stringify!($field)) {
@@ -48,7 +45,6 @@ macro_rules! item {
                             let value: $value_type = $value;
                             value.write(plan, out);
                         })+
-                        Field::Lifetime(never, _) => match *never {},
                     }
                 }
             }

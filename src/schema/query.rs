@@ -2,8 +2,6 @@
 
 #![expect(clippy::unused_async, reason = "the engine wants every resolver asynchronous")]
 
-use std::borrow::Cow;
-
 use async_graphql::{Context, Description, ID, Object, Result};
 
 use super::channel::{Application, Channel};
@@ -88,7 +86,7 @@ impl Query {
         >,
         #[graphql(desc = "The IANA zone of the periods; that of each channel without it.")] time_zone: Option<String>,
         #[graphql(default = false, desc = "Whether periods without messages are there, as zeros.")] fill: bool,
-    ) -> Nullable<RawList<PhoneNumberMetricTotal<'static>>> {
+    ) -> Nullable<RawList<PhoneNumberMetricTotal>> {
         nullable(async {
             let request = &request(context)?.query;
             let (catalog, caller) = (request.catalog(), request.caller());
@@ -102,8 +100,8 @@ impl Query {
             let by = By { channel: has(TotalsKey::Channel), phone_number: has(TotalsKey::PhoneNumber) };
             let terms = Terms { by, period: period.get()?.map(Into::into), zone, fill };
             let query = TotalsQuery::new(channels, phones.as_deref(), granularity.into(), range.get()?.into(), terms)?;
-            let total = |total| PhoneNumberMetricTotal(Cow::Owned(total));
-            Ok(query.answer(request).await?.map(|totals| RawList(totals.into_iter().map(total).collect())))
+            let totals = query.answer(request).await?;
+            Ok(totals.map(|totals| RawList(totals.into_iter().map(PhoneNumberMetricTotal).collect())))
         })
         .await
     }

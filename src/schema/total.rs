@@ -1,7 +1,5 @@
 //! `PhoneNumberMetricTotal`: messages of a group in a period.
 
-use std::borrow::Cow;
-
 use async_graphql::{Description, Enum, ID};
 
 use super::item::item;
@@ -10,9 +8,9 @@ use crate::query::totals::{self, Total};
 
 /// WhatsApp messages added up: of a group, over a period. Distinct users have no such thing, since they do not add up.
 #[derive(Debug, Clone, Description)]
-pub(super) struct PhoneNumberMetricTotal<'a>(pub(super) Cow<'a, Total>);
+pub(super) struct PhoneNumberMetricTotal(pub(super) Total);
 
-item! { PhoneNumberMetricTotal<'a>: Self(total) => {
+item! { PhoneNumberMetricTotal: Self(total) => {
     /// The channel; null unless totals are by `CHANNEL`.
     cust_space_id: Option<ID> = total.channel.as_ref().map(|channel| ID(channel.as_str().to_owned())),
     /// The business phone number; null unless totals are by `PHONE_NUMBER`.
