@@ -12,6 +12,7 @@ use super::Config;
 use super::document::Document;
 use super::problem::{KeyPath, Problems};
 use super::vendors::Entry;
+use crate::domain::calendar;
 use crate::domain::wording::nearest;
 use crate::vendor::alibaba_cams;
 use crate::vendor::endpoint::Endpoint;
@@ -259,10 +260,9 @@ impl Check<'_, '_, '_> {
     }
 
     fn time_zone(&mut self, path: &KeyPath, time_zone: &str) {
-        if jiff::tz::TimeZone::get(time_zone).is_err() {
+        if let Err(near) = calendar::time_zone(time_zone) {
             let path = path.then("time_zone");
-            let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
-            let mend = nearest(time_zone, names.iter().map(String::as_str)).map_or_else(
+            let mend = near.map_or_else(
                 || "write an IANA name, like \"Asia/Shanghai\" or \"UTC\"".to_owned(),
                 |near| format!("did you mean \"{near}\"?"),
             );

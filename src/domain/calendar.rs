@@ -8,6 +8,7 @@ use jiff::tz::{Offset, TimeZone};
 use jiff::{RoundMode, ToSpan, Unit, Zoned, ZonedRound};
 
 use super::time::{DAY, HOUR};
+use super::wording::nearest;
 use super::{Timestamp, Window};
 
 /// A date of the calendar, of whatever zone.
@@ -46,6 +47,17 @@ pub fn zone_of_midnight(edge: Duration) -> Option<TimeZone> {
     let mut offsets = [-behind, 86_400 - behind].into_iter().filter(usual);
     let (offset, None) = (offsets.next()?, offsets.next()) else { return None };
     Offset::from_seconds(offset).ok().map(TimeZone::fixed)
+}
+
+/// The zone of an IANA name.
+///
+/// # Errors
+/// No zone is called so; the name that is nearest, if one is near.
+pub fn time_zone(name: &str) -> Result<TimeZone, Option<String>> {
+    TimeZone::get(name).map_err(|_| {
+        let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+        nearest(name, names.iter().map(String::as_str)).map(str::to_owned)
+    })
 }
 
 /// What a zone is called: its IANA name, or its offset, such as `+08:00`.

@@ -13,8 +13,6 @@ use crate::vendor::alibaba_cams::{CountSubject, Counts, Series};
 pub(super) struct Points<C: Counts> {
     /// What each want asked for: one key, or `None` for all.
     pub(super) keys: Vec<Option<<C::Subject as CountSubject>::Key>>,
-    /// The part of the window that has begun; nothing lies ahead of it. `None` where all of it does.
-    pub(super) begun: Option<Window>,
     /// The slices, want by want in order of time; without those that cannot be final, where nothing else will do.
     pub(super) series: Slices<Vec<C::Point>>,
 }
@@ -28,12 +26,12 @@ pub(super) async fn points<C: Counts>(
     let keys: Vec<_> = asked.iter().map(|asked| asked.key().cloned()).collect();
     // Buckets begin in the past: what lies ahead needs no call.
     let Some(begun) = Window::new(window.start(), window.end().min(request.quarter() + QUARTER)) else {
-        return Ok((!request.ask().explain).then(|| Points { keys, begun: None, series: Vec::new() }));
+        return Ok((!request.ask().explain).then(|| Points { keys, series: Vec::new() }));
     };
     request.take::<Series<C>>(asked.len(), begun)?;
     let wants = asked.into_iter().map(|subject| Slice { subject, window: begun }).collect();
     let series = request.series::<Series<C>>(wants).await?;
-    Ok(series.map(|series| Points { keys, begun: Some(begun), series }))
+    Ok(series.map(|series| Points { keys, series }))
 }
 
 /// The rows of a subject whose own start lies in `window`, from the slices of `asked`: of the subject itself, or of some of

@@ -70,8 +70,7 @@ impl MetricQuery {
         self.range.metric_window(self.subject.granularity, request.quarter())
     }
 
-    /// The rows that begin inside a window.
-    pub(super) async fn rows_in(self, window: Window, request: &Request) -> Result<Option<MetricRows>, Arc<WeirError>> {
+    async fn rows_in(self, window: Window, request: &Request) -> Result<Option<MetricRows>, Arc<WeirError>> {
         let asked = self.asked(request);
         let is_wanted = |phone: &PhoneNumber| self.wants(phone, request);
         counts::rows::<PhoneNumbers>(request, self.subject.clone(), asked, window, is_wanted).await
@@ -87,7 +86,7 @@ impl MetricQuery {
     }
 
     /// What of the channel is looked up: all of it, or a phone each.
-    pub(super) fn asked(&self, request: &Request) -> Vec<MetricSubject> {
+    fn asked(&self, request: &Request) -> Vec<MetricSubject> {
         let Self { subject, phones, .. } = self;
         match phones.as_ref().filter(|phones| phones.len() <= MANY_PHONES) {
             Some(phones) => {
@@ -96,6 +95,11 @@ impl MetricQuery {
             }
             None => vec![subject.clone()],
         }
+    }
+
+    /// The phones that were asked for by their digits, in order.
+    pub(super) fn named(&self) -> &[PhoneNumber] {
+        self.phones.as_deref().unwrap_or_default()
     }
 
     /// Whether a phone was asked for, and may be seen.
@@ -134,7 +138,7 @@ pub(super) fn whole(channel: &CatalogChannel) -> MetricSubject {
 }
 
 /// Phones in order, each once.
-pub(super) fn parse_phones(texts: &[String]) -> Result<Vec<PhoneNumber>, WeirError> {
+fn parse_phones(texts: &[String]) -> Result<Vec<PhoneNumber>, WeirError> {
     let parse = |text: &String| {
         PhoneNumber::parse(text).ok_or_else(|| WeirError::bad_input("a phone number must have at least one digit"))
     };

@@ -14,8 +14,9 @@ use super::phone_number_metrics::MetricQuery;
 use super::range::TimeRange;
 use super::request::Request;
 use super::zone::{channel_zone, is_midnight, warn_of_edges};
-use crate::domain::calendar::{CalendarStep, Date, calendar_windows, floor_hour, zone_name};
+use crate::domain::calendar::{CalendarStep, Date, calendar_windows, floor_hour, time_zone, zone_name};
 use crate::domain::time::{DAY, HOUR};
+use crate::domain::wording::echo;
 use crate::domain::{ChannelId, Finality, Freshness, MessageCount, PhoneNumber, Timestamp, Window};
 use crate::error::{Code, WeirError};
 use crate::vendor::alibaba_cams::{Granularity, PhoneNumberPoint, PhoneNumbers};
@@ -84,8 +85,6 @@ impl Total {
 #[derive(Debug)]
 pub struct TotalsQuery {
     channels: Vec<(CatalogChannel, MetricQuery)>,
-    /// Phones that were named.
-    phones: Option<Vec<PhoneNumber>>,
     granularity: Granularity,
     range: TimeRange,
     terms: Terms,
@@ -110,14 +109,9 @@ impl Terms {
     /// # Errors
     /// No zone is called so.
     pub fn zone(name: &str) -> Result<TimeZone, WeirError> {
-        TimeZone::get(name).map_err(|_| {
-            let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            WeirError::bad_input(format!(
-                "`{}` is no IANA time zone, such as Asia/Shanghai{}",
-                crate::domain::wording::echo(name),
-                crate::domain::wording::hint(name, &names)
-            ))
+        time_zone(name).map_err(|near| {
+            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            WeirError::bad_input(format!("`{}` is no IANA time zone, such as Asia/Shanghai{hint}", echo(name)))
         })
     }
 }
@@ -145,21 +139,7 @@ impl TotalsQuery {
         let mut seen = HashSet::new();
         let channels = channels.into_iter().filter(|channel| seen.insert((&channel.account, &channel.id)));
         let channels = channels.map(query).collect::<Result<_, _>>()?;
-        let phones = phones.map(super::phone_number_metrics::parse_phones).transpose()?;
-        Ok(Self { channels, phones, granularity, range, terms })
-    }
-
-    /// The points of a channel that may begin inside a window.
-    async fn points(
-        &self,
-        channel: usize,
-        window: Window,
-        request: &Request,
-    ) -> Result<Option<Points<PhoneNumbers>>, Arc<WeirError>> {
-        match self.channels.get(channel) {
-            Some((_, query)) => query.points_in(window, request).await,
-            None => Ok(None),
-        }
+        Ok(Self { channels, granularity, range, terms })
     }
 
     /// All totals, ordered by (start, channel, phone number); `None` where the request is only explained.
@@ -168,18 +148,18 @@ impl TotalsQuery {
     /// A range, a zone or a period that makes no sense, too many totals, or what failed upstream.
     pub async fn answer(&self, request: &Request) -> Result<Option<Vec<Total>>, Arc<WeirError>> {
         let window = self.range.metric_window(self.granularity, request.quarter())?;
-        let all = (0..self.channels.len()).map(|channel| self.points(channel, window, request));
+        let all = self.channels.iter().map(|(_, query)| query.points_in(window, request));
         let all: Option<Vec<_>> = try_join_all(all).await?.into_iter().collect();
         let Some(all) = all else { return Ok(None) };
-        let mut sums = Sums::new(self, window);
-        for (channel, points) in all.into_iter().enumerate() {
-            sums.add(channel, points, request)?;
-        }
+        let channels = self.channels.iter().zip(all);
+        let channels =
+            channels.map(|((channel, query), points)| ChannelSums::of(self, channel, query, points, window, request));
+        let sums = Sums { query: self, window, channels: channels.collect::<Result<_, _>>()? };
         Ok(Some(sums.into_totals(request)?))
     }
 }
 
-/// Sums that grow slice by slice.
+/// The sums of all channels.
 #[derive(Debug)]
 struct Sums<'q> {
     query: &'q TotalsQuery,
@@ -194,9 +174,11 @@ struct ChannelSums {
     days: Vec<Option<DayHeld>>,
     /// How many slices make a day.
     asked: usize,
-    /// `None` before the first point.
+    /// `None` where there is nothing to tell.
     frame: Option<Frame>,
     groups: Vec<Group>,
+    /// How many sums the groups have.
+    n_sums: usize,
     /// The groups by phone, in order.
     by_phone: Vec<(PhoneNumber, usize)>,
 }
@@ -210,7 +192,7 @@ struct DayHeld {
 }
 
 /// The periods of a channel.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 struct Frame {
     zone: Option<TimeZone>,
     periods: Vec<Window>,
@@ -238,68 +220,31 @@ impl Sum {
     }
 }
 
-impl<'q> Sums<'q> {
-    fn new(query: &'q TotalsQuery, window: Window) -> Self {
-        let n_days = usize::try_from(window.n_cells(DAY)).unwrap_or(0);
-        let channel = |_| ChannelSums {
-            days: vec![None; n_days],
-            asked: 0,
-            frame: None,
-            groups: Vec::new(),
-            by_phone: Vec::new(),
+impl Group {
+    fn of(phone: Option<PhoneNumber>) -> Self {
+        Self { phone, sums: Vec::new() }
+    }
+
+    /// Adds to the sum of a period; whether that is the first of it. Mostly it is the last period or one after it.
+    fn add(&mut self, period: usize, more: Sum) -> bool {
+        let last = self.sums.last().map(|(at, _)| *at);
+        let place = match last {
+            Some(last) if last == period => Ok(self.sums.len() - 1),
+            Some(last) if last > period => self.sums.binary_search_by_key(&period, |(at, _)| *at),
+            _ => Err(self.sums.len()),
         };
-        Self { query, window, channels: query.channels.iter().map(channel).collect() }
-    }
-
-    /// Adds the points of a channel.
-    fn add(&mut self, channel: usize, points: Points<PhoneNumbers>, request: &Request) -> Result<(), Arc<WeirError>> {
-        let Some((configured, query)) = self.query.channels.get(channel) else { return Ok(()) };
-        let Some(sums) = self.channels.get_mut(channel) else { return Ok(()) };
-        let Some(begun) = points.begun else { return Ok(()) };
-        sums.asked = points.keys.len();
-        let first_day = self.window.start().floor(DAY);
-        let days_before = begun.start().floor(DAY).since(first_day).as_secs() / DAY.as_secs();
-        let mut at = (usize::MAX, 0);
-        for answered in points.series {
-            let served = answered.outcome?;
-            // The slices of a want are its days, in order.
-            at = if at.0 == answered.want { (at.0, at.1 + 1) } else { (answered.want, 0) };
-            let day = usize::try_from(days_before).unwrap_or(usize::MAX).saturating_add(at.1);
-            if let Some(day) = sums.days.get_mut(day) {
-                day.get_or_insert(DayHeld { slices: 0, is_settled: true, oldest: served.held.sent_at })
-                    .note(served.held.is_settled(), served.held.sent_at);
-            }
-            let points = &served.held.data;
-            if points.is_empty() {
-                continue;
-            }
-            if sums.frame.is_none() {
-                sums.frame = Some(self.query.frame(configured, self.window, request)?);
-            }
-            let only = self.query.phones.is_some().then_some(query);
-            sums.add_slice(self.query, self.window, points, |phone| {
-                only.is_none_or(|query| query.wants(phone, request)) && request.caller().may_see_phone(phone)
-            })
-            .map_err(|refusal| self.query.explain_edge(configured, refusal))?;
-            if sums.groups.iter().map(|group| group.sums.len()).sum::<usize>() > MAX_TOTALS {
-                return Err(Arc::new(too_many(None)));
-            }
+        match place {
+            Ok(known) => self.sums[known].1.add(more),
+            Err(place) => self.sums.insert(place, (period, more)),
         }
-        Ok(())
+        place.is_err()
     }
+}
 
+impl Sums<'_> {
     /// What has been added up, in order.
-    fn into_totals(mut self, request: &Request) -> Result<Vec<Total>, Arc<WeirError>> {
-        let Self { query, window, .. } = self;
-        if query.terms.fill {
-            for ((configured, _), sums) in query.channels.iter().zip(&mut self.channels) {
-                if sums.frame.is_none() {
-                    sums.frame = Some(query.frame(configured, window, request)?);
-                }
-                sums.name_groups(query);
-            }
-        }
-        let parts: Vec<Vec<usize>> = if query.terms.by.channel {
+    fn into_totals(self, request: &Request) -> Result<Vec<Total>, Arc<WeirError>> {
+        let parts: Vec<Vec<usize>> = if self.query.terms.by.channel {
             (0..self.channels.len()).map(|channel| vec![channel]).collect()
         } else {
             vec![(0..self.channels.len()).collect()]
@@ -354,7 +299,7 @@ impl<'q> Sums<'q> {
                     fetched_at,
                 });
                 if totals.len() > MAX_TOTALS {
-                    return Err(Arc::new(too_many(None)));
+                    return Err(Arc::new(too_many()));
                 }
             }
         }
@@ -391,14 +336,16 @@ fn date_in_all(frames: &[&Frame], at: Timestamp) -> Option<Date> {
 
 /// The sums of groups that are one, by period; with `fill`, of all periods up to that one.
 fn together(groups: &[&Group], fill: Option<usize>) -> Vec<(usize, Sum)> {
-    let mut sums: Vec<(usize, Sum)> =
-        fill.map(|begun| (0..begun).map(|at| (at, Sum::default())).collect()).unwrap_or_default();
-    for (at, sum) in groups.iter().flat_map(|group| &group.sums) {
-        match sums.binary_search_by_key(at, |(at, _)| *at) {
-            Ok(known) => sums[known].1.add(*sum),
-            Err(place) => sums.insert(place, (*at, *sum)),
+    let zeros = (0..fill.unwrap_or(0)).map(|at| (at, Sum::default()));
+    let mut sums: Vec<(usize, Sum)> = zeros.chain(groups.iter().flat_map(|group| &group.sums).copied()).collect();
+    sums.sort_by_key(|(at, _)| *at);
+    sums.dedup_by(|(at, more), (known, sum)| {
+        let is_same = at == known;
+        if is_same {
+            sum.add(*more);
         }
-    }
+        is_same
+    });
     sums
 }
 
@@ -414,67 +361,83 @@ impl DayHeld {
 struct OffEdge(Timestamp, String);
 
 impl ChannelSums {
+    /// Adds up the points of a channel.
+    fn of(
+        totals: &TotalsQuery,
+        channel: &CatalogChannel,
+        query: &MetricQuery,
+        points: Points<PhoneNumbers>,
+        window: Window,
+        request: &Request,
+    ) -> Result<Self, Arc<WeirError>> {
+        let slices = points.series.into_iter().map(|one| Ok((one.want, one.outcome?)));
+        let slices: Vec<_> = slices.collect::<Result<_, Arc<WeirError>>>()?;
+        let fill = totals.terms.fill;
+        let is_told = fill || slices.iter().any(|(_, served)| !served.held.data.is_empty());
+        let mut sums = Self {
+            days: vec![None; usize::try_from(window.n_cells(DAY)).unwrap_or(0)],
+            asked: points.keys.len(),
+            frame: is_told.then(|| totals.frame(channel, window, request)).transpose()?,
+            groups: Vec::new(),
+            n_sums: 0,
+            by_phone: Vec::new(),
+        };
+        for own in slices.chunk_by(|(want, _), (next, _)| want == next) {
+            // The slices of a want are its days, in order.
+            for (day, (_, served)) in own.iter().enumerate() {
+                if let Some(day) = sums.days.get_mut(day) {
+                    day.get_or_insert(DayHeld { slices: 0, is_settled: true, oldest: served.held.sent_at })
+                        .note(served.held.is_settled(), served.held.sent_at);
+                }
+                sums.add_slice(totals, window, &served.held.data, |phone| query.wants(phone, request))
+                    .map_err(|refusal| totals.explain_edge(channel, refusal))?;
+                if sums.n_sums > MAX_TOTALS {
+                    return Err(Arc::new(too_many()));
+                }
+            }
+        }
+        if fill && totals.terms.by.phone_number {
+            for phone in query.named() {
+                group_of(phone, &mut sums.groups, &mut sums.by_phone, &mut 0);
+            }
+        } else if fill && sums.groups.is_empty() {
+            sums.groups.push(Group::of(None));
+        }
+        Ok(sums)
+    }
+
     /// Adds the points of one slice, which are ordered by (phone, start).
     fn add_slice(
         &mut self,
-        query: &TotalsQuery,
+        totals: &TotalsQuery,
         window: Window,
         points: &[PhoneNumberPoint],
         is_wanted: impl Fn(&PhoneNumber) -> bool,
     ) -> Result<(), OffEdge> {
-        let Self { frame, groups, by_phone, .. } = self;
+        let Self { frame, groups, n_sums, by_phone, .. } = self;
         let Some(frame) = frame else { return Ok(()) };
-        let zone = frame.zone.as_ref().filter(|_| query.checks_edges());
+        let zone = frame.zone.as_ref().filter(|_| totals.checks_edges());
         let (mut checked, mut period, mut guess) = (None, 0, 0);
         for own in points.chunk_by(|one, other| one.phone == other.phone) {
-            let Some(phone) = own.first().map(|point| &point.phone) else { continue };
-            if !is_wanted(phone) {
-                continue;
+            let Some(phone) = own.first().map(|point| &point.phone).filter(|phone| is_wanted(phone)) else { continue };
+            let group = if totals.terms.by.phone_number { group_of(phone, groups, by_phone, &mut guess) } else { 0 };
+            if groups.is_empty() {
+                groups.push(Group::of(None));
             }
-            let group = if query.terms.by.phone_number {
-                group_of(phone, groups, by_phone, &mut guess)
-            } else {
-                if groups.is_empty() {
-                    groups.push(Group { phone: None, sums: Vec::new() });
-                }
-                0
-            };
-            let Some(Group { sums, .. }) = groups.get_mut(group) else { continue };
+            let Some(group) = groups.get_mut(group) else { continue };
             for point in own.iter().filter(|point| window.contains(point.start)) {
-                if let Some(zone) = zone
-                    && checked != Some(point.start)
-                {
+                if let Some(zone) = zone.filter(|_| checked != Some(point.start)) {
                     if !is_midnight(point.start, zone) {
                         return Err(OffEdge(point.start, zone_name(zone)));
                     }
                     checked = Some(point.start);
                 }
                 period = frame.period_of(point.start, period);
-                let sum = Sum { sent: point.sent, delivered: point.delivered, buckets: 1 };
-                match sums.last_mut() {
-                    Some((last, known)) if *last == period => known.add(sum),
-                    Some((last, _)) if *last > period => match sums.binary_search_by_key(&period, |(at, _)| *at) {
-                        Ok(known) => sums[known].1.add(sum),
-                        Err(place) => sums.insert(place, (period, sum)),
-                    },
-                    _ => sums.push((period, sum)),
-                }
+                let is_new = group.add(period, Sum { sent: point.sent, delivered: point.delivered, buckets: 1 });
+                *n_sums += usize::from(is_new);
             }
         }
         Ok(())
-    }
-
-    /// Groups of whoever was asked for by name, also without any messages.
-    fn name_groups(&mut self, query: &TotalsQuery) {
-        if !query.terms.by.phone_number {
-            if self.groups.is_empty() {
-                self.groups.push(Group { phone: None, sums: Vec::new() });
-            }
-            return;
-        }
-        for phone in query.phones.iter().flatten() {
-            group_of(phone, &mut self.groups, &mut self.by_phone, &mut 0);
-        }
     }
 }
 
@@ -494,7 +457,7 @@ fn group_of(
         Ok(place) => place,
         Err(place) => {
             by_phone.insert(place, (phone.clone(), groups.len()));
-            groups.push(Group { phone: Some(phone.clone()), sums: Vec::new() });
+            groups.push(Group::of(Some(phone.clone())));
             place
         }
     };
@@ -531,21 +494,13 @@ impl TotalsQuery {
                  configure the account's `time_zone`",
             ));
         };
-        let step = match period {
-            Period::Hour => None,
-            Period::Day => Some(CalendarStep::Day),
-            Period::Week => Some(CalendarStep::Week),
-            Period::Month => Some(CalendarStep::Month),
-        };
         let from = window.start() - DAY * LONGEST_PERIOD_DAYS;
-        let mut periods = match step {
-            Some(step) => calendar_windows(from, window.end(), step, &cut_in),
-            // Where clocks go back, an hour that is passed twice is two.
-            None => Window::new(floor_hour(window.start(), &cut_in), window.end())
-                .map(|range| {
-                    range.tiles(HOUR).filter_map(|hour| Window::new(hour.start(), hour.start() + HOUR)).collect()
-                })
-                .unwrap_or_default(),
+        let calendar = |step| calendar_windows(from, window.end(), step, &cut_in);
+        let mut periods = match period {
+            Period::Hour => hours(floor_hour(window.start(), &cut_in), window.end()),
+            Period::Day => calendar(CalendarStep::Day),
+            Period::Week => calendar(CalendarStep::Week),
+            Period::Month => calendar(CalendarStep::Month),
         };
         periods.retain(|period| period.end() > window.start());
         let splits = |period: &Window| period.start() != period.start().floor(HOUR / 2);
@@ -571,9 +526,15 @@ impl TotalsQuery {
     }
 }
 
-fn too_many(actual: Option<usize>) -> WeirError {
+/// Whole hours from the first on. Where clocks go back, an hour that is passed twice is two.
+fn hours(first: Timestamp, until: Timestamp) -> Vec<Window> {
+    let next = |hour: &Window| Window::new(hour.end(), hour.end() + HOUR);
+    std::iter::successors(Window::new(first, first + HOUR), next).take_while(|hour| hour.start() < until).collect()
+}
+
+fn too_many() -> WeirError {
     let message = format!(
         "there are more than {MAX_TOTALS} totals; ask for longer periods, a shorter range or fewer phone numbers at a time"
     );
-    WeirError::new(Code::TooExpensive, message).limited(MAX_TOTALS, actual)
+    WeirError::new(Code::TooExpensive, message).limited(MAX_TOTALS, None::<usize>)
 }
