@@ -11,6 +11,9 @@ use super::time::{DAY, HOUR};
 use super::wording::nearest;
 use super::{Timestamp, Window};
 
+/// Dates are counted from it.
+const EPOCH: civil::Date = civil::date(1970, 1, 1);
+
 /// A date of the calendar, of whatever zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Date(i32);
@@ -24,6 +27,13 @@ impl Date {
         Self(i32::try_from(days).unwrap_or_default())
     }
 
+    /// Reads `YYYY-MM-DD`, the one form in which it is written.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let date: civil::Date = text.parse().ok().filter(|date: &civil::Date| date.to_string() == text)?;
+        EPOCH.until(date).ok().map(|span| Self(span.get_days()))
+    }
+
     /// Days since 1970-01-01, as Parquet counts them.
     #[must_use]
     pub const fn days(self) -> i32 {
@@ -34,7 +44,7 @@ impl Date {
 /// `YYYY-MM-DD`.
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        civil::date(1970, 1, 1).checked_add(i64::from(self.0).days()).unwrap_or(civil::Date::MAX).fmt(f)
+        EPOCH.checked_add(i64::from(self.0).days()).unwrap_or(civil::Date::MAX).fmt(f)
     }
 }
 
@@ -227,6 +237,12 @@ mod tests {
             assert_eq!(Date::of(at(text), &zone(name)).to_string(), date, "{text} {name}");
         }
         assert_eq!(Date::of(at("1970-01-02T00:00:00Z"), &TimeZone::UTC).days(), 1);
+        for text in ["0000-01-01", "1969-12-31", "2024-02-29", "9999-12-31"] {
+            assert_eq!(Date::parse(text).map(|date| date.to_string()).as_deref(), Some(text));
+        }
+        for text in ["", "2023-02-29", "20240229", "2024-2-29", "2024-02-29T00:00:00", "24-02-29", " 2024-02-29"] {
+            assert_eq!(Date::parse(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -17,7 +17,11 @@ use async_graphql::{
 };
 
 /// How values of the schema's own scalars are judged, before anything runs.
-pub(super) const SCALARS: [(&str, Scalar); 3] = [
+pub(super) const SCALARS: [(&str, Scalar); 4] = [
+    ("Date", |value| match value {
+        Value::String(text) => Date::read(text).map(drop),
+        _ => Err("expected a date in quotes, such as \"2026-09-01\"".to_owned()),
+    }),
     ("DateTime", |value| match value {
         Value::String(text) => DateTime::read(text).map(drop),
         _ => Err("expected an instant in quotes, such as \"2026-09-01T08:00:00Z\"".to_owned()),
@@ -99,11 +103,20 @@ impl ScalarType for IsoDuration {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Date(pub domain::calendar::Date);
 
-/// A date of the calendar in some zone, `YYYY-MM-DD`. It is answered, never asked for.
+impl Date {
+    /// Reads it; says what is wrong with it.
+    fn read(text: &str) -> Result<Self, String> {
+        let date = domain::calendar::Date::parse(text).map(Self);
+        date.ok_or_else(|| format!("`{}` is no date of the calendar, such as 2026-09-01", echo(text)))
+    }
+}
+
+/// A date of the calendar in some zone, `YYYY-MM-DD`.
 #[async_graphql::Scalar(name = "Date", specified_by_url = "https://scalars.graphql.org/andimarek/local-date.html")]
 impl ScalarType for Date {
     fn parse(value: Value) -> InputValueResult<Self> {
-        Err(InputValueError::expected_type(value))
+        let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
+        Self::read(text).map_err(InputValueError::custom)
     }
 
     fn to_value(&self) -> Value {

@@ -247,6 +247,7 @@ export class Generator {
       String: () => rng.pick(["", "x", "名", "\u{1f600}", 'a "b"\\', "two\nlines"]),
       Boolean: () => rng.chance(0.5),
       ID: () => rng.pick(["x", 7, "7"]),
+      Date: () => rng.pick(["2026-09-01", "2024-02-29", "9999-12-31"]),
       DateTime: () => this.facts.days(rng.between(1, 5), 0).between.start,
       Duration: () => rng.pick(["P1D", "PT30M", "P1W", "PT1H30M"]),
       Long: () => rng.pick([0, 5_000_000_000]),

@@ -5,6 +5,17 @@ const DATE = /^(?<sign>[+-](?=\d{6}))?(?<year>\d{4}|\d{6})(?<dash>-?)(?<month>\d
 const TIME = /^[Tt ](?<hour>\d\d)(?:(?<colon>:?)(?<minute>\d\d)(?:\k<colon>(?<second>\d\d)(?:[.,]\d{1,9})?)?)?/;
 const OFFSET = /^(?:[Zz]|[+-](?<hours>\d\d)(?:(?<mark>:?)(?<minutes>\d\d)(?:\k<mark>(?<seconds>\d\d))?)?)$/;
 
+/** Whether a text is `YYYY-MM-DD` and such a day was or will be. */
+export function isDate(text) {
+  const [, year, month, day] = /^(\d{4})-(\d\d)-(\d\d)$/.exec(text)?.map(Number) ?? [];
+  return year !== undefined && month >= 1 && month <= 12 && day >= 1 && day <= daysOf(year, month);
+}
+
+function daysOf(year, month) {
+  const february = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28;
+  return [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month - 1];
+}
+
 /** Whether a text is an instant: a date, a time and an offset. */
 export function isDateTime(text) {
   const date = DATE.exec(text);
@@ -13,14 +24,13 @@ export function isDateTime(text) {
   if (!offset) return false;
   const year = Number(date.groups.year) * (date.groups.sign === "-" ? -1 : 1);
   const [month, day] = [Number(date.groups.month), Number(date.groups.day)];
-  const days = [31, year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
   // The last day of the calendar, in every zone.
   if (year === 9999 && month === 12 && day > 30) return false;
   const fits = (value, most) => Number(value ?? 0) <= most;
   return (
     (date.groups.year.length === 6) === (date.groups.sign !== undefined) &&
     year >= -9998 && year <= 9999 &&
-    month >= 1 && month <= 12 && day >= 1 && day <= days[month - 1] &&
+    month >= 1 && month <= 12 && day >= 1 && day <= daysOf(year, month) &&
     fits(time.groups.hour, 23) && fits(time.groups.minute, 59) && fits(time.groups.second, 60) &&
     fits(offset.groups.hours, 25) && fits(offset.groups.minutes, 59) && fits(offset.groups.seconds, 59)
   );
@@ -70,6 +80,7 @@ function textual(name, isValid) {
 }
 
 const BEHAVIOUR = {
+  Date: textual("Date", isDate),
   DateTime: textual("DateTime", isDateTime),
   Duration: textual("Duration", isDuration),
   Long: {
