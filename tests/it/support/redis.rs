@@ -23,12 +23,17 @@ impl Redis {
     /// Starts one; `None` where there is no redis-server, after saying so.
     pub(crate) async fn start(options: &[&'static str]) -> Option<Self> {
         let program = require::program("redis-server", "install it (Debian: apt-get install redis-server)")?;
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (dir, options) = (tempfile::tempdir().unwrap(), options.to_vec());
-        let child = spawn(&program, port, &dir, &options);
-        let redis = Self { program, child, port, dir, options };
-        redis.answers().await;
-        Some(redis)
+        // A port that was free may be another test's by the time it is taken: then the next one.
+        for _ in 0..20 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let (dir, options) = (tempfile::tempdir().unwrap(), options.to_vec());
+            let child = spawn(&program, port, &dir, &options);
+            let mut redis = Self { program: program.clone(), child, port, dir, options };
+            if redis.answers().await {
+                return Some(redis);
+            }
+        }
+        panic!("redis-server found no free port");
     }
 
     pub(crate) fn url(&self) -> String {
@@ -59,20 +64,26 @@ impl Redis {
     /// Starts it again where it was, with whatever it had written.
     pub(crate) async fn restart(&mut self) {
         self.child = spawn(&self.program, self.port, &self.dir, &self.options);
-        self.answers().await;
+        assert!(self.answers().await, "redis-server ended: is port {} taken?", self.port);
     }
 
     pub(crate) fn signal(&self, signal: &str) {
         send_signal(signal, self.child.id());
     }
 
-    async fn answers(&self) {
+    /// Waits until this very process answers on its port; `false` if it ended instead.
+    async fn answers(&mut self) -> bool {
+        let ours = format!("process_id:{}", self.child.id());
         for _ in 0..500 {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
             if let Ok(client) = Client::open(self.url())
                 && let Ok(mut connection) = client.get_multiplexed_async_connection().await
-                && redis::cmd("PING").query_async::<String>(&mut connection).await.is_ok()
+                && let Ok(info) = redis::cmd("INFO").arg("server").query_async::<String>(&mut connection).await
+                && info.lines().any(|line| line == ours)
             {
-                return;
+                return true;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
