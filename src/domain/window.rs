@@ -61,6 +61,32 @@ impl Window {
         Self { start: self.start.min(other.start), end: self.end.max(other.end) }
     }
 
+    /// What the two share.
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Option<Self> {
+        Self::new(self.start.max(other.start), self.end.min(other.end))
+    }
+
+    /// What is before `at` and what is not, if there is something of both.
+    #[must_use]
+    pub fn split_at(self, at: Timestamp) -> Option<(Self, Self)> {
+        Some((Self::new(self.start, at)?, Self::new(at, self.end)?))
+    }
+
+    /// The whole window in order, in parts: what is `known` of it, which comes in order and does not overlap, and what
+    /// lies between.
+    pub fn laid_out<T>(self, known: impl IntoIterator<Item = (Self, T)>) -> Vec<(Self, Option<T>)> {
+        let (mut parts, mut left) = (Vec::new(), Some(self));
+        for (window, what) in known {
+            let Some((open, own)) = left.and_then(|left| Some((left, left.intersection(window)?))) else { continue };
+            parts.extend(Self::new(open.start, own.start).map(|between| (between, None)));
+            parts.push((own, Some(what)));
+            left = Self::new(own.end, open.end);
+        }
+        parts.extend(left.map(|left| (left, None)));
+        parts
+    }
+
     /// This window and `before` and `after` more on its sides.
     #[must_use]
     pub fn padded(self, by: Duration) -> Self {
@@ -82,6 +108,18 @@ impl Window {
     pub fn n_cells(self, step: Duration) -> u64 {
         let span = self.end.ceil(step).since(self.start.floor(step)).as_millis();
         u64::try_from(span / step.as_millis().max(1)).unwrap_or(u64::MAX)
+    }
+
+    /// The [`cells`](Self::cells) of a grid; without one the window itself is the only one.
+    pub fn cells_of(self, grid: Option<Duration>) -> impl Iterator<Item = Self> + Clone {
+        let whole = grid.is_none().then_some(self);
+        grid.into_iter().flat_map(move |step| self.cells(step)).chain(whole)
+    }
+
+    /// How many [`cells_of`](Self::cells_of) a grid there are.
+    #[must_use]
+    pub fn n_cells_of(self, grid: Option<Duration>) -> u64 {
+        grid.map_or(1, |step| self.n_cells(step))
     }
 
     /// Tiles the window from its start in steps of `step`; the last tile may be shorter.
@@ -136,6 +174,22 @@ mod tests {
             prop_assert!(hull.covers(whole));
             prop_assert!(hull.length() < whole.length() + 2 * DAY);
             prop_assert_eq!(whole.n_cells(DAY), cells.len() as u64);
+        }
+
+        #[test]
+        fn what_is_laid_out_is_the_window_and_what_is_known_of_it(
+            edges in prop::collection::btree_set(0_i64..40, 0..10), start in 0_i64..20, len in 1_i64..20,
+        ) {
+            let edges: Vec<_> = edges.into_iter().collect();
+            let known: Vec<_> = edges.chunks_exact(2).map(|pair| (window(pair[0], pair[1]), pair[0])).collect();
+            let parts = window(start, start + len).laid_out(known.clone());
+            prop_assert_eq!((parts[0].0.start().as_ms(), parts[parts.len() - 1].0.end().as_ms()), (start, start + len));
+            prop_assert!(parts.windows(2).all(|pair| pair[0].0.end() == pair[1].0.start()));
+            for at in start..start + len {
+                let holds = |window: Window| window.contains(Timestamp::from_ms(at));
+                let here = parts.iter().find(|(window, _)| holds(*window)).unwrap().1;
+                prop_assert_eq!(here, known.iter().find(|(window, _)| holds(*window)).map(|(_, what)| *what));
+            }
         }
     }
 

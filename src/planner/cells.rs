@@ -1,41 +1,51 @@
 //! Cells of a grid in which something is wanted, and the fewest spans that cover them: pure.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use crate::domain::{Class, Timestamp, Window};
 
-/// Wanted cells in order of time, by the class they are wanted in, each with how often it is. Whatever is asked of them
-/// costs their logarithm: a plan takes as long as it has calls, however much waits.
+/// Wanted cells in order of time, by the class they are wanted in, in runs of neighbours that are wanted equally often.
+/// Whatever is asked of them costs the logarithm of the runs: a plan takes as long as it has calls, however much waits.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Cells([BTreeMap<Timestamp, Cell>; 3]);
+pub(super) struct Cells([BTreeMap<Timestamp, Run>; 3]);
 
-/// Cells that begin together end together.
+/// Cells without a gap between them. Runs do not overlap.
 #[derive(Debug, Clone, Copy)]
-struct Cell {
+struct Run {
     end: Timestamp,
+    /// How often each of them is wanted.
     n: usize,
 }
 
 impl Cells {
-    pub(super) fn add(&mut self, cell: Window, class: Class) {
-        self.0[class as usize].entry(cell.start()).or_insert(Cell { end: cell.end(), n: 0 }).n += 1;
+    pub(super) fn add(&mut self, cells: Window, class: Class) {
+        self.add_times(cells, class, 1);
     }
 
-    pub(super) fn take(&mut self, cell: Window, class: Class) {
-        if let Entry::Occupied(mut known) = self.0[class as usize].entry(cell.start()) {
-            known.get_mut().n -= 1;
-            if known.get().n == 0 {
-                known.remove();
-            }
+    fn add_times(&mut self, cells: Window, class: Class, n: usize) {
+        let runs = &mut self.0[class as usize];
+        split(runs, cells);
+        let within = runs.range(cells.start()..cells.end());
+        let known = within.filter_map(|(start, run)| Some((Window::new(*start, run.end)?, run.n)));
+        for (window, before) in cells.laid_out(known.collect::<Vec<_>>()) {
+            runs.insert(window.start(), Run { end: window.end(), n: before.unwrap_or_default() + n });
         }
     }
 
-    pub(super) fn append(&mut self, other: Self) {
-        for (own, more) in self.0.iter_mut().zip(other.0) {
-            for (start, cell) in more {
-                own.entry(start).or_insert(Cell { n: 0, ..cell }).n += cell.n;
+    pub(super) fn take(&mut self, cells: Window, class: Class) {
+        let runs = &mut self.0[class as usize];
+        split(runs, cells);
+        runs.range_mut(cells.start()..cells.end()).for_each(|(_, run)| run.n -= 1);
+        runs.extract_if(cells.start()..cells.end(), |_, run| run.n == 0).for_each(drop);
+    }
+
+    pub(super) fn append(&mut self, other: &Self) {
+        for (class, runs) in CLASSES.into_iter().zip(&other.0) {
+            for (start, run) in runs {
+                if let Some(cells) = Window::new(*start, run.end) {
+                    self.add_times(cells, class, run.n);
+                }
             }
         }
     }
@@ -44,42 +54,73 @@ impl Cells {
         self.0.iter().all(BTreeMap::is_empty)
     }
 
-    pub(super) fn has(&self, cell: Window) -> bool {
-        self.0.iter().any(|cells| cells.contains_key(&cell.start()))
+    /// The parts of a span in which nothing is wanted.
+    pub(super) fn lacking(&self, span: Window) -> Vec<Window> {
+        let without = |spans: Vec<Window>, runs| {
+            let lacking = |span: Window| span.laid_out(overlapping(runs, span).map(|window| (window, ()))).into_iter();
+            let lacking = |span| lacking(span).filter(|(_, known)| known.is_none()).map(|(window, _)| window);
+            spans.into_iter().flat_map(lacking).collect()
+        };
+        self.0.iter().fold(vec![span], without)
     }
 
     /// The highest class in which any cell of the span is wanted.
     pub(super) fn class_in(&self, span: Window) -> Option<Class> {
-        let is_wanted = |class: &Class| self.0[*class as usize].range(span.start()..span.end()).next().is_some();
-        [Class::Interactive, Class::Bulk, Class::Background].into_iter().find(is_wanted)
+        CLASSES.into_iter().find(|class| overlapping(&self.0[*class as usize], span).next().is_some())
     }
 
     /// The span from the first cell to the last.
     pub(super) fn hull(&self) -> Option<Window> {
-        let first = self.0.iter().filter_map(|cells| cells.keys().next()).min()?;
-        let last = self.0.iter().filter_map(|cells| cells.values().next_back()).map(|cell| cell.end).max()?;
+        let first = self.0.iter().filter_map(|runs| runs.keys().next()).min()?;
+        let last = self.0.iter().filter_map(|runs| runs.values().next_back()).map(|run| run.end).max()?;
         Window::new(*first, last)
     }
 
-    fn first_from(&self, at: Timestamp) -> Option<Window> {
-        let firsts = self.0.iter().filter_map(|cells| cells.range(at..).next());
-        firsts.filter_map(|(start, cell)| Window::new(*start, cell.end)).min()
+    /// The first that is wanted of a span.
+    fn first_in(&self, span: Window) -> Option<Timestamp> {
+        let firsts = self.0.iter().filter_map(|runs| overlapping(runs, span).next());
+        firsts.map(|run| run.start().max(span.start())).min()
     }
 
-    fn last_before(&self, end: Timestamp) -> Option<Window> {
-        let lasts = self.0.iter().filter_map(|cells| cells.range(..end).next_back());
-        lasts.filter_map(|(start, cell)| Window::new(*start, cell.end)).max()
+    /// Where what is wanted of a span ends.
+    fn end_in(&self, span: Window) -> Option<Timestamp> {
+        let lasts = self.0.iter().filter_map(|runs| runs.range(..span.end()).next_back());
+        lasts.map(|(_, run)| run.end.min(span.end())).filter(|end| span.start() < *end).max()
     }
 }
 
-/// The fewest spans of at most `reach` (a cell at least) that cover what is wanted in any of `parts`: each begins with
+/// In their order.
+const CLASSES: [Class; 3] = [Class::Interactive, Class::Bulk, Class::Background];
+
+/// The runs that share a cell with the span.
+fn overlapping(runs: &BTreeMap<Timestamp, Run>, span: Window) -> impl Iterator<Item = Window> {
+    let before = runs.range(..span.start()).next_back().filter(|(_, run)| span.start() < run.end);
+    let within = before.into_iter().chain(runs.range(span.start()..span.end()));
+    within.filter_map(|(start, run)| Window::new(*start, run.end))
+}
+
+/// Lets runs begin and end where `cells` do.
+fn split(runs: &mut BTreeMap<Timestamp, Run>, cells: Window) {
+    for at in [cells.start(), cells.end()] {
+        let Some((_, run)) = runs.range_mut(..at).next_back().filter(|(_, run)| at < run.end) else { continue };
+        let rest = *run;
+        run.end = at;
+        runs.insert(at, rest);
+    }
+}
+
+/// The fewest spans of at most `reach` that cover what is wanted in any of `parts`: each begins with
 /// the first cell that is not covered yet and is as long as it may be, so that no fewer can do.
 pub(super) fn spans(parts: &[&Cells], reach: Duration) -> Vec<Window> {
     let mut spans: Vec<Window> = Vec::new();
-    let first_from = |at| parts.iter().filter_map(|cells| cells.first_from(at)).min();
-    while let Some(first) = first_from(spans.last().map_or(Timestamp::from_ms(i64::MIN), |span| span.end())) {
-        let last = parts.iter().filter_map(|cells| cells.last_before(first.start() + reach)).max();
-        spans.push(last.map_or(first, |last| first.hull(last)));
+    let Some(hull) = parts.iter().filter_map(|cells| cells.hull()).reduce(Window::hull) else { return spans };
+    let mut left = Some(hull);
+    while let Some(first) = left.and_then(|left| parts.iter().filter_map(|cells| cells.first_in(left)).min()) {
+        let Some(reached) = Window::new(first, first + reach) else { break };
+        let end = parts.iter().filter_map(|cells| cells.end_in(reached)).max();
+        let span = end.and_then(|end| Window::new(first, end)).unwrap_or(reached);
+        spans.push(span);
+        left = Window::new(span.end(), hull.end());
     }
     spans
 }

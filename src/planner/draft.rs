@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::GroupKey;
 use super::plan::Wanted;
 use super::state::{State, Whereabouts, lock};
-use crate::domain::{Class, Operation, Slice, Subject};
+use crate::domain::{Class, Operation, Slice, Subject, Window};
 use crate::quota::Limiter;
 
 /// What would come to the plan of a scheduler.
@@ -61,31 +61,37 @@ impl<O: Operation> Draft<O> {
         self.new_calls
     }
 
-    /// Whether the slice was added, by itself or as part of its whole.
+    /// Whether all of a run was added, each slice by itself or as part of its whole.
     #[must_use]
-    pub fn has(&self, slice: &Slice<O::Subject>) -> bool {
-        let key = lock(&self.state).key_of(slice);
-        self.has_in(&key, slice)
+    pub fn has(&self, run: &Slice<O::Subject>) -> bool {
+        let key = lock(&self.state).key_of(run);
+        self.groups.get(&key).is_some_and(|drafted| lacking(&drafted.parts(), &key, run).is_empty())
     }
 
-    /// What adding `slices` would mean in `class`, if `ahead` other calls were drafted for the same permits. The
-    /// slices are not held.
-    pub fn weigh(&self, slices: &[&Slice<O::Subject>], class: Class, ahead: usize) -> Step<O::Subject> {
+    /// What adding `runs` would mean in `class`, if `ahead` other calls were drafted for the same permits. Nothing of the
+    /// runs is held.
+    pub fn weigh(&self, runs: &[&Slice<O::Subject>], class: Class, ahead: usize) -> Step<O::Subject> {
         let state = lock(&self.state);
         let (mut joined, mut queued) = (0, HashSet::new());
         let mut added: HashMap<GroupKey<O::Subject>, Wanted<O::Subject>> = HashMap::new();
-        for slice in slices {
-            let key = state.key_of(slice);
-            if self.has_in(&key, slice) || added.get(&key).is_some_and(|added| has(added, &key, slice)) {
-                continue;
-            }
-            match state.whereabouts(&key, slice) {
-                Whereabouts::Out(_) => joined += 1,
-                Whereabouts::Queued(_) => {
-                    joined += 1;
-                    queued.insert(key);
+        for run in runs {
+            let key = state.key_of(run);
+            let drafted = self.groups.get(&key).map(Drafted::parts).into_iter().flatten();
+            let known: Vec<_> = drafted.chain(added.get(&key)).collect();
+            for window in lacking(&known, &key, run) {
+                let new = Slice { subject: run.subject.clone(), window };
+                for (window, whereabouts) in state.whereabouts(&key, &new) {
+                    match whereabouts {
+                        Whereabouts::Out(_) => joined += state.n_slices(window),
+                        Whereabouts::Queued(_) => {
+                            joined += state.n_slices(window);
+                            queued.insert(key.clone());
+                        }
+                        Whereabouts::Nowhere => {
+                            added.entry(key.clone()).or_default().add(&run.subject, window, class);
+                        }
+                    }
                 }
-                Whereabouts::Nowhere => added.entry(key).or_default().add(&slice.subject, slice.window, class),
             }
         }
         let (mut new_calls, mut changes) = (0, HashMap::with_capacity(added.len()));
@@ -134,10 +140,6 @@ impl<O: Operation> Draft<O> {
         self.groups.iter().flat_map(of_group).collect()
     }
 
-    fn has_in(&self, key: &GroupKey<O::Subject>, slice: &Slice<O::Subject>) -> bool {
-        self.groups.get(key).is_some_and(|drafted| drafted.parts().iter().any(|part| has(part, key, slice)))
-    }
-
     /// The calls of a group with `added`, and how many more they are than those before.
     fn calls_with(
         &self,
@@ -166,9 +168,12 @@ impl<S> Drafted<S> {
     }
 }
 
-/// Whether the slice is wanted, by itself or as part of its whole.
-fn has<S: Subject>(wanted: &Wanted<S>, key: &GroupKey<S>, slice: &Slice<S>) -> bool {
-    wanted.has(&key.0, slice.window) || wanted.has(&slice.subject, slice.window)
+/// The parts of a run that are wanted neither by themselves nor as part of their whole.
+fn lacking<S: Subject>(known: &[&Wanted<S>], key: &GroupKey<S>, run: &Slice<S>) -> Vec<Window> {
+    let subjects = known.iter().flat_map(|wanted| [(wanted, &key.0), (wanted, &run.subject)]);
+    subjects.fold(vec![run.window], |spans, (wanted, subject)| {
+        spans.into_iter().flat_map(|span| wanted.lacking(subject, span)).collect()
+    })
 }
 
 impl<S> Default for Drafted<S> {

@@ -7,14 +7,15 @@ use tokio::time::Instant;
 
 use super::plan::Wanted;
 use super::subscriber::{Pending, Subscriber, Subscribers};
-use crate::domain::{Caller, Class, Slice, Subject, Window};
+use crate::domain::{Caller, Class, Slice, Subject, Timestamp, Window};
 
-/// Windows by the subject under which they are waited for.
+/// Spans by the subject under which they are waited for.
 pub(super) type Brought<S> = Vec<(S, Vec<Window>)>;
 
-/// A slice that is waited for, or that a call in flight will bring.
+/// A run of slices that are waited for alike, or that a call in flight will bring.
 #[derive(Debug)]
 pub(super) struct Gap<D> {
+    pub(super) window: Window,
     /// The order in which gaps came to be.
     pub(super) rank: u64,
     /// The first `on_time` of them joined before the last attempt was sent.
@@ -27,17 +28,29 @@ pub(super) struct Gap<D> {
     pub(super) place: Option<(u64, Class)>,
 }
 
+/// The gaps of a subject by their starts; they do not overlap.
+type Gaps<D> = BTreeMap<Timestamp, Gap<D>>;
+
 impl<D> Gap<D> {
-    pub(super) fn new(rank: u64, is_out: bool) -> Self {
-        Self { rank, subscribers: Vec::new(), on_time: 0, is_out, class: Class::Background, place: None }
+    pub(super) fn new(window: Window, rank: u64, is_out: bool) -> Self {
+        let (subscribers, class) = (Vec::new(), Class::Background);
+        Self { window, rank, subscribers, on_time: 0, is_out, class, place: None }
     }
 
     pub(super) fn join(&mut self, subscriber: &Arc<Subscriber>) -> Pending<D> {
         if self.subscribers.len() == self.on_time {
-            self.subscribers.push(Subscribers::new(self.is_out));
+            self.subscribers.push(Subscribers::new(self.window, self.is_out));
         }
         let last = self.subscribers.len() - 1;
         self.subscribers[last].join(subscriber)
+    }
+
+    /// What of it begins at `at` or later, as a gap of its own.
+    fn split_off(&mut self, at: Timestamp) -> Option<Self> {
+        let (before, after) = self.window.split_at(at)?;
+        self.window = before;
+        let subscribers = self.subscribers.iter_mut().map(|own| own.split_off(before, after)).collect();
+        Some(Self { window: after, subscribers, ..*self })
     }
 
     /// Those who still wait, and whether each joined after the last attempt was sent.
@@ -55,7 +68,7 @@ impl<D> Gap<D> {
 /// The gaps that are planned together.
 #[derive(Debug)]
 pub(super) struct Group<S, D> {
-    gaps: HashMap<S, BTreeMap<Window, Gap<D>>>,
+    gaps: HashMap<S, Gaps<D>>,
     /// The gaps that wait, each in its class.
     pub(super) wanted: Wanted<S>,
     /// Its places in the limiter's queue, with the class of each.
@@ -66,68 +79,80 @@ pub(super) struct Group<S, D> {
 }
 
 impl<S: Subject, D> Group<S, D> {
-    pub(super) fn gap(&self, subject: &S, window: Window) -> Option<&Gap<D>> {
-        self.gaps.get(subject)?.get(&window)
+    /// The gaps that share a slice with the span, in order of time.
+    pub(super) fn gaps_in(&self, subject: &S, span: Window) -> impl Iterator<Item = &Gap<D>> {
+        self.gaps.get(subject).into_iter().flat_map(move |own| overlapping(own, span))
     }
 
-    pub(super) fn gap_mut(&mut self, subject: &S, window: Window) -> Option<&mut Gap<D>> {
-        self.gaps.get_mut(subject)?.get_mut(&window)
+    /// The gap of exactly this window, which lies in a gap: what else that holds becomes gaps of its own.
+    pub(super) fn part_mut(&mut self, subject: &S, window: Window) -> Option<&mut Gap<D>> {
+        let own = self.gaps.get_mut(subject)?;
+        split(own, window);
+        own.get_mut(&window.start())
     }
 
-    pub(super) fn insert(&mut self, subject: &S, window: Window, gap: Gap<D>) {
+    pub(super) fn insert(&mut self, subject: &S, gap: Gap<D>) {
         if !self.gaps.contains_key(subject) {
-            self.gaps.insert(subject.clone(), BTreeMap::new());
+            self.gaps.insert(subject.clone(), Gaps::new());
         }
         if let Some(own) = self.gaps.get_mut(subject) {
-            own.insert(window, gap);
+            own.insert(gap.window.start(), gap);
         }
     }
 
-    pub(super) fn remove(&mut self, subject: &S, window: Window) -> Option<Gap<D>> {
-        let own = self.gaps.get_mut(subject)?;
-        let gap = own.remove(&window);
+    /// Takes out the gaps that lie in the span; none reaches beyond it.
+    pub(super) fn remove(&mut self, subject: &S, span: Window) -> Vec<Gap<D>> {
+        let Some(own) = self.gaps.get_mut(subject) else { return Vec::new() };
+        let gaps = own.extract_if(span.start()..span.end(), |_, _| true).map(|(_, gap)| gap).collect();
         if own.is_empty() {
             self.gaps.remove(subject);
         }
-        gap
+        gaps
     }
 
     /// Lets a new gap wait for a call.
-    pub(super) fn begin_waiting(&mut self, subject: &S, window: Window, mut gap: Gap<D>, class: Class) {
+    pub(super) fn begin_waiting(&mut self, subject: &S, mut gap: Gap<D>, class: Class) {
         gap.class = class;
-        self.wanted.add(subject, window, class);
-        self.insert(subject, window, gap);
+        self.wanted.add(subject, gap.window, class);
+        self.insert(subject, gap);
     }
 
-    /// Plans a gap that waits in the highest class of those who are still there, and forgets it if nobody is; whether
-    /// that changed anything.
-    pub(super) fn review(&mut self, subject: &S, window: Window, now: Instant) -> bool {
-        let Some(gap) = self.gaps.get_mut(subject).and_then(|own| own.get_mut(&window)) else { return false };
-        let before = gap.class;
-        match gap.present(now).map(|(one, _)| one.ask.class).min() {
-            _ if gap.is_out => return false,
-            Some(class) if class == before => return false,
-            Some(class) => {
-                gap.class = class;
-                self.wanted.add(subject, window, class);
+    /// Plans gaps of the span that wait in the highest class of those who are still there, and forgets those where nobody
+    /// is; whether that changed anything.
+    pub(super) fn review(&mut self, subject: &S, span: Window, now: Instant) -> bool {
+        let waiting: Vec<_> = self.gaps_in(subject, span).filter(|gap| !gap.is_out).map(|gap| gap.window).collect();
+        let mut has_changed = false;
+        for window in waiting {
+            let Some(gap) = self.gaps.get_mut(subject).and_then(|own| own.get_mut(&window.start())) else { continue };
+            let before = gap.class;
+            match gap.present(now).map(|(one, _)| one.ask.class).min() {
+                Some(class) if class == before => continue,
+                Some(class) => {
+                    gap.class = class;
+                    self.wanted.add(subject, window, class);
+                }
+                None => drop(self.remove(subject, window)),
             }
-            None => drop(self.remove(subject, window)),
+            self.wanted.take(subject, window, before);
+            has_changed = true;
         }
-        self.wanted.take(subject, window, before);
-        true
+        has_changed
     }
 
-    /// The gaps that wait and that `call` would bring; `whole` is the group's own subject, which answers for all.
-    pub(super) fn waiting_for(&self, call: &Slice<S>, whole: &S) -> Brought<S> {
-        let waiting = |(subject, own): (&S, &BTreeMap<Window, Gap<D>>)| {
-            let begun = own.range(first_at(call.window)..).take_while(|(window, _)| call.window.covers(**window));
-            let waiting: Vec<_> = begun.filter(|(_, gap)| !gap.is_out).map(|(window, _)| *window).collect();
+    /// The gaps that wait and that `call` would bring, cut where it begins and ends; `whole` is the group's own subject,
+    /// which answers for all.
+    pub(super) fn waiting_for(&mut self, call: &Slice<S>, whole: &S) -> Brought<S> {
+        let waiting = |(subject, own): (&S, &mut Gaps<D>)| {
+            split(own, call.window);
+            let waiting: Vec<_> =
+                overlapping(own, call.window).filter(|gap| !gap.is_out).map(|gap| gap.window).collect();
             (!waiting.is_empty()).then(|| (subject.clone(), waiting))
         };
         if call.subject == *whole {
-            return self.gaps.iter().filter_map(waiting).collect();
+            return self.gaps.iter_mut().filter_map(waiting).collect();
         }
-        self.gaps.get_key_value(&call.subject).and_then(waiting).into_iter().collect()
+        let own = self.gaps.get_mut(&call.subject).map(|own| (&call.subject, own));
+        own.and_then(waiting).into_iter().collect()
     }
 
     /// The gaps wait no more: the call that brings them is out.
@@ -135,7 +160,7 @@ impl<S: Subject, D> Group<S, D> {
         for (subject, windows) in brought {
             let Some(own) = self.gaps.get_mut(subject) else { continue };
             for window in windows {
-                let Some(gap) = own.get_mut(window) else { continue };
+                let Some(gap) = own.get_mut(&window.start()) else { continue };
                 gap.is_out = true;
                 gap.on_time = gap.subscribers.len();
                 gap.subscribers.iter().for_each(|subscribers| subscribers.note_under_way(true));
@@ -161,25 +186,26 @@ impl<S: Subject, D> Group<S, D> {
         gaps.min_by_key(|(rank, _)| *rank).map(|(_, subscriber)| Arc::clone(subscriber))
     }
 
+    /// What is left of the gaps that a call brings; they may have been cut since.
     pub(super) fn gaps_of<'a>(&'a self, brought: &'a Brought<S>) -> impl Iterator<Item = &'a Gap<D>> {
-        let of_subject = |(subject, windows): &'a (S, Vec<Window>)| Some((self.gaps.get(subject)?, windows));
-        brought.iter().filter_map(of_subject).flat_map(|(own, windows)| windows.iter().filter_map(|at| own.get(at)))
+        let spans = brought.iter().flat_map(|(subject, spans)| spans.iter().map(move |span| (subject, *span)));
+        spans.flat_map(|(subject, span)| self.gaps_in(subject, span))
     }
 
     pub(super) fn gaps_of_mut(&mut self, brought: &Brought<S>, mut change: impl FnMut(&mut Gap<D>)) {
-        for (subject, windows) in brought {
+        for (subject, spans) in brought {
             let Some(own) = self.gaps.get_mut(subject) else { continue };
-            for window in windows {
-                own.get_mut(window).into_iter().for_each(&mut change);
+            for span in spans {
+                own.range_mut(span.start()..span.end()).for_each(|(_, gap)| change(gap));
             }
         }
     }
 
     /// In whose turn a call is queued.
     pub(super) fn caller_of(&self, call: &Slice<S>, whole: &S, now: Instant) -> Caller {
-        let of_subject = |own: &BTreeMap<Window, Gap<D>>| {
-            let begun = own.range(first_at(call.window)..).take_while(|(window, _)| call.window.covers(**window));
-            begun.flat_map(|(_, gap)| gap.present(now)).next().map(|(one, _)| one.ask.caller.clone())
+        let of_subject = |own: &Gaps<D>| {
+            let present = overlapping(own, call.window).flat_map(|gap| gap.present(now)).next();
+            present.map(|(one, _)| one.ask.caller.clone())
         };
         let caller = if call.subject == *whole {
             self.gaps.values().find_map(of_subject)
@@ -190,9 +216,19 @@ impl<S: Subject, D> Group<S, D> {
     }
 }
 
-/// No window of those that begin with `span` or later is before this one.
-fn first_at(span: Window) -> Window {
-    Window::new(span.start(), span.start() + std::time::Duration::from_millis(1)).unwrap_or(span)
+fn overlapping<D>(own: &Gaps<D>, span: Window) -> impl Iterator<Item = &Gap<D>> {
+    let before = own.range(..span.start()).next_back().filter(|(_, gap)| gap.window.overlaps(span));
+    before.into_iter().chain(own.range(span.start()..span.end())).map(|(_, gap)| gap)
+}
+
+/// Lets gaps begin and end where the span does.
+fn split<D>(own: &mut Gaps<D>, span: Window) {
+    for at in [span.start(), span.end()] {
+        let before = own.range_mut(..at).next_back();
+        if let Some(rest) = before.and_then(|(_, gap)| gap.split_off(at)) {
+            own.insert(at, rest);
+        }
+    }
 }
 
 impl<S, D> Default for Group<S, D> {

@@ -1,6 +1,9 @@
 //! From gaps to calls, in three parts: `state` decides what is planned and when it takes off, and touches nothing else;
 //! `tasks` wait for permits and make the calls; a [`Scheduler`] locks the one and starts the others.
 //!
+//! What is asked for, waits and is told is runs: neighbouring slices of one subject that share their fate, as one window. A
+//! run is cut in two only where somebody wants a part of it, or a call brings one.
+//!
 //! [`plan`] decides which calls are the fewest, a [`Draft`] tells beforehand what submitting would mean, `flight` is a
 //! call that has taken off, `subscriber` who waits and until when. A [`Command`] is the call that changes something, and
 //! passes all of this by.
@@ -10,6 +13,7 @@ mod command;
 mod draft;
 mod flight;
 mod group;
+mod landed;
 mod peers;
 pub mod plan;
 mod scheduler;
@@ -26,9 +30,10 @@ use std::time::Duration;
 
 pub use command::Command;
 pub use draft::{Draft, Step};
+pub use landed::Landed;
 pub use peers::{Claim, Peers};
 pub use scheduler::Scheduler;
-pub use subscriber::{Outcome, Pending, Subscriber};
+pub use subscriber::{Outcome, Pending, Subscriber, Told};
 pub use tasks::Task;
 pub(crate) use tasks::spawn;
 pub(crate) use wait::{admit, admit_queued, no_permit};
@@ -42,19 +47,22 @@ const GATHER: Duration = Duration::from_millis(250);
 /// What the gaps of one plan share.
 pub type GroupKey<S> = (S, Option<Window>);
 
-/// A slice that was submitted: there already, or on its way.
+/// A part of what was submitted: there already, or on its way.
 #[derive(Debug)]
 pub enum Found<D> {
-    /// It was fetched between two looks.
+    /// A slice that was fetched between two looks.
     Held(Arc<Held<D>>),
-    /// A call will bring it.
+    /// Slices that a call will bring.
     Pending(Pending<D>),
 }
 
+/// All that was found of a run, in order of time.
+pub type Parts<D> = Vec<Found<D>>;
+
 /// Where a scheduler puts what calls brought, and looks once more before it plans one. Memory implements it.
 pub trait SliceCache<O: Operation>: Send + Sync + 'static {
-    /// What is held for the slice, by itself or by the whole it is part of, and answers `ask` without a call.
-    fn fresh(&self, slice: &Slice<O::Subject>, ask: &Ask) -> Option<Arc<Held<O::Data>>>;
+    /// The slices of a run that are held, each by itself or by the whole it is part of, and answer `ask` without a call.
+    fn fresh(&self, run: &Slice<O::Subject>, ask: &Ask) -> Landed<O::Data>;
 
     /// Whether the slice itself is held, within its time to live.
     fn has_fresh(&self, slice: &Slice<O::Subject>) -> bool;
@@ -64,12 +72,7 @@ pub trait SliceCache<O: Operation>: Send + Sync + 'static {
 
     /// Keeps what a call brought; an older result never replaces a newer one, and a settled slice is never replaced.
     /// Answers what is now held for each window.
-    fn put(
-        &self,
-        subject: &O::Subject,
-        cuts: Vec<Cut<O::Data>>,
-        sent_at: Timestamp,
-    ) -> Vec<(Window, Arc<Held<O::Data>>)>;
+    fn put(&self, subject: &O::Subject, cuts: Vec<Cut<O::Data>>, sent_at: Timestamp) -> Landed<O::Data>;
 
     /// Remembers for a while that the vendor refuses every call for this subject.
     fn refuse(&self, subject: &O::Subject, error: &Arc<WeirError>);

@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::flight::{Flight, HeldByWindow};
+use super::flight::Flight;
 use super::tasks::{self, Task};
 use super::upstream::Upstream;
-use super::{GATHER, GroupKey, SliceCache};
+use super::{GATHER, GroupKey, Landed, SliceCache};
 use crate::domain::{CallError, CallErrorKind, Cut, Operation, Sent, Slice, Timestamp};
 use crate::quota::{Audience, Permit};
 
@@ -59,7 +59,7 @@ pub(super) enum Landing<O: Operation> {
     /// The vendor was asked, under a claim if replicas share theirs.
     Answered(Result<Sent<O::Answer>, CallError>, Option<Claim>),
     /// Another replica's call has brought everything.
-    Held(HeldByWindow<O::Data>),
+    Held(Landed<O::Data>),
 }
 
 /// How long the end of another's claim is waited for at a time; news come sooner.
@@ -107,7 +107,7 @@ pub(super) async fn fly<O: Operation>(
 /// What became of waiting for another's call.
 enum Waited<D> {
     /// It brought everything.
-    Held(HeldByWindow<D>),
+    Held(Landed<D>),
     /// It is over, and something is still missing.
     Ended,
     /// It took too long.

@@ -10,7 +10,7 @@ use crate::domain::{Class, Operation, Slice, Subject, Window};
 /// The longest call that is thought of, in cells.
 const MOST_CELLS: u32 = 1 << 20;
 
-/// The fewest calls that cover all gaps, which are of one group (see [`group_of`]) and, on a grid, cells of it.
+/// The fewest calls that cover all gaps, which are of one group (see [`group_of`]) and, on a grid, runs of its cells.
 ///
 /// Windows without a grid are good only as they are: a call each. On a grid a call may span several gaps and what lies
 /// between them, as long as the expected reply stays under `max_rows`; and the phones of one channel may share a call
@@ -48,21 +48,21 @@ struct Own {
 }
 
 impl<S: Subject> Wanted<S> {
-    pub(super) fn add(&mut self, subject: &S, cell: Window, class: Class) {
-        self.of(subject).add(cell, class);
+    pub(super) fn add(&mut self, subject: &S, cells: Window, class: Class) {
+        self.of(subject).add(cells, class);
         if self.own.len() > 1 {
-            self.all.add(cell, class);
+            self.all.add(cells, class);
         }
     }
 
-    pub(super) fn take(&mut self, subject: &S, cell: Window, class: Class) {
+    pub(super) fn take(&mut self, subject: &S, cells: Window, class: Class) {
         let Some(own) = self.own.get_mut(subject) else { return };
-        own.cells.take(cell, class);
+        own.cells.take(cells, class);
         if own.cells.is_empty() {
             self.own.remove(subject);
         }
         if self.own.len() > 1 {
-            self.all.take(cell, class);
+            self.all.take(cells, class);
         } else {
             self.all = Cells::default();
         }
@@ -76,9 +76,9 @@ impl<S: Subject> Wanted<S> {
         let mut more: Vec<(S, Own)> = other.own.into_iter().collect();
         more.sort_unstable_by_key(|(_, own)| own.rank);
         for (subject, own) in more {
-            self.of(&subject).append(own.cells.clone());
+            self.of(&subject).append(&own.cells);
             if self.own.len() > 1 {
-                self.all.append(own.cells);
+                self.all.append(&own.cells);
             }
         }
     }
@@ -87,8 +87,9 @@ impl<S: Subject> Wanted<S> {
         self.own.is_empty()
     }
 
-    pub(super) fn has(&self, subject: &S, cell: Window) -> bool {
-        self.own.get(subject).is_some_and(|own| own.cells.has(cell))
+    /// The parts of a span in which nothing is wanted of the subject.
+    pub(super) fn lacking(&self, subject: &S, span: Window) -> Vec<Window> {
+        self.own.get(subject).map_or_else(|| vec![span], |own| own.cells.lacking(span))
     }
 
     /// The highest class in which anything is wanted that the call brings, if anything is; `whole` is the group's own

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
-use super::flight::{Flight, HeldByWindow};
+use super::flight::Flight;
 use super::peers::{self, Landing};
 use super::state::{Action, State, lock};
 use super::tasks::{self, Task};
 use super::upstream::Upstream;
-use super::{Draft, Found, GATHER, GroupKey, Peers, SliceCache, Subscriber};
+use super::{Draft, GATHER, GroupKey, Landed, Parts, Peers, SliceCache, Subscriber};
 use crate::domain::{Account, CallError, Operation, Sent, Slice, Window};
 use crate::error::{Code, WeirError};
 use crate::quota::{Call, Limiter, Metered, Permit};
@@ -68,18 +68,19 @@ impl<O: Operation> Scheduler<O> {
         Draft::new(Arc::clone(&self.0.state), self.limiter().clone())
     }
 
-    /// Lets each subscriber wait for its slice; answers in their order. All that is asked for together belongs in one
-    /// call, and the tasks are to be spawned once it has been submitted everywhere. `seen` is the cache's epoch at which
-    /// the slices were looked up in vain: while it lasts, they are not looked up again.
+    /// Lets each subscriber wait for its run of slices; answers in their order, each with all its parts in order of time.
+    /// All that is asked for together belongs in one call, and the tasks are to be spawned once it has been submitted
+    /// everywhere. `seen` is the cache's epoch at which the slices were looked up in vain: while it lasts, they are not
+    /// looked up again.
     pub fn submit(
         &self,
         wanted: &[(&Slice<O::Subject>, &Arc<Subscriber>)],
         seen: u64,
-    ) -> (Vec<Found<O::Data>>, Vec<Task>) {
+    ) -> (Vec<Parts<O::Data>>, Vec<Task>) {
         let mut state = lock(&self.0.state);
         // Whoever lands puts what it brought before it tells anybody, so that one of both is seen here.
         let has_changed = self.0.cache.epoch() != seen;
-        let fresh = |slice: &_, ask: &_| if has_changed { self.0.cache.fresh(slice, ask) } else { None };
+        let fresh = |run: &_, ask: &_| has_changed.then(|| self.0.cache.fresh(run, ask));
         let (found, actions) = state.submit(wanted, fresh, Instant::now());
         let tasks = self.0.act(&mut state, actions);
         (found, tasks)
@@ -93,9 +94,9 @@ impl<O: Operation> Scheduler<O> {
         slices
     }
 
-    /// Somebody who waited for `slices` has left: what nobody waits for any more is taken from the queue.
-    pub fn leave(&self, slices: &[&Slice<O::Subject>]) {
-        if lock(&self.0.state).leave(slices) {
+    /// Somebody who waited for runs has left: what nobody waits for any more is taken from the queue.
+    pub fn leave(&self, runs: &[&Slice<O::Subject>]) {
+        if lock(&self.0.state).leave(runs) {
             let inner = Arc::clone(&self.0);
             tasks::spawn([tasks::soon(move || inner.change(|state| state.tidy(Instant::now())))]);
         }
@@ -160,7 +161,8 @@ impl<O: Operation> Inner<O> {
             departure = departs;
             actions
         });
-        Some(Flight::new(Arc::clone(&self.state), self.account.clone(), group, departure?))
+        let (state, grid) = (Arc::clone(&self.state), self.operation.grid());
+        Some(Flight::new(state, grid, self.account.clone(), group, departure?))
     }
 
     /// Keeps what a call brought, tells everybody who waits, and lets the group go on.
@@ -171,7 +173,7 @@ impl<O: Operation> Inner<O> {
                 if let (Some(peers), Some(claim)) = (&self.peers, &claim) {
                     tasks::spawn([peers.share(&flight.call, &cuts, at, claim)]);
                 }
-                let held = self.cache.put(&flight.call.subject, cuts, at).into_iter().collect();
+                let held = self.cache.put(&flight.call.subject, cuts, at);
                 self.tell_held(&flight, &held);
             }
             Landing::Answered(Err(error), claim) => {
@@ -192,8 +194,8 @@ impl<O: Operation> Inner<O> {
         }
     }
 
-    fn tell_held(self: &Arc<Self>, flight: &Flight<O>, held: &HeldByWindow<O::Data>) {
-        let outcome = |window: Window| held.get(&window).map(Arc::clone).ok_or_else(|| self.lost());
+    fn tell_held(self: &Arc<Self>, flight: &Flight<O>, held: &Landed<O::Data>) {
+        let outcome = |span: Window| if held.fills(span) { Ok(held.clone()) } else { Err(self.lost()) };
         self.change(|state| state.land(&flight.group, &flight.brought, outcome, false, Instant::now()));
     }
 

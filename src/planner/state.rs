@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use super::group::{Brought, Gap, Group};
 use super::plan::{Wanted, calls, group_of};
 use super::subscriber::{Outcome, Subscriber};
-use super::{Found, GroupKey};
-use crate::domain::{Ask, Caller, Class, Held, Operation, Slice, Subject, Window};
+use super::{Found, GroupKey, Landed, Parts, Pending};
+use crate::domain::{Ask, Caller, Class, Operation, Slice, Subject, Window};
 use crate::error::WeirError;
 
 /// What waits and what is out, of one (account, operation).
@@ -23,7 +23,7 @@ pub(super) struct State<O: Operation> {
     operation: Arc<O>,
     max_rows: u64,
     groups: Groups<O::Subject, O::Data>,
-    /// Slices whose subscribers have left, and that nobody has looked at since.
+    /// Runs whose subscribers have left, and that nobody has looked at since.
     left: Vec<Slice<O::Subject>>,
     next_rank: u64,
 }
@@ -41,14 +41,14 @@ pub(super) enum Action<S> {
     Gather(GroupKey<S>),
 }
 
-/// Where a slice is found that somebody wants.
+/// Where slices are found that somebody wants.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Whereabouts<S> {
-    /// A call that is out brings it, under this subject.
+    /// A call that is out brings them, under this subject.
     Out(S),
-    /// It waits for a call, under this subject.
+    /// They wait for a call, under this subject.
     Queued(S),
-    /// Nobody waits for it and nothing brings it.
+    /// Nobody waits for them and nothing brings them.
     Nowhere,
 }
 
@@ -78,67 +78,117 @@ impl<O: Operation> State<O> {
         group_of(&*self.operation, slice)
     }
 
-    /// Where the slice is, by itself or as part of its whole: what submitting it then goes by, and what a draft of it
-    /// does.
-    pub(super) fn whereabouts(&self, key: &GroupKey<O::Subject>, slice: &Slice<O::Subject>) -> Whereabouts<O::Subject> {
-        let Some(group) = self.groups.get(key) else { return Whereabouts::Nowhere };
-        let found = [&key.0, &slice.subject].into_iter().find_map(|subject| {
-            let gap = group.gap(subject, slice.window)?;
-            Some(if gap.is_out { Whereabouts::Out(subject.clone()) } else { Whereabouts::Queued(subject.clone()) })
-        });
-        found.unwrap_or(Whereabouts::Nowhere)
+    /// How many slices a span has.
+    pub(super) fn n_slices(&self, span: Window) -> usize {
+        usize::try_from(span.n_cells_of(self.operation.grid())).unwrap_or(usize::MAX)
     }
 
-    /// Lets each subscriber wait for its slice; answers in their order. `fresh` looks a slice up that nobody waits for.
+    /// Where the parts of a run are, in order of time, each by itself or as part of its whole: what submitting it then
+    /// goes by, and what a draft of it does.
+    pub(super) fn whereabouts(
+        &self,
+        key: &GroupKey<O::Subject>,
+        run: &Slice<O::Subject>,
+    ) -> Vec<(Window, Whereabouts<O::Subject>)> {
+        let Some(group) = self.groups.get(key) else { return vec![(run.window, Whereabouts::Nowhere)] };
+        let known = |subject: &O::Subject, span: Window| {
+            let whereabouts = |gap: &Gap<_>| {
+                if gap.is_out { Whereabouts::Out(subject.clone()) } else { Whereabouts::Queued(subject.clone()) }
+            };
+            span.laid_out(group.gaps_in(subject, span).map(|gap| (gap.window, whereabouts(gap))))
+        };
+        let mut parts = Vec::new();
+        for (span, of_whole) in known(&key.0, run.window) {
+            if let Some(whereabouts) = of_whole {
+                parts.push((span, whereabouts));
+            } else {
+                let own = known(&run.subject, span).into_iter();
+                parts.extend(own.map(|(span, own)| (span, own.unwrap_or(Whereabouts::Nowhere))));
+            }
+        }
+        parts
+    }
+
+    /// Lets each subscriber wait for its run; answers in their order, each with all its parts in order of time. `fresh`
+    /// looks up what nobody waits for.
     pub(super) fn submit(
         &mut self,
         wanted: &[(&Slice<O::Subject>, &Arc<Subscriber>)],
-        fresh: impl Fn(&Slice<O::Subject>, &Ask) -> Option<Arc<Held<O::Data>>>,
+        fresh: impl Fn(&Slice<O::Subject>, &Ask) -> Option<Landed<O::Data>>,
         now: Instant,
-    ) -> (Vec<Found<O::Data>>, Actions<O::Subject>) {
+    ) -> (Vec<Parts<O::Data>>, Actions<O::Subject>) {
         let (mut found, mut actions) = (Vec::with_capacity(wanted.len()), Vec::new());
         let mut touched = Touched::default();
-        for (slice, subscriber) in wanted {
-            let (key, class) = (self.key_of(slice), subscriber.ask.class);
-            let whereabouts = self.whereabouts(&key, slice);
-            if whereabouts == Whereabouts::Nowhere
-                && let Some(held) = fresh(slice, &subscriber.ask)
-            {
-                subscriber.ask.cost.count_hits(1);
-                found.push(Found::Held(held));
-                continue;
+        for (run, subscriber) in wanted {
+            let key = self.key_of(run);
+            let mut parts = Vec::new();
+            for (window, whereabouts) in self.whereabouts(&key, run) {
+                let part = |subject: &O::Subject, window| Slice { subject: subject.clone(), window };
+                match whereabouts {
+                    Whereabouts::Out(subject) => {
+                        let pending = self.join_out(&key, &part(&subject, window), subscriber, &mut actions);
+                        parts.extend(pending.map(Found::Pending));
+                    }
+                    Whereabouts::Queued(subject) => {
+                        let Some(group) = self.groups.get_mut(&key) else { continue };
+                        let pending = group.part_mut(&subject, window).map(|gap| gap.join(subscriber));
+                        parts.extend(pending.map(Found::Pending));
+                        // The newcomer may be more urgent.
+                        if group.review(&subject, window, now) {
+                            touched.add(&key);
+                        }
+                    }
+                    Whereabouts::Nowhere => {
+                        let held = fresh(&part(&run.subject, window), &subscriber.ask).unwrap_or_default();
+                        subscriber.ask.cost.count_hits(held.len());
+                        for (window, held) in held.laid_out(window) {
+                            parts.push(if let Some(held) = held {
+                                Found::Held(Arc::clone(held))
+                            } else {
+                                touched.add(&key);
+                                Found::Pending(self.begin(&key, &part(&run.subject, window), subscriber))
+                            });
+                        }
+                    }
+                }
             }
-            let group = self.groups.entry(key.clone()).or_default();
-            let pending = match whereabouts {
-                Whereabouts::Out(subject) => group.gap_mut(&subject, slice.window).map(|gap| {
-                    subscriber.ask.cost.count_collapsed(1);
-                    if let Some((place, known)) = gap.place.as_mut().filter(|(_, known)| class < *known) {
-                        *known = class;
-                        actions.push(Action::Lift(*place, class));
-                    }
-                    gap.join(subscriber)
-                }),
-                Whereabouts::Queued(subject) => {
-                    let pending = group.gap_mut(&subject, slice.window).map(|gap| gap.join(subscriber));
-                    // The newcomer may be more urgent.
-                    if group.review(&subject, slice.window, now) {
-                        touched.add(key);
-                    }
-                    pending
-                }
-                Whereabouts::Nowhere => {
-                    let mut gap = Gap::new(self.next_rank, false);
-                    self.next_rank += 1;
-                    let pending = gap.join(subscriber);
-                    group.begin_waiting(&slice.subject, slice.window, gap, class);
-                    touched.add(key);
-                    Some(pending)
-                }
-            };
-            found.extend(pending.map(Found::Pending));
+            found.push(parts);
         }
         self.reconcile_all(touched, now, &mut actions);
         (found, actions)
+    }
+
+    /// Joins a call that is out.
+    fn join_out(
+        &mut self,
+        key: &GroupKey<O::Subject>,
+        part: &Slice<O::Subject>,
+        subscriber: &Arc<Subscriber>,
+        actions: &mut Actions<O::Subject>,
+    ) -> Option<Pending<O::Data>> {
+        let class = subscriber.ask.class;
+        subscriber.ask.cost.count_collapsed(self.n_slices(part.window));
+        let gap = self.groups.get_mut(key)?.part_mut(&part.subject, part.window)?;
+        if let Some((place, known)) = gap.place.as_mut().filter(|(_, known)| class < *known) {
+            *known = class;
+            actions.push(Action::Lift(*place, class));
+        }
+        Some(gap.join(subscriber))
+    }
+
+    /// Begins to wait for what nobody waits for yet.
+    fn begin(
+        &mut self,
+        key: &GroupKey<O::Subject>,
+        part: &Slice<O::Subject>,
+        subscriber: &Arc<Subscriber>,
+    ) -> Pending<O::Data> {
+        let mut gap = Gap::new(part.window, self.next_rank, false);
+        self.next_rank += 1;
+        let pending = gap.join(subscriber);
+        let group = self.groups.entry(key.clone()).or_default();
+        group.begin_waiting(&part.subject, gap, subscriber.ask.class);
+        pending
     }
 
     /// A place was taken for a call of the group.
@@ -148,24 +198,24 @@ impl<O: Operation> State<O> {
         }
     }
 
-    /// Whether a call brings the slice or somebody waits for it.
-    pub(super) fn is_awaited(&self, slice: &Slice<O::Subject>, now: Instant) -> bool {
-        let key = self.key_of(slice);
-        match self.whereabouts(&key, slice) {
+    /// Whether calls bring all of a run or somebody waits for it.
+    pub(super) fn is_awaited(&self, run: &Slice<O::Subject>, now: Instant) -> bool {
+        let key = self.key_of(run);
+        self.whereabouts(&key, run).into_iter().all(|(window, whereabouts)| match whereabouts {
             Whereabouts::Out(_) => true,
             Whereabouts::Queued(subject) => {
-                let gap = self.groups.get(&key).and_then(|group| group.gap(&subject, slice.window));
-                gap.is_some_and(|gap| gap.is_wanted(now))
+                let group = self.groups.get(&key).into_iter();
+                group.flat_map(|group| group.gaps_in(&subject, window)).all(|gap| gap.is_wanted(now))
             }
             Whereabouts::Nowhere => false,
-        }
+        })
     }
 
-    /// Subscribers of these slices have left; whether [`tidy`](Self::tidy) is to be called. Many fields leave together,
+    /// Subscribers of these runs have left; whether [`tidy`](Self::tidy) is to be called. Many fields leave together,
     /// so that it is called once for all of them.
-    pub(super) fn leave(&mut self, slices: &[&Slice<O::Subject>]) -> bool {
+    pub(super) fn leave(&mut self, runs: &[&Slice<O::Subject>]) -> bool {
         let is_first = self.left.is_empty();
-        self.left.extend(slices.iter().map(|slice| (*slice).clone()));
+        self.left.extend(runs.iter().map(|run| (*run).clone()));
         is_first && !self.left.is_empty()
     }
 
@@ -179,7 +229,7 @@ impl<O: Operation> State<O> {
             // It may have been waited for as part of its whole.
             let whole = slice.subject != key.0 && group.review(&key.0, slice.window, now);
             if own || whole {
-                touched.add(key);
+                touched.add(&key);
             }
         }
         self.reconcile_all(touched, now, &mut actions);
@@ -204,20 +254,18 @@ impl<O: Operation> State<O> {
         is_held: impl Fn(&Slice<O::Subject>) -> bool,
         now: Instant,
     ) -> (Option<Departure<O::Subject>>, Actions<O::Subject>) {
-        let mut actions = Vec::new();
+        let (grid, mut actions) = (self.operation.grid(), Vec::new());
         let Some(group) = self.groups.get_mut(key) else { return (None, actions) };
         group.places.retain(|(id, _)| *id != place);
         let next = loop {
             let calls = calls(&*self.operation, &[&group.wanted], self.max_rows);
             let class = |call: &Slice<_>| group.wanted.class_of(call, &key.0);
             let Some(call) = calls.into_iter().min_by_key(|call| class(call).unwrap_or_default()) else { break None };
-            // Some may have waited until their deadlines.
             let brought = group.waiting_for(&call, &key.0);
+            // Some may have waited until their deadlines.
             let mut has_changed = false;
-            for (subject, windows) in &brought {
-                for window in windows {
-                    has_changed |= group.review(subject, *window, now);
-                }
+            for (subject, _) in &brought {
+                has_changed |= group.review(subject, call.window, now);
             }
             if !has_changed {
                 break Some((call, brought));
@@ -232,14 +280,19 @@ impl<O: Operation> State<O> {
         group.take_off(&brought);
         let owner = group.first_of(&brought, now);
         // What else the call brings may be joined as well.
-        let mut beside = Vec::new();
-        for window in self.operation.grid().into_iter().flat_map(|step| call.window.cells(step)) {
-            if group.gap(&call.subject, window).is_none() && !is_held(&Slice { subject: call.subject.clone(), window })
-            {
-                group.insert(&call.subject, window, Gap::new(self.next_rank, true));
-                self.next_rank += 1;
-                beside.push(window);
+        let mut beside: Vec<Window> = Vec::new();
+        let known = group.gaps_in(&call.subject, call.window).map(|gap| (gap.window, ()));
+        let others = call.window.laid_out(known).into_iter().filter(|(_, known)| known.is_none());
+        let others = others.flat_map(|(window, _)| window.cells_of(grid));
+        for window in others.filter(|window| !is_held(&Slice { subject: call.subject.clone(), window: *window })) {
+            match beside.last_mut().filter(|last| last.end() == window.start()) {
+                Some(last) => *last = last.hull(window),
+                None => beside.push(window),
             }
+        }
+        for window in &beside {
+            group.insert(&call.subject, Gap::new(*window, self.next_rank, true));
+            self.next_rank += 1;
         }
         if !beside.is_empty() {
             brought.push((call.subject.clone(), beside));
@@ -260,19 +313,19 @@ impl<O: Operation> State<O> {
     ) -> Actions<O::Subject> {
         let mut actions = Vec::new();
         let Some(group) = self.groups.get_mut(key) else { return actions };
-        for (subject, windows) in brought {
-            for window in windows {
-                let Some(mut gap) = group.remove(subject, *window) else { continue };
+        let spans = brought.iter().flat_map(|(subject, spans)| spans.iter().map(move |span| (subject, *span)));
+        for (subject, span) in spans {
+            for mut gap in group.remove(subject, span) {
                 let late = if spare_late { gap.subscribers.split_off(gap.on_time) } else { Vec::new() };
                 if !gap.subscribers.is_empty() {
-                    let outcome = outcome(*window);
+                    let outcome = outcome(gap.window);
                     gap.subscribers.iter().for_each(|subscribers| subscribers.tell(&outcome));
                 }
-                let mut again = Gap::new(gap.rank, false);
+                let mut again = Gap::new(gap.window, gap.rank, false);
                 again.subscribers = late;
                 if let Some(class) = again.present(now).map(|(one, _)| one.ask.class).min() {
                     again.subscribers.iter().for_each(|subscribers| subscribers.note_under_way(false));
-                    group.begin_waiting(subject, *window, again, class);
+                    group.begin_waiting(subject, again, class);
                 }
             }
         }
@@ -284,8 +337,8 @@ impl<O: Operation> State<O> {
     /// A call will never end: nobody may be left waiting.
     pub(super) fn abandon(&mut self, key: &GroupKey<O::Subject>, brought: &Brought<O::Subject>, told: &Arc<WeirError>) {
         let Some(group) = self.groups.get_mut(key) else { return };
-        for (subject, window) in brought.iter().flat_map(|(subject, own)| own.iter().map(move |at| (subject, *at))) {
-            if let Some(gap) = group.remove(subject, window) {
+        for (subject, span) in brought.iter().flat_map(|(subject, own)| own.iter().map(move |at| (subject, *at))) {
+            for gap in group.remove(subject, span) {
                 gap.subscribers.iter().for_each(|subscribers| subscribers.tell(&Err(Arc::clone(told))));
             }
         }
@@ -298,7 +351,7 @@ impl<O: Operation> State<O> {
             gap.subscribers.iter().for_each(|subscribers| subscribers.tell(&Err(Arc::clone(told))));
         }
         let (mut touched, mut actions) = (Touched::default(), Vec::new());
-        self.groups.keys().for_each(|key| touched.add(key.clone()));
+        self.groups.keys().for_each(|key| touched.add(key));
         self.reconcile_all(touched, now, &mut actions);
         actions
     }
@@ -377,9 +430,9 @@ struct Touched<S> {
 }
 
 impl<S: Subject> Touched<S> {
-    fn add(&mut self, key: GroupKey<S>) {
-        if self.order.last() != Some(&key) && self.seen.insert(key.clone()) {
-            self.order.push(key);
+    fn add(&mut self, key: &GroupKey<S>) {
+        if self.order.last() != Some(key) && self.seen.insert(key.clone()) {
+            self.order.push(key.clone());
         }
     }
 }

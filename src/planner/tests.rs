@@ -107,6 +107,21 @@ fn slice((phone, n): (u8, u32)) -> Slice<Toy> {
     Slice { subject: Toy(account(), (phone > 0).then_some(phone)), window: day(n) }
 }
 
+/// So many days from one on.
+fn run((phone, n, days): (u8, u32, u32)) -> Slice<Toy> {
+    let first = slice((phone, n));
+    Slice { window: first.window.hull(day(n + days - 1)), ..first }
+}
+
+/// The days of runs.
+fn days_of(runs: &[Slice<Toy>]) -> Vec<Slice<Toy>> {
+    let days = |run: &Slice<Toy>| {
+        let subject = run.subject.clone();
+        run.window.cells(DAY).map(move |window| Slice { subject: subject.clone(), window })
+    };
+    runs.iter().flat_map(days).collect()
+}
+
 fn subscriber(class: Class, deadline: Instant) -> Arc<Subscriber> {
     Subscriber::new(Ask {
         caller: Caller::Anonymous,
@@ -143,13 +158,14 @@ proptest! {
     /// As few as any way of asking for all subjects together or each by itself, none too long, and nothing is left out.
     #[test]
     fn the_plan_is_the_fewest_calls(
-        gaps in prop::collection::vec((0_u8..4, 0_u32..12), 0..14),
+        runs in prop::collection::vec((0_u8..4, 0_u32..12, 1_u32..4), 0..14),
         phones in 1_u64..4,
         max_rows in 1_u64..10,
     ) {
         let operation = Days { phones };
-        let gaps: Vec<_> = gaps.into_iter().map(slice).collect();
-        let calls = plan(&operation, &gaps.iter().collect::<Vec<_>>(), max_rows);
+        let runs: Vec<_> = runs.into_iter().map(run).collect();
+        let calls = plan(&operation, &runs.iter().collect::<Vec<_>>(), max_rows);
+        let gaps = days_of(&runs);
         for gap in &gaps {
             prop_assert!(calls.iter().any(|call| serves(call, gap)), "{gap:?} in {calls:?}");
         }
@@ -227,9 +243,9 @@ impl Walk {
 
     fn go_through(&mut self, event: Event) {
         match event {
-            Event::Submit(slices, class) => {
-                let slices: Vec<_> = slices.into_iter().map(slice).collect();
-                self.submit(&slices, &subscriber(class, self.now + DAY));
+            Event::Submit(runs, class) => {
+                let runs: Vec<_> = runs.into_iter().map(run).collect();
+                self.submit(&runs, &subscriber(class, self.now + DAY));
             }
             Event::TakeOff(n) => self.take_off(n),
             Event::Land(n, spare_late) => self.land(n, spare_late),
@@ -238,13 +254,20 @@ impl Walk {
         }
     }
 
-    fn submit(&mut self, slices: &[Slice<Toy>], subscriber: &Arc<Subscriber>) {
-        let wanted: Vec<_> = slices.iter().map(|slice| (slice, subscriber)).collect();
+    fn submit(&mut self, runs: &[Slice<Toy>], subscriber: &Arc<Subscriber>) {
+        let wanted: Vec<_> = runs.iter().map(|run| (run, subscriber)).collect();
         let (found, actions) = lock(&self.state).submit(&wanted, |_, _| None, self.now);
-        assert_eq!(found.len(), slices.len(), "an answer for each");
-        for (slice, found) in slices.iter().zip(found) {
-            let Found::Pending(pending) = found else { panic!("nothing is held") };
-            self.promised.push((slice.clone(), Arc::clone(subscriber), pending));
+        assert_eq!(found.len(), runs.len(), "an answer for each");
+        for (run, found) in runs.iter().zip(found) {
+            let mut at = run.window.start();
+            for found in found {
+                let Found::Pending(pending) = found else { panic!("nothing is held") };
+                let window = pending.window();
+                assert_eq!(std::mem::replace(&mut at, window.end()), window.start(), "all parts in order");
+                let part = Slice { subject: run.subject.clone(), window };
+                self.promised.push((part, Arc::clone(subscriber), pending));
+            }
+            assert_eq!(at, run.window.end(), "nothing is left out");
         }
         self.act(actions);
     }
@@ -309,14 +332,22 @@ impl Walk {
         let calls = self.calls();
         assert!(!self.gathering.is_empty() || self.places.len() == calls.len(), "{:?} for {calls:?}", self.places);
         let state = lock(&self.state);
-        for (slice, _, pending) in &self.promised {
-            match state.whereabouts(&self.key(), slice) {
-                Whereabouts::Nowhere => panic!("{slice:?} is forgotten"),
-                // Its whole may have been asked for since.
-                Whereabouts::Out(subject) => assert!(subject != slice.subject || !pending.is_queued(), "{slice:?}"),
-                Whereabouts::Queued(subject) => {
-                    assert!(subject != slice.subject || pending.is_queued(), "{slice:?}");
-                    assert!(calls.iter().any(|call| serves(call, slice)), "{slice:?} waits in vain for {calls:?}");
+        let open =
+            self.promised.iter().flat_map(|(run, _, pending)| pending.parts().into_iter().map(move |part| (run, part)));
+        for (run, part) in open.filter(|(_, part)| part.told.is_none()) {
+            let open = Slice { subject: run.subject.clone(), window: part.window };
+            for (window, whereabouts) in state.whereabouts(&self.key(), &open) {
+                let slice = Slice { window, ..open.clone() };
+                match whereabouts {
+                    Whereabouts::Nowhere => panic!("{slice:?} is forgotten"),
+                    // Its whole may have been asked for since.
+                    Whereabouts::Out(subject) => assert!(subject != slice.subject || part.is_under_way, "{slice:?}"),
+                    Whereabouts::Queued(subject) => {
+                        assert!(subject != slice.subject || !part.is_under_way, "{slice:?}");
+                        for day in days_of(&[slice]) {
+                            assert!(calls.iter().any(|call| serves(call, &day)), "{day:?} waits in vain for {calls:?}");
+                        }
+                    }
                 }
             }
         }
@@ -331,7 +362,7 @@ impl Walk {
 /// What happens to a scheduler.
 #[derive(Debug, Clone)]
 enum Event {
-    Submit(Vec<(u8, u32)>, Class),
+    Submit(Vec<(u8, u32, u32)>, Class),
     TakeOff(usize),
     Land(usize, bool),
     Leave(usize),
@@ -341,8 +372,8 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     let class = prop::sample::select(vec![Class::Interactive, Class::Bulk, Class::Background]);
     prop_oneof![
-        4 => (prop::collection::vec((0_u8..4, 0_u32..16), 1..8), class)
-            .prop_map(|(slices, class)| Event::Submit(slices, class)),
+        4 => (prop::collection::vec((0_u8..4, 0_u32..16, 1_u32..6), 1..8), class)
+            .prop_map(|(runs, class)| Event::Submit(runs, class)),
         2 => any::<usize>().prop_map(Event::TakeOff),
         2 => (any::<usize>(), any::<bool>()).prop_map(|(n, spare_late)| Event::Land(n, spare_late)),
         1 => any::<usize>().prop_map(Event::Leave),
@@ -387,7 +418,7 @@ proptest! {
     #[test]
     fn the_draft_is_what_submitting_then_does(
         events in prop::collection::vec(event(), 0..20),
-        fields in prop::collection::vec(prop::collection::vec((0_u8..4, 0_u32..16), 1..6), 1..5),
+        fields in prop::collection::vec(prop::collection::vec((0_u8..4, 0_u32..16, 1_u32..6), 1..6), 1..5),
         phones in 1_u64..4,
         max_rows in 1_u64..12,
     ) {
@@ -399,7 +430,7 @@ proptest! {
             let limiter = Limiter::new(Rule::per_second(2, Duration::ZERO), None);
             let mut draft = Draft::new(Arc::clone(&walk.state), limiter);
             let before = walk.calls();
-            let fields: Vec<Vec<_>> = fields.into_iter().map(|field| field.into_iter().map(slice).collect()).collect();
+            let fields: Vec<Vec<_>> = fields.into_iter().map(|field| field.into_iter().map(run).collect()).collect();
             let mut joined = 0;
             for field in &fields {
                 let step = draft.weigh(&field.iter().collect::<Vec<_>>(), Class::Interactive, 0);
@@ -408,9 +439,9 @@ proptest! {
             }
             let mut planned = draft.calls();
             let is_joined = |slice: &Slice<Toy>| {
-                lock(&walk.state).whereabouts(&walk.key(), slice) != Whereabouts::Nowhere
+                lock(&walk.state).whereabouts(&walk.key(), slice) != [(slice.window, Whereabouts::Nowhere)]
             };
-            let all: Vec<_> = fields.concat();
+            let all = days_of(&fields.concat());
             let (was_there, new): (Vec<_>, Vec<_>) = all.into_iter().partition(is_joined);
             assert!(joined <= was_there.len(), "what a field before it adds is not joined");
 

@@ -1,36 +1,36 @@
 //! What is held in memory: slices and windows, weighed in bytes, each with its own lifetime; and refusals, which are
 //! errors and never data.
+//!
+//! Neighbouring slices of a grid are held together, in blocks ([0018](../../docs/decisions/0018-blocks.md)).
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use moka::Expiry;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
+use super::block::{Block, Cell, UntilUseless, is_heavy, place};
 use super::lifetime::{Lifetimes, Use, lifetime, usable};
 use crate::domain::{Ask, Cut, Held, Keep, Operation, Slice, Subject, Timestamp, Window};
 use crate::error::WeirError;
-use crate::planner::SliceCache;
+use crate::planner::{Landed, SliceCache};
 
 /// How long a refusal that will repeat is remembered.
 const REFUSAL_TTL: Duration = Duration::from_secs(30);
 /// How many refusals are remembered at most.
 const MAX_REFUSALS: u64 = 10_000;
-/// What an entry weighs beside its rows: key, handles and the cache's own book-keeping, roughly.
-const ENTRY_BYTES: u32 = 700;
 
 /// The memory of one operation. moka keeps the bound and drops what has expired by real time; whether an entry may be
 /// served is judged here, by tokio's time.
 pub struct Memory<O: Operation> {
     operation: Arc<O>,
-    slices: Cache<Slice<O::Subject>, Arc<Held<O::Data>>>,
+    blocks: Cache<Slice<O::Subject>, Arc<Block<O::Data>>>,
     refusals: Cache<O::Subject, (Instant, Arc<WeirError>)>,
     lifetimes: Lifetimes,
     epoch: AtomicU64,
-    /// Held while a slice is compared with what is held already, and replaced.
+    /// Held while a block is compared with what is to be held of it, and replaced.
     keeping: Mutex<()>,
 }
 
@@ -38,45 +38,33 @@ impl<O: Operation> Memory<O> {
     /// A memory of `max_bytes`, as far as the estimates of rows and keys hold.
     #[must_use]
     pub fn new(operation: Arc<O>, max_bytes: u64, lifetimes: Lifetimes) -> Self {
-        let slices = Cache::builder()
+        let blocks = Cache::builder()
             .max_capacity(max_bytes)
-            .weigher(|_, held: &Arc<Held<O::Data>>| held.bytes.saturating_add(ENTRY_BYTES))
+            .weigher(|_, block: &Arc<Block<O::Data>>| block.bytes())
             .expire_after(UntilUseless)
             .build();
         let refusals = Cache::builder().max_capacity(MAX_REFUSALS).time_to_live(REFUSAL_TTL).build();
-        Self { operation, slices, refusals, lifetimes, epoch: AtomicU64::new(0), keeping: Mutex::new(()) }
+        Self { operation, blocks, refusals, lifetimes, epoch: AtomicU64::new(0), keeping: Mutex::new(()) }
     }
 
     /// What is held for the slice and what it is good for to `ask`: the slice of the whole subject or the slice itself,
     /// whichever is better.
     #[must_use]
     pub fn lookup(&self, slice: &Slice<O::Subject>, ask: &Ask) -> Option<(Arc<Held<O::Data>>, Use)> {
-        let now = Instant::now();
-        let judge = |slice: &Slice<O::Subject>| {
-            let held = self.slices.get(slice)?;
-            let good_for = match held.fresh_until {
-                None => Use::Fresh,
-                Some(_) => usable(&held, ask, self.lifetimes, self.operation.final_from(slice).1, now),
-            };
-            Some((held, good_for))
-        };
-        let whole = slice.subject.whole().map(|subject| Slice { subject, window: slice.window });
-        let best = match whole.and_then(|whole| judge(&whole)) {
-            Some((held, Use::Fresh)) => Some((held, Use::Fresh)),
-            // In doubt the one that was fetched later.
-            Some(whole) => match judge(slice) {
-                Some(own) if own.1 == Use::Fresh || own.0.sent_at > whole.0.sent_at => Some(own),
-                _ => Some(whole),
-            },
-            None => judge(slice),
-        };
-        best.filter(|(_, good_for)| *good_for != Use::Useless)
+        self.look(slice, ask).up(slice.window)
+    }
+
+    /// Looks slices of the subject of `run` up as [`lookup`](Self::lookup) does, one by one; neighbours are cheap.
+    pub(super) fn look<'a>(&'a self, run: &Slice<O::Subject>, ask: &'a Ask) -> Look<'a, O> {
+        let whole = run.subject.whole().map(|subject| Slice { subject, window: run.window });
+        let of = |at| Shelf { memory: self, at, block: None };
+        Look { ask, now: Instant::now(), own: of(run.clone()), whole: whole.map(of) }
     }
 
     /// Keeps what another replica fetched `age` ago, as if it had been fetched here.
     pub(super) fn adopt(
         &self,
-        slice: Slice<O::Subject>,
+        slice: &Slice<O::Subject>,
         keep: Keep,
         age: Duration,
         held: impl FnOnce(Option<Instant>, Option<Instant>) -> Held<O::Data>,
@@ -86,26 +74,31 @@ impl<O: Operation> Memory<O> {
         let life = lifetime(keep, self.lifetimes);
         let held = held(life.map(|(fresh, _)| left(fresh)), life.map(|(_, stale)| left(stale)));
         if held.stale_until.is_none_or(|until| now < until) {
-            self.keep(slice, Arc::new(held));
+            self.keep(&slice.subject, &mut [(slice.window, Arc::new(held))]);
         }
     }
 
-    /// An older result never replaces a newer one that is fresh, and a settled slice is never replaced. What is past its
-    /// time gives way whatever its instant says: the clock may have been set back since. Answers what is now held.
-    fn keep(&self, slice: Slice<O::Subject>, held: Arc<Held<O::Data>>) -> Arc<Held<O::Data>> {
-        let now = Instant::now();
-        // What moka offers for this costs several times as much for each slice.
-        let keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = match self.slices.get(&slice) {
-            Some(old) if old.is_settled() || (old.sent_at > held.sent_at && old.is_fresh(now)) => old,
-            _ => {
-                self.slices.insert(slice, Arc::clone(&held));
-                held
+    /// Keeps slices of one reply, unless better ones are held: those come in their stead.
+    fn keep(&self, subject: &O::Subject, fetched: &mut [(Window, Arc<Held<O::Data>>)]) {
+        let (now, grid) = (Instant::now(), self.operation.grid());
+        let block_of = |window: Window| place(window, grid).0;
+        for neighbours in fetched.chunk_by_mut(|(one, _), (other, _)| block_of(*one) == block_of(*other)) {
+            let Some(window) = neighbours.first().map(|(window, _)| block_of(*window)) else { continue };
+            let key = Slice { subject: subject.clone(), window };
+            // What moka offers for this costs several times as much.
+            let keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = self.blocks.get(&key);
+            let is_apart = |own: Window, held: &Held<_>| own != window && is_heavy(held);
+            let cells = neighbours.iter_mut().map(|(own, held)| (place(*own, grid).1, is_apart(*own, held), held));
+            let block = Block::with(known.as_deref(), cells, now);
+            for (own, held) in neighbours.iter().filter(|(own, held)| is_apart(*own, held)) {
+                let key = Slice { subject: subject.clone(), window: *own };
+                self.blocks.insert(key, Arc::new(Block::of_one(held)));
             }
-        };
-        drop(keeping);
+            self.blocks.insert(key, Arc::new(block));
+            drop(keeping);
+        }
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        kept
     }
 
     /// How often what is held was changed: whatever was made of it before is out of date once this has grown. Slices that
@@ -125,42 +118,47 @@ impl<O: Operation> Memory<O> {
 
     /// Forgets the empty slices of the subjects that `concerns` names: rows may begin to appear in them.
     pub fn forget_empty(&self, concerns: impl Fn(&O::Subject) -> bool) {
-        for (slice, held) in &self.slices {
-            if held.is_empty && concerns(&slice.subject) {
-                self.slices.invalidate(&*slice);
+        for (key, _) in self.blocks.iter().filter(|(key, _)| concerns(&key.subject)) {
+            let keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+            // It may have been replaced since.
+            if let Some(rest) = self.blocks.get(&*key).and_then(|block| block.without_empty()) {
+                self.blocks.insert((*key).clone(), Arc::new(rest));
             }
+            drop(keeping);
         }
         self.epoch.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// How many slices are held, about.
-    #[must_use]
-    pub fn entry_count(&self) -> u64 {
-        self.slices.entry_count()
     }
 }
 
 impl<O: Operation> SliceCache<O> for Memory<O> {
-    fn fresh(&self, slice: &Slice<O::Subject>, ask: &Ask) -> Option<Arc<Held<O::Data>>> {
-        self.lookup(slice, ask).filter(|(_, good_for)| *good_for == Use::Fresh).map(|(held, _)| held)
+    fn fresh(&self, run: &Slice<O::Subject>, ask: &Ask) -> Landed<O::Data> {
+        let mut look = self.look(run, ask);
+        let cells = run.window.cells_of(self.operation.grid());
+        let fresh = cells.filter_map(|window| match look.up(window)? {
+            (held, Use::Fresh) => Some((window, held)),
+            (_, Use::WhileRefreshing | Use::IfNothingBetter | Use::Useless) => None,
+        });
+        fresh.collect()
     }
 
     fn has_fresh(&self, slice: &Slice<O::Subject>) -> bool {
-        self.slices.get(slice).is_some_and(|held| held.is_fresh(Instant::now()))
+        let held = Shelf { memory: self, at: slice.clone(), block: None }.held(slice.window);
+        held.is_some_and(|held| held.is_fresh(Instant::now()))
     }
 
     fn epoch(&self) -> u64 {
         Memory::epoch(self)
     }
 
-    fn put(
-        &self,
-        subject: &O::Subject,
-        cuts: Vec<Cut<O::Data>>,
-        sent_at: Timestamp,
-    ) -> Vec<(Window, Arc<Held<O::Data>>)> {
+    fn put(&self, subject: &O::Subject, cuts: Vec<Cut<O::Data>>, sent_at: Timestamp) -> Landed<O::Data> {
         let now = Instant::now();
-        let put = |cut: Cut<O::Data>| {
+        // All empty slices of a reply that live equally long are one.
+        let mut empty: Vec<(Keep, Arc<Held<O::Data>>)> = Vec::new();
+        let mut hold = |cut: Cut<O::Data>| {
+            let known = empty.iter().find(|(keep, _)| cut.is_empty && *keep == cut.keep);
+            if let Some((_, held)) = known {
+                return (cut.window, Arc::clone(held));
+            }
             let life = lifetime(cut.keep, self.lifetimes);
             let held = Arc::new(Held {
                 data: Arc::new(cut.data),
@@ -170,10 +168,14 @@ impl<O: Operation> SliceCache<O> for Memory<O> {
                 is_empty: cut.is_empty,
                 bytes: cut.bytes,
             });
-            let slice = Slice { subject: subject.clone(), window: cut.window };
-            (cut.window, self.keep(slice, held))
+            if cut.is_empty {
+                empty.push((cut.keep, Arc::clone(&held)));
+            }
+            (cut.window, held)
         };
-        cuts.into_iter().map(put).collect()
+        let mut fetched: Vec<_> = cuts.into_iter().map(&mut hold).collect();
+        self.keep(subject, &mut fetched);
+        Landed::from(fetched)
     }
 
     fn refuse(&self, subject: &O::Subject, error: &Arc<WeirError>) {
@@ -181,27 +183,72 @@ impl<O: Operation> SliceCache<O> for Memory<O> {
     }
 }
 
-/// Lets moka drop what may not even be served as stale any more.
-struct UntilUseless;
+/// A look at slices of one subject for one ask, one after the other.
+pub(super) struct Look<'a, O: Operation> {
+    ask: &'a Ask,
+    now: Instant,
+    own: Shelf<'a, O>,
+    whole: Option<Shelf<'a, O>>,
+}
 
-impl<K, D> Expiry<K, Arc<Held<D>>> for UntilUseless {
-    fn expire_after_create(&self, _: &K, held: &Arc<Held<D>>, _: std::time::Instant) -> Option<Duration> {
-        held.stale_until.map(|until| until.saturating_duration_since(Instant::now()))
+impl<O: Operation> Look<'_, O> {
+    /// What is held and what it is good for.
+    pub(super) fn up(&mut self, window: Window) -> Option<(Arc<Held<O::Data>>, Use)> {
+        let Self { ask, now, own, whole } = self;
+        let best = match whole.as_mut().and_then(|whole| whole.judged(window, ask, *now)) {
+            Some((held, Use::Fresh)) => Some((held, Use::Fresh)),
+            // In doubt the one that was fetched later.
+            Some(whole) => match own.judged(window, ask, *now) {
+                Some(own) if own.1 == Use::Fresh || own.0.sent_at > whole.0.sent_at => Some(own),
+                _ => Some(whole),
+            },
+            None => own.judged(window, ask, *now),
+        };
+        best.filter(|(_, good_for)| *good_for != Use::Useless)
+    }
+}
+
+/// A block as moka hands it out.
+type Shared<O> = Arc<Block<<O as Operation>::Data>>;
+
+/// What is held of one subject, with the block that was looked at last.
+struct Shelf<'a, O: Operation> {
+    memory: &'a Memory<O>,
+    /// Of the subject; over what is looked at.
+    at: Slice<O::Subject>,
+    block: Option<(Window, Option<Shared<O>>)>,
+}
+
+impl<O: Operation> Shelf<'_, O> {
+    fn held(&mut self, window: Window) -> Option<Arc<Held<O::Data>>> {
+        let (block, cell) = place(window, self.memory.operation.grid());
+        if self.block.as_ref().is_none_or(|(known, _)| *known != block) {
+            self.at.window = block;
+            self.block = Some((block, self.memory.blocks.get(&self.at)));
+        }
+        let cell = self.block.as_ref()?.1.as_ref()?.cell(cell)?;
+        if let Cell::Apart(_) = cell {
+            // moka is to know that it is of use.
+            self.at.window = window;
+            drop(self.memory.blocks.get(&self.at));
+        }
+        cell.held()
     }
 
-    fn expire_after_update(
-        &self,
-        key: &K,
-        held: &Arc<Held<D>>,
-        updated_at: std::time::Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        self.expire_after_create(key, held, updated_at)
+    fn judged(&mut self, window: Window, ask: &Ask, now: Instant) -> Option<(Arc<Held<O::Data>>, Use)> {
+        let held = self.held(window)?;
+        if held.is_settled() {
+            return Some((held, Use::Fresh));
+        }
+        self.at.window = window;
+        let final_from = self.memory.operation.final_from(&self.at).1;
+        let good_for = usable(&held, ask, self.memory.lifetimes, final_from, now);
+        Some((held, good_for))
     }
 }
 
 impl<O: Operation> fmt::Debug for Memory<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Memory").field("entries", &self.entry_count()).finish_non_exhaustive()
+        f.debug_struct("Memory").field("blocks", &self.blocks.entry_count()).finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@
 //! away before the store is asked.
 
 mod admission;
+mod block;
 pub mod lifetime;
 mod memory;
 mod prepared;
@@ -25,7 +26,7 @@ pub use ticket::{Answered, Series, Served, Ticket};
 
 use crate::domain::{Account, Ask, Class, Freshness, Held, Operation, RequestCost, Slice, Subject, Window};
 use crate::error::WeirError;
-use crate::planner::{Found, Scheduler, SliceCache as _, Subscriber, Task};
+use crate::planner::{Parts, Scheduler, SliceCache as _, Subscriber, Task};
 use crate::quota::Limiter;
 use lifetime::Use;
 use prepared::{Gap, Step};
@@ -39,8 +40,8 @@ const REFRESH_TIMEOUT: Duration = Duration::from_mins(5);
 /// A ticket for each field, or why it failed as a whole.
 pub type Tickets<D> = Vec<Result<Ticket<D>, Arc<WeirError>>>;
 
-/// What was found for the gaps of a field, in their order.
-type FoundOf<O> = Vec<Option<Found<<O as Operation>::Data>>>;
+/// What was found for the gaps of a field, in their order; nothing without a scheduler.
+type FoundOf<O> = Vec<Parts<<O as Operation>::Data>>;
 
 /// Why a subject may not be asked for as usual.
 struct Outage {
@@ -75,9 +76,10 @@ impl<O: Operation> Store<O> {
     pub async fn recall(&self, wants: impl Iterator<Item = &[Slice<O::Subject>]>, ask: &Ask) {
         let Some(shared) = self.shared.as_ref().filter(|shared| shared.is_there()) else { return };
         let mut lacking = Vec::new();
-        for want in wants {
-            let slices = self.slices(want, ask).map(|(_, slice)| slice);
-            lacking.extend(slices.filter(|slice| !matches!(self.memory.lookup(slice, ask), Some((_, Use::Fresh)))));
+        for want in wants.flatten() {
+            let mut look = self.memory.look(want, ask);
+            let windows = self.windows(want, ask).filter(|window| !matches!(look.up(*window), Some((_, Use::Fresh))));
+            lacking.extend(windows.map(|window| Slice { subject: want.subject.clone(), window }));
         }
         shared.take_over(lacking, false).await;
     }
@@ -103,17 +105,24 @@ impl<O: Operation> Store<O> {
     /// How many slices a window of one subject is cut into.
     #[must_use]
     pub fn n_slices(&self, window: Window) -> u64 {
-        self.operation.grid().map_or(1, |step| window.n_cells(step))
+        window.n_cells_of(self.operation.grid())
     }
 
     /// Answers a field from memory alone, if all of it is there and fresh; `None` otherwise, and nothing is counted.
     #[must_use]
     pub fn peek(&self, wants: &[Slice<O::Subject>], ask: &Ask) -> Option<Series<O::Data>> {
-        let fresh = |(want, slice)| match self.memory.lookup(&slice, ask)? {
-            (held, Use::Fresh) => Some(Answered { want, outcome: Ok(Served::from_cache(held)) }),
-            (_, Use::WhileRefreshing | Use::IfNothingBetter | Use::Useless) => None,
-        };
-        let series: Series<O::Data> = self.slices(wants, ask).map(fresh).collect::<Option<_>>()?;
+        let mut series = Series::new();
+        for (index, want) in wants.iter().enumerate() {
+            let mut look = self.memory.look(want, ask);
+            for window in self.windows(want, ask) {
+                match look.up(window)? {
+                    (held, Use::Fresh) => {
+                        series.push(Answered { want: index, outcome: Ok(Served::from_cache(held)) });
+                    }
+                    (_, Use::WhileRefreshing | Use::IfNothingBetter | Use::Useless) => return None,
+                }
+            }
+        }
         ask.cost.count_hits(series.len());
         Some(series)
     }
@@ -121,8 +130,11 @@ impl<O: Operation> Store<O> {
     /// Whether a window would be answered: it is held, or the vendor still answers it.
     #[must_use]
     pub fn is_answerable(&self, want: &Slice<O::Subject>, ask: &Ask) -> bool {
-        let mut slices = self.slices(std::slice::from_ref(want), ask);
-        slices.all(|(_, slice)| self.memory.lookup(&slice, ask).is_some() || self.check(&slice, ask).is_ok())
+        let (mut look, mut slice) = (self.memory.look(want, ask), want.clone());
+        self.windows(want, ask).all(|window| {
+            slice.window = window;
+            look.up(window).is_some() || self.check(&slice, ask).is_ok()
+        })
     }
 
     /// Looks a field up; nothing is asked for and nothing is counted yet. Slices that need a call are judged against
@@ -130,26 +142,28 @@ impl<O: Operation> Store<O> {
     #[must_use]
     pub fn prepare(&self, wants: &[Slice<O::Subject>], ask: &Ask) -> Prepared<O> {
         let mut prepared = Prepared::new(self.memory.epoch());
-        let mut known: Option<(usize, Outage)> = None;
-        for (want, slice) in self.slices(wants, ask) {
-            let step = match self.memory.lookup(&slice, ask) {
-                Some((held, Use::Fresh)) => Step::Ready(Ok(Served::from_cache(held))),
-                Some((held, Use::WhileRefreshing)) => {
-                    prepared.refresh.push(slice);
-                    Step::Ready(Ok(Served::stale(held)))
-                }
-                held => {
-                    // The slices of one want are of one subject.
-                    let (_, outage) = match known.take() {
-                        Some(known) if known.0 == want => known,
-                        _ => (want, self.outage(&slice.subject)),
-                    };
-                    let step = self.fetch(slice, held.map(|(held, _)| held), &outage, ask, &mut prepared.refresh);
-                    known = Some((want, outage));
-                    step
-                }
-            };
-            prepared.steps.push((want, step));
+        for (index, want) in wants.iter().enumerate() {
+            let (mut look, mut slice, mut outage) = (self.memory.look(want, ask), want.clone(), None);
+            for window in self.windows(want, ask) {
+                slice.window = window;
+                let step = match look.up(window) {
+                    Some((held, Use::Fresh)) => Step::Ready(Ok(Served::from_cache(held))),
+                    Some((held, Use::WhileRefreshing)) => {
+                        prepared.refresh.push(slice.clone());
+                        Step::Ready(Ok(Served::stale(held)))
+                    }
+                    held => {
+                        let outage = outage.get_or_insert_with(|| self.outage(&want.subject));
+                        let fallback = held.map(|(held, _)| held);
+                        match self.fetch(&slice, fallback, outage, ask, &mut prepared.refresh) {
+                            Some(step) => step,
+                            None if prepared.widen(index, window) => continue,
+                            None => Step::Gap(Gap { slice: slice.clone(), fallback: None }),
+                        }
+                    }
+                };
+                prepared.steps.push((index, step));
+            }
         }
         prepared
     }
@@ -159,7 +173,7 @@ impl<O: Operation> Store<O> {
         let epoch = self.memory.epoch();
         for field in fields.iter_mut().filter(|field| field.epoch != epoch) {
             field.epoch = epoch;
-            field.fill(|slice| self.memory.fresh(slice, ask));
+            field.fill(|run| self.memory.fresh(run, ask));
         }
     }
 
@@ -173,30 +187,32 @@ impl<O: Operation> Store<O> {
         }
     }
 
-    /// What becomes of a slice that has to be fetched; in `refresh` goes what nobody waits for.
+    /// What becomes of a slice that has to be fetched, unless it is a gap like others, with nothing to fall back on; in
+    /// `refresh` goes what nobody waits for.
     fn fetch(
         &self,
-        slice: Slice<O::Subject>,
+        slice: &Slice<O::Subject>,
         fallback: Option<Arc<Held<O::Data>>>,
         outage: &Outage,
         ask: &Ask,
         refresh: &mut Vec<Slice<O::Subject>>,
-    ) -> Step<O> {
+    ) -> Option<Step<O>> {
         if let Some(refusal) = &outage.refusal {
-            return Step::Ready(Err(Arc::clone(refusal)));
+            return Some(Step::Ready(Err(Arc::clone(refusal))));
         }
-        let asked = self.check(&slice, ask).and_then(|()| outage.pause.clone().map_or(Ok(()), Err));
-        match (asked, fallback) {
+        let asked = self.check(slice, ask).and_then(|()| outage.pause.clone().map_or(Ok(()), Err));
+        Some(match (asked, fallback) {
+            (Ok(()), None) => return None,
             // The next call finds out whether the vendor is back; a known answer does not wait for that.
             (Ok(()), Some(held)) if outage.is_failing => {
-                refresh.push(slice);
+                refresh.push(slice.clone());
                 Step::Ready(Ok(Served::stale(held)))
             }
-            (Ok(()), fallback) => Step::Gap(Gap { slice, fallback }),
+            (Ok(()), fallback) => Step::Gap(Gap { slice: slice.clone(), fallback }),
             // No call could bring anything better.
             (Err(_), Some(held)) => Step::Ready(Ok(Served::stale(held))),
             (Err(error), None) => Step::Ready(Err(error)),
-        }
+        })
     }
 
     /// Why nothing is asked of an account now.
@@ -219,7 +235,7 @@ impl<O: Operation> Store<O> {
         let seen = fields.iter().flatten().map(|field| field.epoch).min().unwrap_or_default();
         let n_gaps = |field: &Result<Prepared<O>, _>| field.as_ref().map_or(0, |field| field.gaps().count());
         let mut found: Vec<FoundOf<O>> =
-            fields.iter().map(|field| std::iter::repeat_with(|| None).take(n_gaps(field)).collect()).collect();
+            fields.iter().map(|field| std::iter::repeat_with(Vec::new).take(n_gaps(field)).collect()).collect();
         let gaps = fields.iter().enumerate().filter_map(|(at, field)| Some((at, field.as_ref().ok()?)));
         let gaps =
             gaps.flat_map(|(at, field)| field.gaps().enumerate().map(move |(n, gap)| (Some((at, n)), &gap.slice)));
@@ -232,7 +248,7 @@ impl<O: Operation> Store<O> {
             tasks.extend(more);
             for ((at, _), submitted) in own.into_iter().zip(submitted) {
                 if let Some(place) = at.and_then(|(at, n)| found.get_mut(at)?.get_mut(n)) {
-                    *place = Some(submitted);
+                    *place = submitted;
                 }
             }
         }
@@ -248,21 +264,13 @@ impl<O: Operation> Store<O> {
         Ticket::new(parts, subscriber, Box::new(queue))
     }
 
-    /// The cells of the grid that wanted windows touch, or the windows as they are; without those in which nothing can
-    /// be final yet, if nothing else will do.
-    fn slices<'a>(
-        &'a self,
-        wants: &'a [Slice<O::Subject>],
-        ask: &Ask,
-    ) -> impl Iterator<Item = (usize, Slice<O::Subject>)> + 'a {
-        let grid = self.operation.grid();
-        let slices = wants.iter().enumerate().flat_map(move |(index, want)| {
-            let cells = grid.into_iter().flat_map(|step| want.window.cells(step));
-            let whole = grid.is_none().then_some(want.window);
-            cells.chain(whole).map(move |window| (index, Slice { subject: want.subject.clone(), window }))
-        });
+    /// The cells of the grid that a wanted window touches, or the window as it is; without those in which nothing can be
+    /// final yet, if nothing else will do.
+    fn windows<'a>(&'a self, want: &'a Slice<O::Subject>, ask: &Ask) -> impl Iterator<Item = Window> + 'a {
         let (final_only, at) = (ask.freshness == Freshness::FinalOnly, ask.at);
-        slices.filter(move |(_, slice)| !final_only || self.operation.final_from(slice).0 <= at)
+        let is_final =
+            move |window: Window| self.operation.final_from(&Slice { subject: want.subject.clone(), window }).0 <= at;
+        want.window.cells_of(self.operation.grid()).filter(move |window| !final_only || is_final(*window))
     }
 
     /// Whether the vendor would still answer when the permit is there.

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::ticket::{Part, Served};
 use crate::domain::{Account, Held, Operation, Slice, Subject, Window};
 use crate::error::{Code, WeirError};
-use crate::planner::Found;
+use crate::planner::{Found, Landed, Parts};
 
 /// What one field wants, looked up but not yet asked for.
 #[derive(Debug)]
 pub struct Prepared<O: Operation> {
-    /// Each with the want it belongs to.
+    /// Each with the want it belongs to; those of one want in order of time.
     pub(super) steps: Vec<(usize, Step<O>)>,
     /// Served as stale, to be fetched again.
     pub(super) refresh: Vec<Slice<O::Subject>>,
@@ -27,6 +27,7 @@ pub(super) enum Step<O: Operation> {
 
 #[derive(Debug)]
 pub(super) struct Gap<O: Operation> {
+    /// A run of slices, or the one that there is something to fall back on for.
     pub(super) slice: Slice<O::Subject>,
     /// What may be served if it cannot be fetched.
     pub(super) fallback: Option<Arc<Held<O::Data>>>,
@@ -77,15 +78,38 @@ impl<O: Operation> Prepared<O> {
         Self { steps: Vec::new(), refresh: Vec::new(), epoch }
     }
 
-    /// Fills gaps with what has come to be held.
-    pub(super) fn fill(&mut self, fresh: impl Fn(&Slice<O::Subject>) -> Option<Arc<Held<O::Data>>>) {
-        for (_, step) in &mut self.steps {
-            if let Step::Gap(gap) = step
-                && let Some(held) = fresh(&gap.slice)
+    /// Takes a slice that is to be fetched into the gap before it, if they are neighbours in one want.
+    pub(super) fn widen(&mut self, want: usize, window: Window) -> bool {
+        match self.steps.last_mut() {
+            Some((of, Step::Gap(Gap { slice, fallback: None })))
+                if *of == want && slice.window.end() == window.start() =>
             {
-                *step = Step::Ready(Ok(Served::from_cache(held)));
+                slice.window = slice.window.hull(window);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Fills gaps with what has come to be held.
+    pub(super) fn fill(&mut self, fresh: impl Fn(&Slice<O::Subject>) -> Landed<O::Data>) {
+        let mut steps = Vec::with_capacity(self.steps.len());
+        for (want, step) in std::mem::take(&mut self.steps) {
+            let Step::Gap(Gap { slice, fallback }) = step else {
+                steps.push((want, step));
+                continue;
+            };
+            for (window, held) in fresh(&slice).laid_out(slice.window) {
+                let step = if let Some(held) = held {
+                    Step::Ready(Ok(Served::from_cache(Arc::clone(held))))
+                } else {
+                    let slice = Slice { subject: slice.subject.clone(), window };
+                    Step::Gap(Gap { slice, fallback: fallback.clone() })
+                };
+                steps.push((want, step));
             }
         }
+        self.steps = steps;
     }
 
     /// What needs a call.
@@ -147,19 +171,30 @@ impl<O: Operation> Prepared<O> {
     }
 
     /// `found` tells for each gap, in their order, what is there or on its way.
-    pub(super) fn into_parts(self, found: Vec<Option<Found<O::Data>>>) -> Vec<(usize, Part<O::Data>)> {
-        let mut found = found.into_iter();
-        let mut part = |step: Step<O>| match step {
-            Step::Ready(outcome) => Part::Ready(outcome),
-            Step::Gap(Gap { slice, fallback }) => match found.next().flatten() {
-                Some(Found::Held(held)) => Part::Ready(Ok(Served::from_cache(held))),
-                Some(Found::Pending(pending)) => {
-                    Part::Pending { account: slice.subject.account().clone(), pending, fallback }
+    pub(super) fn into_parts(self, found: Vec<Parts<O::Data>>) -> Vec<(usize, Part<O::Data>)> {
+        let (mut found, mut parts) = (found.into_iter(), Vec::with_capacity(self.steps.len()));
+        for (want, step) in self.steps {
+            let Gap { slice, fallback } = match step {
+                Step::Ready(outcome) => {
+                    parts.push((want, Part::Ready(outcome)));
+                    continue;
                 }
-                None => Part::Ready(Err(Arc::new(unserved(&slice)))),
-            },
-        };
-        self.steps.into_iter().map(|(want, step)| (want, part(step))).collect()
+                Step::Gap(gap) => gap,
+            };
+            let found = found.next().unwrap_or_default();
+            if found.is_empty() {
+                parts.push((want, Part::Ready(Err(Arc::new(unserved(&slice))))));
+            }
+            let part = |found| match found {
+                Found::Held(held) => Part::Ready(Ok(Served::from_cache(held))),
+                Found::Pending(pending) => {
+                    let account = slice.subject.account().clone();
+                    Part::Pending { account, pending, fallback: fallback.clone() }
+                }
+            };
+            parts.extend(found.into_iter().map(part).map(|part| (want, part)));
+        }
+        parts
     }
 }
 

@@ -156,7 +156,7 @@ impl<O: Operation> SharedAnswers<O> {
             }
             self.operation.learn_from(slice, &entry.data, entry.sent_at.min(at));
             let Entry { sent_at, keep, is_empty, bytes, data, .. } = entry;
-            self.memory.adopt(slice.clone(), keep, at.since(sent_at), |fresh_until, stale_until| Held {
+            self.memory.adopt(slice, keep, at.since(sent_at), |fresh_until, stale_until| Held {
                 data: Arc::new(data),
                 sent_at,
                 fresh_until,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::domain::{Account, Held, Source};
 use crate::error::{Code, WeirError};
-use crate::planner::{self, Pending, Subscriber};
+use crate::planner::{self, Pending, Subscriber, Told};
 
 /// One slice as it is served.
 #[derive(Debug)]
@@ -67,17 +67,22 @@ impl<D> Ticket<D> {
     pub async fn wait(&self) -> Series<D> {
         let mut series = Vec::with_capacity(self.0.parts.len());
         for (want, part) in &self.0.parts {
-            let outcome = match part {
-                Part::Ready(Ok(served)) => Ok(served.clone()),
-                Part::Ready(Err(error)) => Err(Arc::clone(error)),
+            let mut answer = |outcome| series.push(Answered { want: *want, outcome });
+            match part {
+                Part::Ready(Ok(served)) => answer(Ok(served.clone())),
+                Part::Ready(Err(error)) => answer(Err(Arc::clone(error))),
                 Part::Pending { account, pending, fallback } => {
-                    match (self.0.outcome(account, pending).await, fallback) {
-                        (Err(error), Some(held)) if leaves_standing(&error) => Ok(Served::stale(Arc::clone(held))),
-                        (outcome, _) => outcome,
+                    for outcome in self.0.outcomes(account, pending).await {
+                        match (outcome, fallback) {
+                            (Ok(slices), _) => slices.into_iter().map(Ok).for_each(&mut answer),
+                            (Err(error), Some(held)) if leaves_standing(&error) => {
+                                answer(Ok(Served::stale(Arc::clone(held))));
+                            }
+                            (Err(error), _) => answer(Err(error)),
+                        }
                     }
                 }
-            };
-            series.push(Answered { want: *want, outcome });
+            }
         }
         // Whoever waited in vain has to leave what is still queued.
         self.0.is_done.store(Instant::now() < self.0.subscriber.ask.deadline, Ordering::Relaxed);
@@ -110,18 +115,26 @@ fn leaves_standing(error: &WeirError) -> bool {
 }
 
 impl<D> Shared<D> {
-    async fn outcome(&self, account: &Account, pending: &Pending<D>) -> Result<Served<D>, Arc<WeirError>> {
+    /// What becomes of the parts of a run: their slices, or why a part has failed.
+    async fn outcomes(&self, account: &Account, pending: &Pending<D>) -> Vec<Result<Vec<Served<D>>, Arc<WeirError>>> {
         let deadline = self.subscriber.ask.deadline;
-        match tokio::time::timeout_at(deadline, pending.outcome(&self.subscriber)).await {
-            Ok(Some(outcome)) => outcome.map(|held| Served { held, source: Source::Upstream }),
+        let told = tokio::time::timeout_at(deadline, pending.outcome(&self.subscriber)).await;
+        let parts = told.unwrap_or_else(|_| pending.parts()).into_iter();
+        let outcome = |part: Told<D>| match part.told {
+            Some(Some(Ok(landed))) => {
+                let slices = landed.within(part.window).iter().map(|(_, held)| Served::from_upstream(Arc::clone(held)));
+                Ok(slices.collect())
+            }
+            Some(Some(Err(error))) => Err(error),
             // The first caller to time out removes the slices that are still queued.
-            Ok(None) if Instant::now() < deadline => Err(Arc::new(abandoned(account))),
-            Ok(None) | Err(_) if pending.is_queued() => {
+            Some(None) if Instant::now() < deadline => Err(Arc::new(abandoned(account))),
+            Some(None) | None if !part.is_under_way => {
                 let wait = self.queue.expected_wait(account);
                 Err(Arc::new(planner::no_permit(wait, &self.subscriber.ask).of(account)))
             }
-            Ok(None) | Err(_) => Err(Arc::new(self.late(account))),
-        }
+            Some(None) | None => Err(Arc::new(self.late(account))),
+        };
+        parts.map(outcome).collect()
     }
 
     fn late(&self, account: &Account) -> WeirError {
@@ -153,6 +166,10 @@ impl<D> Drop for Shared<D> {
 impl<D> Served<D> {
     pub(super) fn from_cache(held: Arc<Held<D>>) -> Self {
         Self { held, source: Source::Cache }
+    }
+
+    fn from_upstream(held: Arc<Held<D>>) -> Self {
+        Self { held, source: Source::Upstream }
     }
 
     pub(super) fn stale(held: Arc<Held<D>>) -> Self {

@@ -11,6 +11,7 @@
 
 mod answers;
 mod batching;
+mod blocks;
 mod bounds;
 mod cancelling;
 mod chaos;

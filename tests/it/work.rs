@@ -96,7 +96,7 @@ fn slice(channel: &str, phone: Option<usize>, days: u32) -> Slice<MetricSubject>
     Slice { subject, window: Window::new(end - DAY * days, end).unwrap() }
 }
 
-fn ask(max_wait: Duration) -> Ask {
+pub(crate) fn ask(max_wait: Duration) -> Ask {
     Ask {
         caller: Caller::Anonymous,
         at: Timestamp::parse_rfc3339(NOW).unwrap(),
@@ -124,7 +124,11 @@ fn store(hold: Duration) -> (Gateway, Arc<Counting>) {
 }
 
 /// One request of many fields, a field for each want; those that were admitted.
-fn request(store: &Gateway, wants: &[Slice<MetricSubject>], ask: &Ask) -> Vec<Ticket<Vec<PhoneNumberPoint>>> {
+pub(crate) fn request<O: Operation>(
+    store: &Arc<Store<O>>,
+    wants: &[Slice<O::Subject>],
+    ask: &Ask,
+) -> Vec<Ticket<O::Data>> {
     let fields: Vec<_> = wants.iter().map(|want| store.prepare(std::slice::from_ref(want), ask)).collect();
     let survey = store.survey(&fields, ask);
     let admitted = store.admit(fields, survey, None, ask);
