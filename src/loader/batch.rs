@@ -16,10 +16,6 @@ use crate::store::Outlook;
 /// The upstream calls that one request may plan.
 const MAX_PLANNED_CALLS: usize = 400;
 
-/// More slices than these take milliseconds to look up and plan: that is done beside the workers, which have others to
-/// answer.
-const MANY_SLICES: u64 = 2_000;
-
 /// Hands keys to the stores and counts what the request has planned so far.
 #[derive(Clone)]
 pub(super) struct Batch {
@@ -107,16 +103,16 @@ impl BatchFn<Key, Gathered> for Batch {
         let of_store = |(store, keys): (&Arc<dyn AnyStore>, &Vec<Key>)| -> u64 {
             keys.iter().map(|key| store.n_slices(key)).sum()
         };
-        if stores.all.iter().zip(&keys).map(of_store).sum::<u64>() <= MANY_SLICES {
+        if stores.all.iter().zip(&keys).map(of_store).sum::<u64>() <= planner::MANY_SLICES {
             return self.gather(keys);
         }
         let mut batch = self.clone();
-        let beside = tokio::task::spawn_blocking(move || {
+        let gather = move || {
             let gathered = batch.gather(keys);
             (gathered, batch.planned)
-        });
+        };
         // Keys without an answer are reported by whoever waits for them.
-        let Ok((gathered, planned)) = beside.await else { return HashMap::new() };
+        let Some((gathered, planned)) = planner::beside(gather).await else { return HashMap::new() };
         self.planned = planned;
         gathered
     }

@@ -35,7 +35,7 @@ pub use peers::{Claim, Peers};
 pub use scheduler::Scheduler;
 pub use subscriber::{Outcome, Pending, Subscriber, Told};
 pub use tasks::Task;
-pub(crate) use tasks::spawn;
+pub(crate) use tasks::{beside, spawn};
 pub(crate) use wait::{admit, admit_queued, no_permit};
 
 use crate::domain::{Ask, Cut, Held, Operation, Slice, Timestamp, Window};
@@ -43,6 +43,9 @@ use crate::error::WeirError;
 
 /// How long new gaps of a group gather at most while a call of the group is out.
 const GATHER: Duration = Duration::from_millis(250);
+
+/// More slices than these take milliseconds to look up, plan or keep: that is done [`beside`] the workers.
+pub(crate) const MANY_SLICES: u64 = 2_000;
 
 /// What the gaps of one plan share.
 pub type GroupKey<S> = (S, Option<Window>);

@@ -10,7 +10,7 @@ use super::peers::{self, Landing};
 use super::state::{Action, State, lock};
 use super::tasks::{self, Task};
 use super::upstream::Upstream;
-use super::{Draft, GATHER, GroupKey, Landed, Parts, Peers, SliceCache, Subscriber};
+use super::{Draft, GATHER, GroupKey, Landed, MANY_SLICES, Parts, Peers, SliceCache, Subscriber};
 use crate::domain::{Account, CallError, Operation, Sent, Slice, Window};
 use crate::error::{Code, WeirError};
 use crate::quota::{Call, Limiter, Metered, Permit};
@@ -150,7 +150,11 @@ impl<O: Operation> Inner<O> {
             }
             Some(peers) => peers::fly(&flight, permit, peers, &*self.upstream, &*self.cache, since).await,
         };
-        self.land(flight, landing);
+        if flight.call.window.n_cells_of(self.operation.grid()) <= MANY_SLICES {
+            self.land(flight, landing);
+        } else {
+            tasks::beside(move || self.land(flight, landing)).await;
+        }
     }
 
     fn take_off(self: &Arc<Self>, group: GroupKey<O::Subject>, place: u64) -> Option<Flight<O>> {

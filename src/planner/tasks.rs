@@ -4,6 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::quota::{Permit, QueueEntry};
 
 /// A task that is ready to be spawned.
@@ -29,6 +31,21 @@ where
             go_on(permit).await;
         }
     })
+}
+
+/// How much is done beside the workers at a time: a hundred threads at once would take the cores from them.
+static BESIDE: Semaphore = Semaphore::const_new(2);
+
+/// Does what takes milliseconds beside the workers, which have others to answer; `None` if it came to no end.
+pub(crate) async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let turn = BESIDE.acquire().await.ok()?;
+    let work = move || {
+        let done = work();
+        // Whoever asked may have gone: the turn is over with the work, not with its asking.
+        drop(turn);
+        done
+    };
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// Goes on after `pause`.
