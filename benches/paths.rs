@@ -6,6 +6,8 @@
 //! valgrind --tool=callgrind --toggle-collect='paths::measured*' target/release/deps/paths-… text-large 50
 //! ```
 //!
+//! A third word leaves out a piece of what is there for speed alone, `answers`, `documents` or `lists`, or `all` of it.
+//!
 //! Everything but the socket is on the path: from the request's body to the bytes of its answer.
 
 #![expect(
@@ -21,6 +23,7 @@ use std::hint::black_box;
 
 use mimalloc::MiMalloc;
 use support::{Size, Warm, body};
+use weir::fast::FastPath;
 
 /// As in the binary.
 #[global_allocator]
@@ -54,10 +57,10 @@ fn main() {
     let Some((_, size, new)) = case else {
         // `cargo bench` starts it as well; there is nothing to time here.
         let names: Vec<_> = CASES.iter().map(|(name, ..)| *name).collect();
-        return println!("paths CASE [TIMES], for a profiler; the cases: {}", names.join(" "));
+        return println!("paths CASE [TIMES [WITHOUT]], for a profiler; the cases: {}", names.join(" "));
     };
     let times = args.get(1).map_or(50, |times| times.parse().expect("a number of requests"));
-    let warm = Warm::new(0);
+    let warm = Warm::with(0, |all| without(args.get(2).map(String::as_str), all));
     let query = warm.query(*size);
     let request = |number: usize| match new {
         New::Nothing => body(&format!("{{ {query} }}")),
@@ -69,6 +72,17 @@ fn main() {
     }
     let bytes = measured(&warm, (BEFORE..BEFORE + times).map(request).collect());
     println!("{times} requests, {bytes} bytes");
+}
+
+/// What is there for speed alone, but for one piece of it.
+fn without(piece: Option<&str>, all: FastPath) -> FastPath {
+    match piece {
+        None => all,
+        Some("answers") => FastPath { answer_bytes: 0, ..all },
+        Some("documents") => FastPath { document_bytes: 0, ..all },
+        Some("lists") => FastPath { raw_lists: false, ..all },
+        Some(_) => FastPath::OFF,
+    }
 }
 
 /// What a profiler is to count.

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 
 use crate::config::Config;
 use crate::domain::{Account, AppId, ChannelId, Clock, Facts, Operation, Sent, Slice, Vendor};
+use crate::fast::FastPath;
 use crate::loader::Stores;
 use crate::planner::{Command, Peers, Scheduler, SliceCache};
 use crate::query::{Catalog, CatalogApp, CatalogChannel, Limits, Service};
@@ -91,9 +92,8 @@ impl App {
             slices: u64::from(config.limits.slices),
         };
         let service = Service::new(stores, Arc::new(catalog), Arc::clone(&runtime.clock), limits);
-        let gateway =
-            Gateway::new(service).with_answer_bytes(usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX));
-        let gateway = if config.http.fast_path { gateway } else { gateway.without_raw_lists() };
+        let answer_bytes = usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX);
+        let gateway = Gateway::new(service, fast_path(config)).with_answer_bytes(answer_bytes);
         let leased = parts.permits.leased();
         Ok(Self { gateway, accounts: parts.permits.into_accounts(), leased })
     }
@@ -238,6 +238,15 @@ fn time_zone(name: &str) -> Result<TimeZone, BuildError> {
 
 fn peers<O: Operation>(shared: Option<&Arc<SharedAnswers<O>>>) -> Option<Arc<dyn Peers<O>>> {
     shared.map(|shared| Arc::clone(shared) as Arc<dyn Peers<O>>)
+}
+
+/// The one place that reads the switch.
+fn fast_path(config: &Config) -> FastPath {
+    if !config.http.fast_path {
+        return FastPath::OFF;
+    }
+    let (answer_bytes, document_bytes) = (config.cache.answer_bytes(), config.cache.document_bytes());
+    FastPath { raw_lists: true, answer_bytes, document_bytes }
 }
 
 fn lifetimes(config: &Config) -> Lifetimes {

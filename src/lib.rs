@@ -14,6 +14,8 @@ pub mod document;
 
 pub mod schema;
 
+pub mod fast;
+
 pub mod query;
 
 pub mod loader;

@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 use tower::ServiceExt;
 use weir::app::{self, App, Start, demo_config};
 use weir::domain::{Caller, Clock, ManualClock, Timestamp};
+use weir::fast::FastPath;
 use weir::http::{HttpConfig, Site};
 use weir::schema::{Answer, Bound, Gateway};
 use weir::sim::{Legs, LocalTransport, Simulator, SimulatorConfig};
@@ -55,6 +56,11 @@ pub(crate) struct Warm {
 impl Warm {
     /// With the half hours of one channel, and as many days as told of others: a slice each.
     pub(crate) fn new(other_slices: u32) -> Self {
+        Self::with(other_slices, |all| all)
+    }
+
+    /// The same with a part of what is there for speed alone.
+    pub(crate) fn with(other_slices: u32, part: impl FnOnce(FastPath) -> FastPath) -> Self {
         let clock: Arc<dyn Clock> =
             Arc::new(ManualClock::frozen_at(Timestamp::parse_rfc3339(NOW).expect("a fixed instant")));
         let mut config = demo_config();
@@ -71,7 +77,9 @@ impl Warm {
         let (app, site) = {
             let _inside = runtime.enter();
             let app = App::build(&config, &of_app).expect("the demo's config is fine");
-            let site = Site::new(HttpConfig::default(), Arc::new(app.gateway().clone()));
+            let gateway = app.gateway().clone();
+            let fast_path = part(gateway.fast_path());
+            let site = Site::new(HttpConfig::default(), Arc::new(gateway.with_fast_path(fast_path)));
             (app, site)
         };
         let mut warm = Self { runtime, app, site, starts: BTreeMap::new() };

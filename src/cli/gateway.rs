@@ -37,14 +37,11 @@ pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) -> R
     let mut hosts = config.http.hosts.clone();
     // The address itself is a name that nobody else can be reached under.
     hosts.extend(listener.local_addr().ok().map(|own| own.to_string()));
-    let kept = |bytes| if config.http.fast_path { bytes } else { 0 };
     let http = HttpConfig {
         hosts,
         cors_origins: config.http.cors_origins.clone(),
         graphiql: config.graphiql,
         max_body: usize::try_from(config.http.max_body).unwrap_or(usize::MAX),
-        answer_bytes: kept(config.cache.answer_bytes()),
-        document_bytes: kept(config.cache.document_bytes()),
         ..HttpConfig::default()
     };
     let timeouts = http::Timeouts {

@@ -25,14 +25,13 @@ use tracing::{Instrument, Span, error};
 use super::HttpConfig;
 use super::access_log::{RequestId, Told};
 use super::answer::{Refusal, for_mistake, refuse, status_of, write};
-use super::documents::Documents;
 use super::negotiate::{MediaType, is_json, wanted};
 use super::params::Params;
-use super::response_cache::{CachedResponse, Key, ResponseCache};
 use crate::config::Graphiql;
-use crate::document::Operation;
+use crate::document::{Limits, Operation};
 use crate::domain::Caller;
 use crate::error::{Code, WeirError};
+use crate::fast::{Answers, Documents, KeptAnswer, Key};
 use crate::schema::{Answer, Gateway};
 
 /// How many times the limit of a body is read and thrown away before the connection is cut, so that callers who send
@@ -42,7 +41,8 @@ const LONG_BODY_FACTOR: usize = 32;
 struct Endpoint {
     gateway: Arc<Gateway>,
     documents: Documents,
-    cache: ResponseCache,
+    answers: Answers,
+    limits: Limits,
     max_body: usize,
     body_timeout: Duration,
     has_page: bool,
@@ -50,10 +50,12 @@ struct Endpoint {
 
 /// `/graphql`.
 pub(super) fn routes(config: &HttpConfig, gateway: Arc<Gateway>) -> Router {
+    let fast_path = gateway.fast_path();
     let endpoint = Endpoint {
         gateway,
-        documents: Documents::new(config.limits, config.document_bytes),
-        cache: ResponseCache::new(config.answer_bytes),
+        documents: Documents::new(fast_path.document_bytes),
+        answers: Answers::new(fast_path.answer_bytes),
+        limits: config.limits,
         max_body: config.max_body,
         body_timeout: config.body_timeout,
         has_page: config.graphiql != Graphiql::Off,
@@ -152,7 +154,7 @@ impl Endpoint {
     async fn respond(&self, media: MediaType, sent: Sent, extensions: &Extensions) -> Response {
         let caller = Caller::Anonymous;
         let as_sent = sent.key(caller.clone());
-        if let Some(kept) = self.cache.get(&as_sent, &self.gateway) {
+        if let Some(kept) = self.answers.get(&as_sent, |lasting| self.gateway.still_holds(lasting)) {
             return again(media, &kept);
         }
         // In a box of its own: a request that is answered from its bytes does not carry the room for all the rest.
@@ -175,16 +177,17 @@ impl Endpoint {
         let Some(answer) = in_one_task(work).await else { return for_mistake(media) };
         let json = Bytes::from(answer.to_json());
         let name = operation.name().cloned();
-        let kept = CachedResponse::new(&answer, json.clone(), name.clone());
-        if let Some(kept) = kept.filter(|_| operation.kind() == OperationType::Query) {
-            self.cache.put(as_sent, &kept);
+        if let Some(lasting) = answer.lasting().filter(|_| operation.kind() == OperationType::Query) {
+            let keep = || KeptAnswer { json: json.clone(), operation: name.clone(), lasting: *lasting };
+            self.answers.put(&as_sent, keep);
         }
         told(write(status_of(media, &answer), media, json), name, false)
     }
 
     /// Everything that can be refused before the values of variables are looked at.
     fn prepare(&self, params: Params, sent: &Sent) -> Result<Prepared, Refusal> {
-        let document = self.documents.read(&params.query, &self.gateway)?;
+        let read = |text: &str| self.gateway.read(text, &self.limits).map_err(Refusal::of_query);
+        let document = self.documents.get(&params.query, read)?;
         let operation = document.operation(params.operation_name.as_deref()).map(Arc::clone);
         let operation = operation.map_err(|complaint| Refusal::of_query(Box::new(Answer::refused(&[complaint]))))?;
         match operation.kind() {
@@ -198,7 +201,7 @@ impl Endpoint {
 }
 
 /// An answer that was given before.
-fn again(media: MediaType, kept: &CachedResponse) -> Response {
+fn again(media: MediaType, kept: &KeptAnswer) -> Response {
     told(write(StatusCode::OK, media, kept.json.clone()), kept.operation.clone(), true)
 }
 

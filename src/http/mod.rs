@@ -9,8 +9,6 @@
 
 mod access_log;
 mod answer;
-mod documents;
-mod doorkeeper;
 mod graphiql;
 mod graphql;
 mod health;
@@ -18,7 +16,6 @@ mod metrics;
 mod negotiate;
 mod origin;
 mod params;
-mod response_cache;
 mod serve;
 
 use std::convert::Infallible;
@@ -66,10 +63,6 @@ pub struct HttpConfig {
     pub cors_origins: Vec<String>,
     /// What a single query may ask for.
     pub limits: Limits,
-    /// How much memory whole answers may take, in bytes; none are kept with 0.
-    pub answer_bytes: u64,
-    /// How much memory parsed queries may take, in bytes; none are kept with 0.
-    pub document_bytes: u64,
 }
 
 impl Default for HttpConfig {
@@ -81,8 +74,6 @@ impl Default for HttpConfig {
             hosts: Vec::new(),
             cors_origins: Vec::new(),
             limits: Limits::default(),
-            answer_bytes: 64 << 20,
-            document_bytes: 32 << 20,
         }
     }
 }

@@ -109,7 +109,7 @@ impl Answer {
     }
 }
 
-/// Writes what the engine answered. Bytes are what a [`RawList`](super::raw::RawList) has written: no scalar of the
+/// Writes what the engine answered. Bytes are what a [`RawList`](super::item::RawList) has written: no scalar of the
 /// schema has any.
 fn write_value(value: &Value, json: &mut Vec<u8>) {
     match value {
@@ -140,7 +140,7 @@ fn write_value(value: &Value, json: &mut Vec<u8>) {
 }
 
 /// Writes into memory, which never fails for text, numbers and maps of them.
-pub(super) fn write(value: &impl serde::Serialize, json: &mut Vec<u8>) {
+fn write(value: &impl serde::Serialize, json: &mut Vec<u8>) {
     if serde_json::to_writer(&mut *json, value).is_err() {
         json.extend_from_slice(b"null");
     }

@@ -4,9 +4,8 @@ use std::fmt::Debug;
 
 use async_graphql::{Description, Object, SimpleObject};
 
-use super::item::item;
+use super::item::{RawList, item};
 use super::phone_number_metric::PhoneNumberMetric;
-use super::raw::RawList;
 use super::template_metric::TemplateMetric;
 use crate::domain::Point;
 use crate::query::Page;

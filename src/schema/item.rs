@@ -1,9 +1,17 @@
 //! Items of long lists: each field is declared once, for the engine and for lists that are written in one go.
 
-use async_graphql::ID;
+use std::borrow::Cow;
+use std::sync::Arc;
 
-use super::raw::{Json, Plan, RawItem, RawList, RawValue, Selected};
-use super::scalars::{ButtonKind, Date, DateTime, Finality, Granularity, Id, Long, Source};
+use async_graphql::parser::types::Field;
+use async_graphql::registry::Registry;
+use async_graphql::{ContextSelectionSet, ID, OutputType, Positioned, ServerResult, Value};
+
+use super::context::RequestContext;
+use super::error::refused;
+use super::scalars::{ButtonKind, Date, DateTime, Digits, Finality, Granularity, Id, Long, Source};
+use crate::error::WeirError;
+use crate::fast::{Json, Plan, RawItem, RawValue, Selected};
 
 /// The fields of an object, in order: the words of the schema, a name, a type and a value. `$row` is how the values name
 /// the object. It makes the resolvers of the object and its [`RawItem`], so that both have the same fields and values.
@@ -20,7 +28,7 @@ macro_rules! item {
         }
 
         const _: () = {
-            use $crate::schema::raw::{Json, RawItem, RawValue, Selected};
+            use $crate::fast::{Json, RawItem, RawValue, Selected};
 
             /// The fields that can be selected, each with what is selected of it.
             #[expect(non_camel_case_types, reason = "they are called what the fields are called")]
@@ -78,6 +86,7 @@ leaves! {
     i32: number, out => out.integer(i64::from(*number));
     f64: number, out => out.float(*number);
     Id<'_>: Id(text), out => out.string(text);
+    Digits<'_>: Digits(text), out => out.plain(text);
     ID: ID(text), out => out.string(text);
     Date: Date(date), out => out.plain(&date.to_string());
     Long: Long(number), out => out.integer(*number);
@@ -88,30 +97,33 @@ leaves! {
     Source: choice, out => out.choice(*choice);
 }
 
-impl<V: RawValue> RawValue for Option<V> {
-    type Plan = V::Plan;
+/// A list that is written in one go, unless the fast path is off. In the schema it is the list of its items.
+#[derive(Debug)]
+pub(super) struct RawList<T>(pub(super) Vec<T>);
 
-    fn plan(selected: &Selected<'_>) -> Option<V::Plan> {
-        V::plan(selected)
+impl<T: RawItem> OutputType for RawList<T> {
+    fn type_name() -> Cow<'static, str> {
+        <Vec<T> as OutputType>::type_name()
     }
 
-    fn write(&self, plan: &V::Plan, out: &mut Json) {
-        match self {
-            Some(value) => value.write(plan, out),
-            None => out.null(),
-        }
-    }
-}
-
-impl<T: RawItem> RawValue for T {
-    type Plan = Plan<T>;
-
-    fn plan(selected: &Selected<'_>) -> Option<Plan<T>> {
-        selected.plan()
+    fn qualified_type_name() -> String {
+        <Vec<T> as OutputType>::qualified_type_name()
     }
 
-    fn write(&self, plan: &Plan<T>, out: &mut Json) {
-        out.object(self, plan);
+    fn create_type_info(registry: &mut Registry) -> String {
+        <Vec<T> as OutputType>::create_type_info(registry)
+    }
+
+    async fn resolve(&self, context: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
+        let request = context.data::<Arc<RequestContext>>().map_err(|error| error.into_server_error(field.pos))?;
+        let plan = if request.writes_raw { Plan::<T>::read(&context.item.node, context) } else { None };
+        debug_assert!(plan.is_some() || !request.writes_raw, "every field of an item is declared once for both ways");
+        let too_large = |error: WeirError| refused(&error, Some(field.pos));
+        let Some(plan) = plan else { return self.0.resolve(context, field).await };
+        let json = plan.list(&self.0, request.room()).ok_or_else(|| too_large(request.too_large()))?;
+        request.take_room(json.len()).map_err(too_large)?;
+        // No scalar is made of bytes: those in an answer are JSON, and are written as they are.
+        Ok(Value::Binary(json.into()))
     }
 }
 

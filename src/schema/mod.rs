@@ -14,7 +14,6 @@ mod phone_number_metric;
 mod query;
 mod quota;
 mod range;
-mod raw;
 mod scalars;
 mod template_metric;
 mod total;
@@ -33,6 +32,7 @@ use async_graphql::{
 use crate::document::{Document, Limits, Operation, Types};
 use crate::domain::Caller;
 use crate::error::WeirError;
+use crate::fast::FastPath;
 use crate::query::{Controls, Lasting, Quota, Service, Setting};
 use context::RequestContext;
 use mutation::Mutation;
@@ -47,7 +47,7 @@ pub struct Gateway {
     schema: Schema<Query, Mutation, EmptySubscription>,
     service: Service,
     answer_bytes: usize,
-    writes_raw: bool,
+    fast_path: FastPath,
     /// What documents are judged by.
     types: Arc<Types>,
 }
@@ -59,16 +59,22 @@ pub struct Bound(ExecutableDocument);
 impl Gateway {
     /// A gateway that asks `service`.
     #[must_use]
-    pub fn new(service: Service) -> Self {
+    pub fn new(service: Service, fast_path: FastPath) -> Self {
         let schema = schema();
         let types = Arc::new(Types::read(&written(&schema), &scalars::SCALARS));
-        Self { schema, service, answer_bytes: ANSWER_BYTES, writes_raw: true, types }
+        Self { schema, service, answer_bytes: ANSWER_BYTES, fast_path, types }
     }
 
-    /// The same gateway without lists that are written in one go: slower, and the same answers.
+    /// The same gateway with other shortcuts: faster or slower, and the same answers.
     #[must_use]
-    pub fn without_raw_lists(self) -> Self {
-        Self { writes_raw: false, ..self }
+    pub fn with_fast_path(self, fast_path: FastPath) -> Self {
+        Self { fast_path, ..self }
+    }
+
+    /// How much is done for speed alone.
+    #[must_use]
+    pub fn fast_path(&self) -> FastPath {
+        self.fast_path
     }
 
     /// The same gateway with answers of at most so many bytes.
@@ -114,7 +120,7 @@ impl Gateway {
             Err(refusal) => return Answer::refusal(&refusal),
         };
         let query = self.service.request(caller, &controls);
-        let context = Arc::new(RequestContext::new(query, self.answer_bytes, self.writes_raw));
+        let context = Arc::new(RequestContext::new(query, self.answer_bytes, self.fast_path.raw_lists));
         let mut request = Request::new(String::new()).data(Arc::clone(&context));
         request.set_parsed_query(bound.0);
         let mut response = self.schema.execute(request).await;

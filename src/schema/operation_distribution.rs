@@ -2,8 +2,7 @@
 
 use async_graphql::{Description, ID, Object, SimpleObject};
 
-use super::item::item;
-use super::raw::RawList;
+use super::item::{RawList, item};
 use super::scalars::{DateTime, Dimension, Finality, Source};
 use crate::domain::count::UserBounds;
 use crate::query::CatalogApp;

@@ -6,9 +6,8 @@ use async_graphql::parser::types::Field;
 use async_graphql::registry::Registry;
 use async_graphql::{ContextSelectionSet, Description, OutputType, Positioned, ServerResult, Value};
 
-use super::item::item;
-use super::raw::RawList;
-use super::scalars::{DateTime, Finality, Granularity, Id, Long, Source};
+use super::item::{RawList, item};
+use super::scalars::{DateTime, Digits, Finality, Granularity, Id, Long, Source};
 use crate::query::phone_number_metrics::{MetricRow, MetricRows};
 
 /// WhatsApp messages of one business phone number in one bucket. Source: `GetChatappPhoneNumberMetric` of Alibaba Cloud
@@ -20,7 +19,7 @@ item! { PhoneNumberMetric<'a>: Self(row) => {
     /// The channel, the vendor's `CustSpaceId`; null where the account's only channel is asked without one.
     cust_space_id: Option<Id<'a>> = row.subject.channel.as_ref().map(|channel| Id(channel.as_str())),
     /// The business phone number, by its digits.
-    phone_number: &'a str = row.point.phone.expose(),
+    phone_number: Digits<'a> = Digits(row.point.phone.expose()),
     /// The step of the series.
     granularity: Granularity = row.subject.granularity.into(),
     /// The bucket's first instant. Daily buckets begin at midnight of the account's own time zone, not of UTC.

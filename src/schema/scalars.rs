@@ -36,22 +36,34 @@ pub(super) const SCALARS: [(&str, Scalar); 4] = [
     }),
 ];
 
-/// An `ID`, where it is held: only the engine needs a copy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Id<'a>(pub &'a str);
+/// Texts where they are held: only the engine needs a copy. They print nothing, since some are private.
+macro_rules! borrowed {
+    ($($(#[$doc:meta])* $text:ident as $known:ty;)+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub(super) struct $text<'a>(pub &'a str);
 
-impl OutputType for Id<'_> {
-    fn type_name() -> Cow<'static, str> {
-        <ID as OutputType>::type_name()
-    }
+        impl OutputType for $text<'_> {
+            fn type_name() -> Cow<'static, str> {
+                <$known as OutputType>::type_name()
+            }
 
-    fn create_type_info(registry: &mut Registry) -> String {
-        <ID as OutputType>::create_type_info(registry)
-    }
+            fn create_type_info(registry: &mut Registry) -> String {
+                <$known as OutputType>::create_type_info(registry)
+            }
 
-    async fn resolve(&self, _: &ContextSelectionSet<'_>, _: &Positioned<Field>) -> ServerResult<Value> {
-        Ok(Value::String(self.0.to_owned()))
-    }
+            async fn resolve(&self, _: &ContextSelectionSet<'_>, _: &Positioned<Field>) -> ServerResult<Value> {
+                Ok(Value::String(self.0.to_owned()))
+            }
+        }
+    )+};
+}
+
+borrowed! {
+    /// An `ID`.
+    Id as ID;
+    /// A `String` of digits alone, in which nothing has to be escaped.
+    Digits as String;
 }
 
 /// An instant in UTC.

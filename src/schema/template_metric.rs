@@ -2,8 +2,7 @@
 
 use async_graphql::Description;
 
-use super::item::item;
-use super::raw::RawList;
+use super::item::{RawList, item};
 use super::scalars::{ButtonKind, DateTime, Finality, Granularity, Id, Long, Source};
 use crate::domain::Key as _;
 use crate::query::template_metrics::TemplateRow;

@@ -1,5 +1,6 @@
 //! Whole answers that are kept are the answers that would be given.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -9,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use weir::domain::Clock;
+use weir::fast::FastPath;
 use weir::http::{HttpConfig, Site};
 
 use crate::support::documents;
@@ -23,9 +25,12 @@ struct Pair {
 
 impl Pair {
     fn before(gateway: &TestGateway) -> Self {
-        let keeping = Site::new(HttpConfig { answer_bytes: 1 << 30, ..HttpConfig::default() }, gateway.gateway());
-        let forgetful = Site::new(HttpConfig { answer_bytes: 0, ..HttpConfig::default() }, gateway.gateway());
-        Self { keeping, forgetful }
+        let with = |answer_bytes| {
+            let gateway = Arc::unwrap_or_clone(gateway.gateway());
+            let fast_path = FastPath { answer_bytes, ..gateway.fast_path() };
+            Site::new(HttpConfig::default(), Arc::new(gateway.with_fast_path(fast_path)))
+        };
+        Self { keeping: with(1 << 30), forgetful: with(0) }
     }
 
     /// What is answered after everything that can be held is held: kept, since it has been asked for twice, and worked

@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 use weir::domain::Caller;
+use weir::fast::FastPath;
 use weir::schema::Gateway;
 
 use crate::support::{TestGateway, codes, documents};
@@ -17,10 +18,19 @@ async fn text(gateway: &Gateway, query: &str, variables: serde_json::Value) -> S
     String::from_utf8(answer.to_json()).unwrap()
 }
 
+/// The same gateway with and without lists that are written in one go.
+fn both(gateway: &TestGateway) -> (Gateway, Gateway) {
+    let with = |raw_lists| {
+        let fast_path = FastPath { raw_lists, ..FastPath::OFF };
+        Arc::unwrap_or_clone(gateway.gateway()).with_fast_path(fast_path)
+    };
+    (with(true), with(false))
+}
+
 #[tokio::test(start_paused = true)]
 async fn both_ways_answer_the_same_bytes() {
     let gateway = TestGateway::builder().max_wait(600).build();
-    let (raw, plain) = (gateway.gateway(), Arc::unwrap_or_clone(gateway.gateway()).without_raw_lists());
+    let (raw, plain) = both(&gateway);
     let mut rng = StdRng::seed_from_u64(5);
     let mut longest = 0;
     for _ in 0..1_500 {
@@ -66,7 +76,7 @@ async fn a_list_selected_twice_under_one_key_is_merged() {
 #[tokio::test(start_paused = true)]
 async fn every_item_is_the_same_both_ways() {
     let gateway = TestGateway::builder().max_wait(600).build();
-    let (raw, plain) = (gateway.gateway(), Arc::unwrap_or_clone(gateway.gateway()).without_raw_lists());
+    let (raw, plain) = both(&gateway);
     let counts = "granularity start end sentCount deliveredCount deliveryRate finality fetchedAt source";
     let clicks = "clicks { __typename kind text count c: count }";
     let template = format!("__typename custSpaceId templateCode language readCount readRate {clicks} {counts}");

@@ -1,28 +1,22 @@
 //! Long lists as raw JSON: one plan a list, one loop over its items, no future for each field.
 //!
 //! The engine resolves every field of every item as a future of its own, which costs many times what writing the answer
-//! does. A [`RawList`] reads the selection once and writes all items in one go; the engine passes the bytes on as they are.
+//! does. A [`Plan`] reads the selection once and writes all items in one go; the engine passes the bytes on as they are.
 //! Types, introspection and validation are those of the item. What the engine would do beyond that inside an item is
 //! done before: in the trees that it is given (`document/`) a selection holds fields alone, each response key once, so that a
 //! raw list never has to be merged.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use async_graphql::parser::types::{Field, Selection, SelectionSet};
-use async_graphql::registry::Registry;
 use async_graphql::resolver_utils::EnumType;
-use async_graphql::{ContextSelectionSet, OutputType, Positioned, ServerResult, Value};
+use async_graphql::{ContextSelectionSet, OutputType, Positioned};
 
-use super::answer;
-use super::context::RequestContext;
-use super::error::refused;
 use crate::domain::Timestamp;
-use crate::error::WeirError;
 
-/// An object whose fields are leaves or other such objects. [`item!`](super::item) makes it.
-pub(super) trait RawItem: OutputType {
+/// An object whose fields are leaves or other such objects. `item!` makes it (`schema/item.rs`).
+pub(crate) trait RawItem: OutputType {
     /// A field, with what is selected of it.
     type Field: Send + Sync;
 
@@ -34,7 +28,7 @@ pub(super) trait RawItem: OutputType {
 }
 
 /// A value that a field of such an object may have.
-pub(super) trait RawValue {
+pub(crate) trait RawValue {
     /// What is selected of it, read once for all of a list.
     type Plan: Send + Sync;
 
@@ -45,26 +39,49 @@ pub(super) trait RawValue {
     fn write(&self, plan: &Self::Plan, out: &mut Json);
 }
 
-/// A list that is written in one go. In the schema it is the list of its items.
-#[derive(Debug)]
-pub(super) struct RawList<T>(pub(super) Vec<T>);
-
 /// A selection on items of one type, read once for all of them.
-pub(super) struct Plan<T: RawItem> {
+pub(crate) struct Plan<T: RawItem> {
     /// The key with what stands before and after it, and the field; `None` for the type's name.
     fields: Vec<(String, Option<T::Field>)>,
     type_name: Cow<'static, str>,
 }
 
 /// A field as a document selects it.
-pub(super) struct Selected<'a> {
+pub(crate) struct Selected<'a> {
     field: &'a Field,
     context: &'a ContextSelectionSet<'a>,
 }
 
+impl<T: RawItem> RawValue for T {
+    type Plan = Plan<T>;
+
+    fn plan(selected: &Selected<'_>) -> Option<Plan<T>> {
+        selected.plan()
+    }
+
+    fn write(&self, plan: &Plan<T>, out: &mut Json) {
+        out.object(self, plan);
+    }
+}
+
+impl<V: RawValue> RawValue for Option<V> {
+    type Plan = V::Plan;
+
+    fn plan(selected: &Selected<'_>) -> Option<V::Plan> {
+        V::plan(selected)
+    }
+
+    fn write(&self, plan: &V::Plan, out: &mut Json) {
+        match self {
+            Some(value) => value.write(plan, out),
+            None => out.null(),
+        }
+    }
+}
+
 impl Selected<'_> {
     /// Whether it is the field that is declared as `name`: `sent_count` is selected as `sentCount`.
-    pub(super) fn is(&self, name: &str) -> bool {
+    pub(crate) fn is(&self, name: &str) -> bool {
         let words = self.field.name.node.chars().flat_map(|letter| {
             let begins_a_word = letter.is_ascii_uppercase();
             begins_a_word.then_some('_').into_iter().chain([letter.to_ascii_lowercase()])
@@ -73,37 +90,14 @@ impl Selected<'_> {
     }
 
     /// What is selected on the objects that the field answers, if all of it can be written.
-    pub(super) fn plan<T: RawItem>(&self) -> Option<Plan<T>> {
+    pub(crate) fn plan<T: RawItem>(&self) -> Option<Plan<T>> {
         Plan::read(&self.field.selection_set.node, self.context)
-    }
-}
-
-impl<T: RawItem> OutputType for RawList<T> {
-    fn type_name() -> Cow<'static, str> {
-        <Vec<T> as OutputType>::type_name()
-    }
-
-    fn qualified_type_name() -> String {
-        <Vec<T> as OutputType>::qualified_type_name()
-    }
-
-    fn create_type_info(registry: &mut Registry) -> String {
-        <Vec<T> as OutputType>::create_type_info(registry)
-    }
-
-    async fn resolve(&self, context: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
-        let request = context.data::<Arc<RequestContext>>().map_err(|error| error.into_server_error(field.pos))?;
-        let plan = if request.writes_raw { Plan::<T>::read(&context.item.node, context) } else { None };
-        let Some(plan) = plan else { return self.0.resolve(context, field).await };
-        let written = Json::list(&self.0, &plan, request);
-        // No scalar is made of bytes: those in an answer are JSON, and are written as they are.
-        written.map(|json| Value::Binary(json.into())).map_err(|error| refused(&error, Some(field.pos)))
     }
 }
 
 impl<T: RawItem> Plan<T> {
     /// `None` if anything in the selection is not known here, or is no field that is selected once.
-    fn read(set: &SelectionSet, context: &ContextSelectionSet<'_>) -> Option<Self> {
+    pub(crate) fn read(set: &SelectionSet, context: &ContextSelectionSet<'_>) -> Option<Self> {
         let mut keys = HashSet::with_capacity(set.items.len());
         let fields = set.items.iter().enumerate().map(|(at, selection)| {
             let Selection::Field(Positioned { node: field, .. }) = &selection.node else { return None };
@@ -118,6 +112,28 @@ impl<T: RawItem> Plan<T> {
         Some(Self { fields: fields.collect::<Option<_>>()?, type_name: T::type_name() })
     }
 
+    /// The items as JSON, unless it is as long as `room` or longer.
+    pub(crate) fn list(&self, items: &[T], room: usize) -> Option<Vec<u8>> {
+        let least = items.len().saturating_mul(self.least_bytes());
+        if least > room {
+            return None;
+        }
+        let usual = least.saturating_add(items.len().saturating_mul(22 * self.fields.len() + 1) + 2);
+        let mut json = Json { text: Vec::with_capacity(usual.min(room)), day: None, instant: None };
+        json.text.push(b'[');
+        for (at, item) in items.iter().enumerate() {
+            if at > 0 {
+                json.text.push(b',');
+            }
+            json.object(item, self);
+            if json.text.len() >= room {
+                return None;
+            }
+        }
+        json.text.push(b']');
+        Some(json.text)
+    }
+
     /// The bytes that no item takes less than: its keys and the shortest values.
     fn least_bytes(&self) -> usize {
         self.fields.iter().map(|(key, _)| key.len() + 1).sum::<usize>() + 2
@@ -126,7 +142,7 @@ impl<T: RawItem> Plan<T> {
 
 /// JSON being written.
 #[derive(Debug)]
-pub(super) struct Json {
+pub(crate) struct Json {
     text: Vec<u8>,
     /// The last day written, since neighbours share it: days since the epoch, and its text.
     day: Option<(i64, String)>,
@@ -135,32 +151,8 @@ pub(super) struct Json {
 }
 
 impl Json {
-    /// The list, unless the answer has no room for it.
-    fn list<T: RawItem>(items: &[T], plan: &Plan<T>, request: &RequestContext) -> Result<Vec<u8>, WeirError> {
-        let room = request.room();
-        let least = items.len().saturating_mul(plan.least_bytes());
-        if least > room {
-            return Err(request.too_large());
-        }
-        let usual = least.saturating_add(items.len().saturating_mul(22 * plan.fields.len() + 1) + 2);
-        let mut json = Self { text: Vec::with_capacity(usual.min(room)), day: None, instant: None };
-        json.text.push(b'[');
-        for (at, item) in items.iter().enumerate() {
-            if at > 0 {
-                json.text.push(b',');
-            }
-            json.object(item, plan);
-            if json.text.len() >= room {
-                return Err(request.too_large());
-            }
-        }
-        json.text.push(b']');
-        request.take_room(json.text.len())?;
-        Ok(json.text)
-    }
-
     /// An object with what is selected of it.
-    pub(super) fn object<T: RawItem>(&mut self, item: &T, plan: &Plan<T>) {
+    pub(crate) fn object<T: RawItem>(&mut self, item: &T, plan: &Plan<T>) {
         if plan.fields.is_empty() {
             self.text.push(b'{');
         }
@@ -175,7 +167,7 @@ impl Json {
     }
 
     /// A list of objects within an object.
-    pub(super) fn array<T: RawItem>(&mut self, items: &[T], plan: &Plan<T>) {
+    pub(crate) fn array<T: RawItem>(&mut self, items: &[T], plan: &Plan<T>) {
         self.text.push(b'[');
         for (at, item) in items.iter().enumerate() {
             if at > 0 {
@@ -186,47 +178,50 @@ impl Json {
         self.text.push(b']');
     }
 
-    pub(super) fn null(&mut self) {
+    pub(crate) fn null(&mut self) {
         self.text.extend_from_slice(b"null");
     }
 
-    pub(super) fn string(&mut self, text: &str) {
+    pub(crate) fn string(&mut self, text: &str) {
         self.serialize(&text);
     }
 
     /// Text without anything to escape: digits, and names of the schema.
-    pub(super) fn plain(&mut self, text: &str) {
+    pub(crate) fn plain(&mut self, text: &str) {
         self.text.push(b'"');
         self.text.extend_from_slice(text.as_bytes());
         self.text.push(b'"');
     }
 
-    pub(super) fn flag(&mut self, flag: bool) {
+    pub(crate) fn flag(&mut self, flag: bool) {
         self.serialize(&flag);
     }
 
-    pub(super) fn integer(&mut self, number: i64) {
+    pub(crate) fn integer(&mut self, number: i64) {
         self.serialize(&number);
     }
 
-    pub(super) fn float(&mut self, number: f64) {
+    pub(crate) fn float(&mut self, number: f64) {
         self.serialize(&number);
     }
 
     /// A value of an enum.
-    pub(super) fn choice<E: EnumType>(&mut self, value: E) {
+    pub(crate) fn choice<E: EnumType>(&mut self, value: E) {
         match E::items().iter().find(|item| item.value == value) {
             Some(item) => self.plain(item.name),
             None => self.null(),
         }
     }
 
+    /// Writes into memory, which never fails for text and numbers.
     fn serialize(&mut self, value: &impl serde::Serialize) {
-        answer::write(value, &mut self.text);
+        if serde_json::to_writer(&mut self.text, value).is_err() {
+            self.null();
+        }
     }
 
     /// An instant as RFC 3339 in UTC, as [`Timestamp`] prints it.
-    pub(super) fn instant(&mut self, at: Timestamp) {
+    pub(crate) fn instant(&mut self, at: Timestamp) {
         const DAY_MS: i64 = 86_400_000;
         let (day, ms) = (at.as_ms().div_euclid(DAY_MS), at.as_ms().rem_euclid(DAY_MS));
         if ms % 1_000 != 0 {
