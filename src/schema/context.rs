@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_graphql::parser::types::Selection;
+use async_graphql::parser::types::{Selection, SelectionSet};
 use async_graphql::{Context, Result};
 
 use super::answer::MAX_ERRORS;
@@ -68,12 +68,26 @@ pub(super) fn request<'a>(context: &Context<'a>) -> Result<&'a RequestContext> {
     context.data::<Arc<RequestContext>>().map(AsRef::as_ref)
 }
 
-/// The bytes that an entry of a list takes while the answer is made, lists in it not counted: its keys, and what the engine
-/// needs for each value.
+/// The bytes that an entry of a list takes while the answer is made, what is selected inside its fields not counted.
 pub(super) fn entry_width(context: &Context<'_>) -> usize {
+    own_width(&context.item.node.selection_set.node)
+}
+
+/// The bytes that an object takes while the engine makes it, with all that is selected inside its fields.
+pub(super) fn object_width(set: &SelectionSet) -> usize {
+    let inner = set.items.iter().map(|selection| match &selection.node {
+        Selection::Field(field) if !field.node.selection_set.node.items.is_empty() => {
+            object_width(&field.node.selection_set.node)
+        }
+        _ => 0,
+    });
+    inner.sum::<usize>() + own_width(set)
+}
+
+/// Its keys, and what the engine needs for each value.
+fn own_width(set: &SelectionSet) -> usize {
     const BYTES_A_VALUE: usize = 96;
-    let fields = context.item.node.selection_set.node.items.iter();
-    let keys = fields.map(|selection| match &selection.node {
+    let keys = set.items.iter().map(|selection| match &selection.node {
         Selection::Field(field) => field.node.response_key().node.len() + BYTES_A_VALUE,
         Selection::FragmentSpread(_) | Selection::InlineFragment(_) => BYTES_A_VALUE,
     });

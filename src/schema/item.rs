@@ -7,7 +7,7 @@ use async_graphql::parser::types::Field;
 use async_graphql::registry::Registry;
 use async_graphql::{ContextSelectionSet, ID, OutputType, Positioned, ServerResult, Value};
 
-use super::context::RequestContext;
+use super::context::{RequestContext, object_width};
 use super::error::refused;
 use super::scalars::{ButtonKind, Date, DateTime, Digits, Finality, Granularity, Id, Long, Source};
 use crate::error::WeirError;
@@ -119,7 +119,11 @@ impl<T: RawItem> OutputType for RawList<T> {
         let plan = if request.writes_raw { Plan::<T>::read(&context.item.node, context) } else { None };
         debug_assert!(plan.is_some() || !request.writes_raw, "every field of an item is declared once for both ways");
         let too_large = |error: WeirError| refused(&error, Some(field.pos));
-        let Some(plan) = plan else { return self.0.resolve(context, field).await };
+        let Some(plan) = plan else {
+            let width = object_width(&context.item.node);
+            request.take_room(self.0.len().saturating_mul(width)).map_err(too_large)?;
+            return self.0.resolve(context, field).await;
+        };
         let json = plan.list(&self.0, request.room()).ok_or_else(|| too_large(request.too_large()))?;
         request.take_room(json.len()).map_err(too_large)?;
         // No scalar is made of bytes: those in an answer are JSON, and are written as they are.

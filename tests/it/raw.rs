@@ -106,3 +106,20 @@ async fn every_item_is_the_same_both_ways() {
     }
     assert!(one.contains(r#""clicks":[{"#), "{one}");
 }
+
+/// What the engine makes of a list is bounded before it is made, as what is written in one go is.
+#[tokio::test(start_paused = true)]
+async fn a_list_too_long_for_the_answer_is_refused_both_ways() {
+    let query = r#"{ phoneNumberMetrics(custSpaceId: "cams-alpha", granularity: HALF_HOUR, range: {last: "P3D"}) {
+        edges { node { phoneNumber start end sentCount deliveredCount finality fetchedAt source } }
+    } }"#;
+    for (answer_bytes, code) in [(20_000, Some("TOO_EXPENSIVE")), (64 << 20, None)] {
+        let builder = TestGateway::builder().max_wait(600);
+        let gateway = builder.config(|config| config.limits.answer_bytes = answer_bytes).build();
+        let (raw, plain) = both(&gateway);
+        for gateway in [raw, plain] {
+            let answer: serde_json::Value = serde_json::from_str(&text(&gateway, query, json!({})).await).unwrap();
+            assert_eq!(codes(&answer).first().map(String::as_str), code, "{answer}");
+        }
+    }
+}
