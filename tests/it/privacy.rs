@@ -25,7 +25,7 @@ use weir::vendor::transport::HttpTransport;
 use crate::faults::faults;
 use crate::support::log::Log;
 use crate::support::server::read_all;
-use crate::support::{Builder, NOW, ROOMS, Room, TestGateway, codes};
+use crate::support::{Builder, NOW, ROOMS, Room, TestGateway, codes, demo_config};
 
 /// Of each room: key id, secret and STS token.
 fn key(room: &Room) -> [String; 3] {
@@ -327,7 +327,7 @@ fn a_wrong_config_is_told_without_its_secrets() {
 #[test]
 fn an_account_in_use_is_told_by_its_name() {
     let dir = tempfile::tempdir().unwrap();
-    let mut config = weir::app::demo_config();
+    let mut config = demo_config();
     (ROOMS[0].key)(&mut config, key(&ROOMS[0]).each_ref().map(String::as_str));
     let account = config.alibaba_cams[0].account().unwrap();
     let held = StateFile::take(dir.path(), &account).unwrap();
@@ -345,7 +345,7 @@ fn an_account_in_use_is_told_by_its_name() {
 #[test]
 fn parts_and_credentials_print_nothing_private() {
     let config = {
-        let mut config = weir::app::demo_config();
+        let mut config = demo_config();
         for room in &ROOMS {
             (room.key)(&mut config, key(room).each_ref().map(String::as_str));
         }
@@ -377,7 +377,7 @@ async fn nothing_private_is_logged_between_sockets() {
     let log = Log::of_process();
     let clock = Arc::new(ManualClock::starting_at(Timestamp::parse_rfc3339(NOW).unwrap()));
     let mut sim = SimulatorConfig::new(7, Arc::<ManualClock>::clone(&clock));
-    let mut config = weir::app::demo_config();
+    let mut config = demo_config();
     let vendors = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", vendors.local_addr().unwrap());
     config.alibaba_cams[0].endpoint.clone_from(&endpoint);

@@ -8,12 +8,11 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use weir::app::demo_config;
 use weir::domain::Caller;
 use weir::sim::{DEMO_KEY, Fault, Scope, Times};
 
 use crate::support::fleet::{self, Fleet};
-use crate::support::{DISTRIBUTION, METRIC, TestGateway, codes, window};
+use crate::support::{DISTRIBUTION, METRIC, TestGateway, codes, demo_config, window};
 
 /// How much longer than usual a call and the one after it may take in these tests.
 const JITTER_MS: f64 = 40.0;

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use weir::domain::time::HOUR;
 use weir::domain::{Clock, SystemClock};
 
+use crate::support::fast_path;
 use crate::support::process::{Process, try_query};
 use crate::support::redis::{Redis, send_signal};
 use crate::support::{DISTRIBUTION, METRIC};
@@ -22,10 +23,11 @@ fn config(dir: &Path, redis: &Redis, simulator: &str) -> PathBuf {
         "endpoint = \"http://{simulator}\"\naccess_key_id = \"weir-demo\"\naccess_key_secret = \"weir-demo-secret\""
     );
     let text = format!(
-        "[[alibaba_cams]]\nname = \"retail\"\n{account}\nchannels = {channels:?}\n\
+        "{}[[alibaba_cams]]\nname = \"retail\"\n{account}\nchannels = {channels:?}\n\
          [[volcengine_rtc]]\nname = \"calls\"\n{account}\napps = [\"app-one\"]\n\
          [queue]\nmax_wait = \"10m\"\n[upstream]\nconnect_timeout = \"200ms\"\ntimeout = \"300ms\"\nguard = \"200ms\"\n\
          [shared]\nredis = \"{}\"\n",
+        fast_path::line(""),
         redis.url()
     );
     let path = dir.join("weir.toml");

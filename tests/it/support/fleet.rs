@@ -9,13 +9,14 @@ use async_graphql::{Request, Variables};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use weir::app::{App, Runtime, Start, demo_config};
+use weir::app::{App, Runtime, Start};
 use weir::config::Config;
 use weir::document::{Document, Limits};
 use weir::domain::{Caller, Clock, ManualClock, Timestamp};
 use weir::schema::Gateway;
 use weir::sim::{DEMO_KEY, Legs, LocalTransport, Simulator, SimulatorConfig};
 
+use super::fast_path::demo_config;
 use super::redis::Redis;
 use super::{DISTRIBUTION, METRIC, NOW};
 

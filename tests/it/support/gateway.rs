@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use async_graphql::{Request, Variables};
 use serde_json::{Value, json};
-use weir::app::{App, Runtime, Start, demo_config};
+use weir::app::{App, Runtime, Start};
 use weir::config::Config;
 use weir::domain::{Caller, Clock, ManualClock, Timestamp};
 use weir::quota::Permit;
 use weir::schema::Answer;
 use weir::sim::{Legs, LocalTransport, Simulator, SimulatorConfig};
 use weir::vendor::transport::{Reply, Request as HttpRequest, Transport, TransportError};
+
+use super::fast_path::demo_config;
 
 /// The instant at which every test begins unless it says otherwise: a Sunday.
 pub(crate) const NOW: &str = "2026-11-22T10:20:30Z";

@@ -3,6 +3,7 @@
 pub(crate) mod cpu;
 pub(crate) mod disciplines;
 pub(crate) mod documents;
+pub(crate) mod fast_path;
 pub(crate) mod fleet;
 pub(crate) mod forwarder;
 pub(crate) mod gateway;
@@ -15,5 +16,6 @@ pub(crate) mod server;
 pub(crate) mod sources;
 pub(crate) mod stalls;
 
+pub(crate) use fast_path::demo_config;
 pub(crate) use gateway::{Builder, DISTRIBUTION, ENABLE, METRIC, NOW, REST, TestGateway, codes, window};
 pub(crate) use rooms::{ROOMS, Room, Want};

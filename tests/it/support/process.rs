@@ -13,7 +13,7 @@ use weir::config::Config;
 use weir::quota::state_file::StateFile;
 use weir::vendor::{alibaba_cams, volcengine_rtc};
 
-use super::require;
+use super::{fast_path, require};
 
 /// How long a process may take for anything before a test gives it up: only a broken one takes that long.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -168,10 +168,11 @@ pub(crate) fn config(dir: &Path, address: &str, more: &str) -> PathBuf {
         "endpoint = \"http://{address}\"\naccess_key_id = \"weir-demo\"\naccess_key_secret = \"weir-demo-secret\"\n"
     );
     let text = format!(
-        "state_dir = \"{}\"\n{more}\n\
+        "state_dir = \"{}\"\n{}{more}\n\
          [[alibaba_cams]]\nname = \"retail\"\nchannels = [\"cams-alpha\", \"cams-beta\"]\n{account}\
          [[volcengine_rtc]]\nname = \"calls\"\napps = [\"app-one\"]\n{account}",
-        dir.join("state").display()
+        dir.join("state").display(),
+        fast_path::line(more)
     );
     let path = dir.join("weir.toml");
     std::fs::write(&path, text).unwrap();
