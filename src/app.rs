@@ -89,7 +89,10 @@ impl App {
         let limits = Limits {
             max_wait: config.queue.max_wait,
             timeout: config.upstream.timeout,
+            bulk_max_wait: config.queue.bulk_max_wait,
             slices: u64::from(config.limits.slices),
+            pull_calls: usize::try_from(config.limits.pull_calls).unwrap_or(usize::MAX),
+            call_rows: u64::from(config.upstream.max_rows),
         };
         let service = Service::new(stores, Arc::new(catalog), Arc::clone(&runtime.clock), limits);
         let answer_bytes = usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX);

@@ -16,6 +16,8 @@ pub mod schema;
 
 pub mod fast;
 
+pub mod formats;
+
 pub mod query;
 
 pub mod loader;

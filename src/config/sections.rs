@@ -112,11 +112,14 @@ pub struct Queue {
     /// An ask that would wait longer for its permits is refused at once.
     #[serde(deserialize_with = "units::duration")]
     pub max_wait: Duration,
+    /// The same for whoever pulls rows, in class BULK.
+    #[serde(deserialize_with = "units::duration")]
+    pub bulk_max_wait: Duration,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { max_wait: Duration::from_secs(30) }
+        Self { max_wait: Duration::from_secs(30), bulk_max_wait: HOUR }
     }
 }
 
@@ -206,10 +209,12 @@ pub struct Limits {
     /// The most slices, counted before any of them is looked up: a day of a channel or of one of its phones, or one
     /// window of an application.
     pub slices: u32,
+    /// The most upstream calls of one pull of rows.
+    pub pull_calls: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { answer_bytes: 64 * 1024 * 1024, slices: 50_000 }
+        Self { answer_bytes: 64 * 1024 * 1024, slices: 50_000, pull_calls: 5_000 }
     }
 }

@@ -131,6 +131,12 @@ impl RequestCost {
         self.calls[vendor as usize].load(Ordering::Relaxed)
     }
 
+    /// Attempts started for any vendor.
+    #[must_use]
+    pub fn all_calls(&self) -> u64 {
+        Vendor::ALL.iter().map(|vendor| self.calls(*vendor)).sum()
+    }
+
     /// Slices and windows answered from memory.
     #[must_use]
     pub fn cache_hits(&self) -> u64 {

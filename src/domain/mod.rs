@@ -11,6 +11,7 @@ pub mod facts;
 pub mod freshness;
 pub mod ids;
 pub mod operation;
+pub mod rfc3339;
 pub mod series;
 pub mod time;
 pub mod window;

@@ -1,13 +1,19 @@
 //! One line a request: what was asked for, how it ended and how long it took. Never the query string, query text,
 //! variables or headers; long runs of digits, which may be a phone number, are cut out of what remains.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 
-use axum::body::HttpBody;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use axum::response::Response;
+use hyper::body::{Frame, SizeHint};
 use tokio::time::Instant;
 use tracing::{Level, Span, debug, enabled, info, info_span};
+
+use crate::domain::RequestCost;
 
 /// The header that names a request in the log of the caller and in ours.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,6 +31,41 @@ pub(super) struct Told {
     pub(super) operation: Option<Arc<str>>,
     /// Whether the whole answer was kept from before.
     pub(super) kept: bool,
+}
+
+/// What is told of an answer that is written as its rows arrive, once its last byte is sent or its caller has gone.
+#[derive(Debug)]
+pub(super) struct RowsSent {
+    rows: AtomicU64,
+    is_whole: AtomicBool,
+    cost: Arc<RequestCost>,
+}
+
+impl RowsSent {
+    /// No row yet.
+    pub(super) fn new(cost: Arc<RequestCost>) -> Self {
+        Self { rows: AtomicU64::new(0), is_whole: AtomicBool::new(false), cost }
+    }
+
+    /// All of them at once.
+    pub(super) fn whole(rows: usize, cost: Arc<RequestCost>) -> Arc<Self> {
+        Arc::new(Self { rows: AtomicU64::new(rows as u64), is_whole: AtomicBool::new(true), cost })
+    }
+
+    /// So many more were written.
+    pub(super) fn add_rows(&self, rows: usize) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    /// The last was written.
+    pub(super) fn note_whole(&self) {
+        self.is_whole.store(true, Ordering::Relaxed);
+    }
+
+    /// What they have cost so far.
+    pub(super) fn cost(&self) -> &RequestCost {
+        &self.cost
+    }
 }
 
 /// What a request is called in the log.
@@ -82,8 +123,14 @@ impl Entry {
 
     /// Logs how the request ended, and tells the caller its id.
     pub(super) fn end(mut self, response: &mut Response) {
-        if let Some(begun) = self.begun.take() {
-            begun.end(response);
+        let sent = response.extensions().get::<Arc<RowsSent>>().cloned();
+        match (self.begun.take(), sent) {
+            (Some(begun), Some(sent)) => {
+                let (body, status) = (std::mem::take(response.body_mut()), response.status().as_u16());
+                *response.body_mut() = Body::new(Logged { body, begun: Some(begun), sent, status, bytes: 0 });
+            }
+            (Some(begun), None) => begun.end(response),
+            (None, _) => {}
         }
         response.headers_mut().insert(REQUEST_ID, self.id.clone());
     }
@@ -107,6 +154,50 @@ impl Begun {
 
     fn duration_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A body that is logged once it is sent, or dropped.
+struct Logged {
+    body: Body,
+    begun: Option<Begun>,
+    sent: Arc<RowsSent>,
+    status: u16,
+    bytes: u64,
+}
+
+impl HttpBody for Logged {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame {
+            self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Logged {
+    fn drop(&mut self) {
+        let Some(begun) = self.begun.take() else { return };
+        let duration_ms = begun.duration_ms();
+        let (Begun { id, method, path, .. }, status, bytes) = (begun, self.status, self.bytes);
+        let (rows, calls) = (self.sent.rows.load(Ordering::Relaxed), self.sent.cost.all_calls());
+        let whole = self.sent.is_whole.load(Ordering::Relaxed);
+        info!(id, %method, path, status, duration_ms, bytes, rows, calls, whole, "rows sent");
     }
 }
 

@@ -16,6 +16,7 @@ mod metrics;
 mod negotiate;
 mod origin;
 mod params;
+mod rows;
 mod serve;
 
 use std::convert::Infallible;
@@ -35,6 +36,7 @@ use futures_util::FutureExt;
 use tower::Service;
 use tower_http::CompressionLevel;
 use tower_http::compression::Compression;
+use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use health::Stopping;
@@ -83,7 +85,7 @@ impl Default for HttpConfig {
 pub struct Site {
     guarded: Guarded,
     /// The same, compressing only for clients that accept it.
-    compressing: Compression<Guarded>,
+    compressing: Compression<Guarded, WhatIsWhole>,
     stopping: Stopping,
 }
 
@@ -95,6 +97,7 @@ impl Site {
         let sdl = gateway.sdl();
         let stopping = Stopping::default();
         let routes = Router::new()
+            .merge(rows::routes(gateway.service().clone()))
             .merge(metrics::routes(Arc::clone(&gateway)))
             .merge(graphql::routes(&config, gateway))
             .merge(graphiql::routes(mode))
@@ -109,8 +112,20 @@ impl Site {
 
     fn of(routes: Router, access: Access, stopping: Stopping) -> Self {
         let guarded = Guarded { routes, access };
-        let compressing = Compression::new(guarded.clone()).quality(CompressionLevel::Fastest);
+        let compressing =
+            Compression::new(guarded.clone()).quality(CompressionLevel::Fastest).compress_when(WhatIsWhole);
         Self { guarded, compressing, stopping }
+    }
+}
+
+/// What is compressed here: not what arrives piece by piece, which would wait for more.
+#[derive(Debug, Clone, Copy)]
+struct WhatIsWhole;
+
+impl Predicate for WhatIsWhole {
+    fn should_compress<B: Body>(&self, response: &axum::http::Response<B>) -> bool {
+        let is_piecemeal = response.extensions().get::<rows::AsTheyArrive>().is_some();
+        !is_piecemeal && DefaultPredicate::new().should_compress(response)
     }
 }
 
@@ -204,7 +219,7 @@ fn cors_layer(origins: Arc<[String]>) -> CorsLayer {
     CorsLayer::new()
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([header::ACCEPT, header::AUTHORIZATION, header::CONTENT_TYPE, access_log::REQUEST_ID])
-        .expose_headers([access_log::REQUEST_ID])
+        .expose_headers([access_log::REQUEST_ID, header::ETAG, header::LINK, header::RETRY_AFTER])
         .max_age(Duration::from_hours(1))
         .allow_origin(AllowOrigin::predicate(move |origin, _| is_listed(&origins, origin)))
 }
@@ -212,8 +227,8 @@ fn cors_layer(origins: Arc<[String]>) -> CorsLayer {
 /// Where a browser that wants a page is shown one, or led to one, and nothing is run: `/graphql` leads to `GraphiQL`.
 fn pages(mode: Graphiql) -> &'static [&'static str] {
     match mode {
-        Graphiql::Off => &["/"],
-        Graphiql::Embedded | Graphiql::Cdn => &["/", "/graphiql", "/graphiql/", "/graphql"],
+        Graphiql::Off => &["/", "/rows"],
+        Graphiql::Embedded | Graphiql::Cdn => &["/", "/rows", "/graphiql", "/graphiql/", "/graphql"],
     }
 }
 
@@ -231,7 +246,8 @@ fn front_page(mode: Graphiql) -> Response {
 
 async fn not_found(uri: Uri) -> Response {
     let path = uri.path();
-    (StatusCode::NOT_FOUND, format!("nothing is at {path}; weir answers GraphQL at /graphql\n")).into_response()
+    (StatusCode::NOT_FOUND, format!("nothing is at {path}; weir answers GraphQL at /graphql and rows at /rows\n"))
+        .into_response()
 }
 
 #[cfg(test)]

@@ -65,6 +65,20 @@ pub(super) fn wanted(headers: &HeaderMap) -> Wanted {
     Wanted { media, page: page.is_some() && page > graphql && page > json }
 }
 
+/// Whether the answer may be compressed with gzip.
+pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let all = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let (mut named, mut any) = (None, None);
+    for (coding, weight) in all.flat_map(|value| value.split(',')).map(parse_range) {
+        match coding {
+            _ if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") => named = Some(weight),
+            "*" => any = Some(weight),
+            _ => {}
+        }
+    }
+    named.or(any).is_some_and(|weight| weight > 0.0)
+}
+
 /// Whether the body is declared to be JSON in UTF-8. Anything else is refused, above all what a foreign page can make
 /// a browser send without asking first.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
@@ -157,6 +171,24 @@ mod tests {
         ] {
             assert_eq!(wanted(&accept(value)).page, page, "{value}");
         }
+    }
+
+    #[test]
+    fn gzip_is_taken_by_those_who_say_so() {
+        for (value, gzip) in [
+            ("gzip, deflate, br", true),
+            ("GZIP;q=0.1", true),
+            ("*", true),
+            ("*, gzip;q=0", false),
+            ("gzip;q=0.0", false),
+            ("br", false),
+            ("identity", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_str(value).unwrap())]);
+            assert_eq!(accepts_gzip(&headers), gzip, "{value}");
+        }
+        assert!(!accepts_gzip(&HeaderMap::new()));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use any::{AnyStore, Face};
 use batch::Batch;
 use key::{Answer, Gathered, Key};
 
-use crate::domain::{Account, Ask, Facts, Operation, Sent, Slice, Window};
+use crate::domain::{Account, Ask, Class, Facts, Operation, Sent, Slice, Window};
 use crate::error::{Code, WeirError};
 use crate::planner::Command;
 use crate::quota::QuotaStatus;
@@ -69,6 +69,14 @@ impl Stores {
     #[must_use]
     pub fn datasets(&self) -> Vec<(&'static Facts, Duration)> {
         self.all.iter().map(|store| (store.facts(), store.settle())).collect()
+    }
+
+    /// How long the last of `n` calls that were asked for now would wait for its permit; not at all if nobody makes them.
+    #[must_use]
+    pub fn expected_wait(&self, account: &Account, operation: &str, class: Class, n: usize) -> Duration {
+        let store = self.all.iter().find(|store| store.facts().operation == operation);
+        let limiter = store.and_then(|store| store.limiter(account));
+        limiter.map_or(Duration::ZERO, |limiter| limiter.expected_wait(class, n))
     }
 
     /// The permits of every operation of an account.
@@ -178,6 +186,13 @@ impl Loader {
                 Ok(Some(ticket?.wait().await))
             }
         }
+    }
+
+    /// What memory holds of all that is wanted; `None` if anything is missing or not fresh.
+    #[must_use]
+    pub fn peek<O: Operation>(&self, wants: &[Slice<O::Subject>]) -> Option<Series<O::Data>> {
+        let (_, store) = self.stores.of::<O>().ok()?;
+        store.peek(wants, &self.ask)
     }
 
     /// Whether a window would be answered: it is held, or the vendor still answers it.

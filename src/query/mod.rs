@@ -12,6 +12,7 @@ mod cursor;
 pub mod operation_distributions;
 mod page;
 pub mod phone_number_metrics;
+pub mod pull;
 mod quota;
 mod range;
 mod request;

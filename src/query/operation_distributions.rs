@@ -49,6 +49,16 @@ pub async fn one(
     range: TimeRange,
 ) -> Result<Option<DistributionWindow>, Arc<WeirError>> {
     let window = range.distribution_window(request.now(), &app.zone, request.earliest())?;
+    exactly(request, app, dimension, window).await
+}
+
+/// One window as it is; `None` as in [`one`].
+pub(super) async fn exactly(
+    request: &Request,
+    app: &CatalogApp,
+    dimension: Dimension,
+    window: Window,
+) -> Result<Option<DistributionWindow>, Arc<WeirError>> {
     let want = Slice { subject: subject(app, dimension), window };
     request.take_slices(1)?;
     let series = request.series::<OperationDistributions>(vec![want.clone()]).await?;
@@ -176,6 +186,6 @@ pub async fn bounds(
     Ok(Some(Bounds { span, windows: windows.len(), places, finality }))
 }
 
-fn subject(app: &CatalogApp, dimension: Dimension) -> DistributionSubject {
+pub(super) fn subject(app: &CatalogApp, dimension: Dimension) -> DistributionSubject {
     DistributionSubject { account: app.account.clone(), app: app.id.clone(), dimension }
 }

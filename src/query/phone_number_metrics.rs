@@ -70,7 +70,8 @@ impl MetricQuery {
         self.range.metric_window(self.subject.granularity, request.quarter())
     }
 
-    async fn rows_in(self, window: Window, request: &Request) -> Result<Option<MetricRows>, Arc<WeirError>> {
+    /// The rows whose own start lies in a window.
+    pub(super) async fn rows_in(self, window: Window, request: &Request) -> Result<Option<MetricRows>, Arc<WeirError>> {
         let asked = self.asked(request);
         let is_wanted = |phone: &PhoneNumber| self.wants(phone, request);
         counts::rows::<PhoneNumbers>(request, self.subject.clone(), asked, window, is_wanted).await
@@ -86,7 +87,7 @@ impl MetricQuery {
     }
 
     /// What of the channel is looked up: all of it, or a phone each.
-    fn asked(&self, request: &Request) -> Vec<MetricSubject> {
+    pub(super) fn asked(&self, request: &Request) -> Vec<MetricSubject> {
         let Self { subject, phones, .. } = self;
         match phones.as_ref().filter(|phones| phones.len() <= MANY_PHONES) {
             Some(phones) => {

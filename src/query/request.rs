@@ -117,6 +117,11 @@ impl Request {
         }
     }
 
+    /// What memory holds of all that is wanted; `None` if anything is missing or not fresh.
+    pub(super) fn peek<O: Operation>(&self, wants: &[Slice<O::Subject>]) -> Option<Series<O::Data>> {
+        self.loader.peek::<O>(wants)
+    }
+
     /// Whether a window would be answered: it is held, or the vendor still answers it.
     pub(super) fn is_answerable<O: Operation>(&self, want: &Slice<O::Subject>) -> bool {
         self.loader.is_answerable::<O>(want)

@@ -69,6 +69,13 @@ pub struct Rows<S, P> {
     runs: Vec<Run>,
 }
 
+/// Where a row lies in memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spot {
+    slice: usize,
+    point: usize,
+}
+
 /// Neighbouring points of one key in one slice.
 #[derive(Debug)]
 struct Run {
@@ -144,14 +151,28 @@ impl<S, P: Point> Rows<S, P> {
             let Some((served, points)) = self.points(run) else { continue };
             let from = places.start.saturating_sub(run.before);
             let to = points.len().min(places.end - run.before);
-            items.extend(points.get(from..to).unwrap_or_default().iter().map(|point| Row {
-                point,
-                subject: &self.subject,
-                fetched_at: served.held.sent_at,
-                slice: served.source,
-            }));
+            let row =
+                |point| Row { point, subject: &self.subject, fetched_at: served.held.sent_at, slice: served.source };
+            items.extend(points.get(from..to).unwrap_or_default().iter().map(row));
         }
         items
+    }
+
+    /// Where the first row begins.
+    pub(super) fn first_start(&self) -> Option<Timestamp> {
+        self.spots().next().and_then(|spot| self.at(spot)).map(|row| row.point.start())
+    }
+
+    /// Where the rows lie, in their order.
+    pub(super) fn spots(&self) -> impl Iterator<Item = Spot> {
+        self.runs.iter().flat_map(|run| run.points.clone().map(|point| Spot { slice: run.slice, point }))
+    }
+
+    /// The row at a spot of these rows.
+    pub(super) fn at(&self, spot: Spot) -> Option<Row<'_, S, P>> {
+        let served = self.slices.get(spot.slice)?;
+        let point = served.held.data.get(spot.point)?;
+        Some(Row { point, subject: &self.subject, fetched_at: served.held.sent_at, slice: served.source })
     }
 
     /// How many rows come up to and including this place.

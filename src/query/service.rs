@@ -10,7 +10,7 @@ use super::controls::Controls;
 use super::quota::Quota;
 use super::request::Request;
 use super::reuse::Lasting;
-use crate::domain::{Ask, Caller, Clock, RequestCost};
+use crate::domain::{Ask, Caller, Clock, Facts, RequestCost, Timestamp};
 use crate::loader::{Loader, Stores};
 
 /// What one request may take.
@@ -18,10 +18,16 @@ use crate::loader::{Loader, Stores};
 pub struct Limits {
     /// How long it waits for its permits, if it does not say so itself.
     pub max_wait: Duration,
+    /// The same for pulls of rows.
+    pub bulk_max_wait: Duration,
     /// How long a call may take, from its first byte to the end of the reply.
     pub timeout: Duration,
     /// The slices that it may ask for.
     pub slices: u64,
+    /// The upstream calls of one pull of rows.
+    pub pull_calls: usize,
+    /// The rows that one call is expected to bring at most.
+    pub call_rows: u64,
 }
 
 /// What all requests are answered from. Cheap to clone.
@@ -43,9 +49,21 @@ impl Service {
     /// A request that begins now.
     #[must_use]
     pub fn request(&self, caller: Caller, controls: &Controls) -> Request {
+        let max_wait = controls.max_wait.unwrap_or(self.limits.max_wait);
+        self.request_within(caller, controls, controls.explain, max_wait, Arc::default())
+    }
+
+    /// The same, with what is left of a longer patience, and what it costs counted elsewhere.
+    pub(super) fn request_within(
+        &self,
+        caller: Caller,
+        controls: &Controls,
+        explain: bool,
+        max_wait: Duration,
+        cost: Arc<RequestCost>,
+    ) -> Request {
         // What is held changes while the request runs, too.
         let epoch = self.stores.epoch();
-        let max_wait = controls.max_wait.unwrap_or(self.limits.max_wait);
         let ask = Ask {
             caller,
             at: self.clock.now(),
@@ -54,11 +72,38 @@ impl Service {
             max_wait,
             max_stale: controls.max_stale,
             freshness: controls.freshness,
-            explain: controls.explain,
-            cost: Arc::new(RequestCost::default()),
+            explain,
+            cost,
         };
         let loader = Loader::new(Arc::clone(&self.stores), ask, self.limits.slices);
         Request::new(loader, Arc::clone(&self.catalog), epoch)
+    }
+
+    /// The present instant.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What one request may take.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What answers.
+    pub(super) fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    /// The upstream calls that one pull of rows may take.
+    #[must_use]
+    pub fn pull_calls(&self) -> usize {
+        self.limits.pull_calls
+    }
+
+    /// What is known of each upstream operation that answers rows, and how long its vendor may still change them.
+    #[must_use]
+    pub fn sources(&self) -> Vec<(&'static Facts, Duration)> {
+        self.stores.datasets()
     }
 
     /// Whether an answer would be given again if the same request were run now.

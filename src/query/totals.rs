@@ -147,21 +147,36 @@ impl TotalsQuery {
     /// # Errors
     /// A range, a zone or a period that makes no sense, too many totals, or what failed upstream.
     pub async fn answer(&self, request: &Request) -> Result<Option<Vec<Total>>, Arc<WeirError>> {
-        let window = self.range.metric_window(self.granularity, request.quarter())?;
-        let all = self.channels.iter().map(|(_, query)| query.points_in(window, request));
-        let all: Option<Vec<_>> = try_join_all(all).await?.into_iter().collect();
-        let Some(all) = all else { return Ok(None) };
-        let channels = self.channels.iter().zip(all);
-        let channels =
-            channels.map(|((channel, query), points)| ChannelSums::of(self, channel, query, points, window, request));
-        let sums = Sums { query: self, window, channels: channels.collect::<Result<_, _>>()? };
-        Ok(Some(sums.into_totals(request)?))
+        let window = self.window(request.quarter())?;
+        let all = (0..self.channels.len()).map(|channel| self.points(channel, window, request));
+        let Some(all) = try_join_all(all).await?.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let mut sums = Sums::new(self, window);
+        for (channel, points) in all.into_iter().enumerate() {
+            sums.add(channel, window, points, request)?;
+        }
+        sums.into_totals(request).map(Some)
+    }
+
+    /// What the range means to whoever asks at `now`.
+    pub(super) fn window(&self, now: Timestamp) -> Result<Window, WeirError> {
+        self.range.metric_window(self.granularity, now)
+    }
+
+    /// What is to be added up of the nth channel in a part of the range; `None` where the request is only explained.
+    pub(super) async fn points(
+        &self,
+        channel: usize,
+        part: Window,
+        request: &Request,
+    ) -> Result<Option<Points<PhoneNumbers>>, Arc<WeirError>> {
+        let Some((_, query)) = self.channels.get(channel) else { return Ok(None) };
+        query.points_in(part, request).await
     }
 }
 
-/// The sums of all channels.
+/// The sums of all channels, to which parts of the range are added one after the other.
 #[derive(Debug)]
-struct Sums<'q> {
+pub(super) struct Sums<'q> {
     query: &'q TotalsQuery,
     window: Window,
     channels: Vec<ChannelSums>,
@@ -241,9 +256,32 @@ impl Group {
     }
 }
 
-impl Sums<'_> {
+impl<'q> Sums<'q> {
+    /// Nothing yet.
+    pub(super) fn new(query: &'q TotalsQuery, window: Window) -> Self {
+        Self { query, window, channels: query.channels.iter().map(|_| ChannelSums::new(window)).collect() }
+    }
+
+    /// Adds what came of the nth channel for a part of the range.
+    pub(super) fn add(
+        &mut self,
+        channel: usize,
+        part: Window,
+        points: Points<PhoneNumbers>,
+        request: &Request,
+    ) -> Result<(), Arc<WeirError>> {
+        let Self { query, window, channels } = self;
+        let Some(sums) = channels.get_mut(channel) else { return Ok(()) };
+        sums.add(query, channel, *window, part, points, request)
+    }
+
     /// What has been added up, in order.
-    fn into_totals(self, request: &Request) -> Result<Vec<Total>, Arc<WeirError>> {
+    pub(super) fn into_totals(mut self, request: &Request) -> Result<Vec<Total>, Arc<WeirError>> {
+        if self.query.terms.fill {
+            for (sums, (channel, query)) in self.channels.iter_mut().zip(&self.query.channels) {
+                sums.fill(self.query, channel, query, self.window, request)?;
+            }
+        }
         let parts: Vec<Vec<usize>> = if self.query.terms.by.channel {
             (0..self.channels.len()).map(|channel| vec![channel]).collect()
         } else {
@@ -361,49 +399,67 @@ impl DayHeld {
 struct OffEdge(Timestamp, String);
 
 impl ChannelSums {
-    /// Adds up the points of a channel.
-    fn of(
+    fn new(window: Window) -> Self {
+        let days = vec![None; usize::try_from(window.n_cells(DAY)).unwrap_or(0)];
+        Self { days, asked: 0, frame: None, groups: Vec::new(), n_sums: 0, by_phone: Vec::new() }
+    }
+
+    /// Adds the points of a part of the range.
+    fn add(
+        &mut self,
         totals: &TotalsQuery,
-        channel: &CatalogChannel,
-        query: &MetricQuery,
-        points: Points<PhoneNumbers>,
+        channel: usize,
         window: Window,
+        part: Window,
+        points: Points<PhoneNumbers>,
         request: &Request,
-    ) -> Result<Self, Arc<WeirError>> {
+    ) -> Result<(), Arc<WeirError>> {
+        let Some((channel, query)) = totals.channels.get(channel) else { return Ok(()) };
         let slices = points.series.into_iter().map(|one| Ok((one.want, one.outcome?)));
         let slices: Vec<_> = slices.collect::<Result<_, Arc<WeirError>>>()?;
-        let fill = totals.terms.fill;
-        let is_told = fill || slices.iter().any(|(_, served)| !served.held.data.is_empty());
-        let mut sums = Self {
-            days: vec![None; usize::try_from(window.n_cells(DAY)).unwrap_or(0)],
-            asked: points.keys.len(),
-            frame: is_told.then(|| totals.frame(channel, window, request)).transpose()?,
-            groups: Vec::new(),
-            n_sums: 0,
-            by_phone: Vec::new(),
-        };
+        self.asked = points.keys.len();
+        if self.frame.is_none() && slices.iter().any(|(_, served)| !served.held.data.is_empty()) {
+            self.frame = Some(totals.frame(channel, window, request)?);
+        }
+        let before = Window::new(window.start(), part.start().floor(DAY));
+        let first_day = before.map_or(0, |before| usize::try_from(before.n_cells(DAY)).unwrap_or(0));
         for own in slices.chunk_by(|(want, _), (next, _)| want == next) {
             // The slices of a want are its days, in order.
-            for (day, (_, served)) in own.iter().enumerate() {
-                if let Some(day) = sums.days.get_mut(day) {
+            for (day, (_, served)) in (first_day..).zip(own) {
+                if let Some(day) = self.days.get_mut(day) {
                     day.get_or_insert(DayHeld { slices: 0, is_settled: true, oldest: served.held.sent_at })
                         .note(served.held.is_settled(), served.held.sent_at);
                 }
-                sums.add_slice(totals, window, &served.held.data, |phone| query.wants(phone, request))
+                self.add_slice(totals, window, &served.held.data, |phone| query.wants(phone, request))
                     .map_err(|refusal| totals.explain_edge(channel, refusal))?;
-                if sums.n_sums > MAX_TOTALS {
+                if self.n_sums > MAX_TOTALS {
                     return Err(Arc::new(too_many()));
                 }
             }
         }
-        if fill && totals.terms.by.phone_number {
-            for phone in query.named() {
-                group_of(phone, &mut sums.groups, &mut sums.by_phone, &mut 0);
-            }
-        } else if fill && sums.groups.is_empty() {
-            sums.groups.push(Group::of(None));
+        Ok(())
+    }
+
+    /// Makes room for periods and phones without messages.
+    fn fill(
+        &mut self,
+        totals: &TotalsQuery,
+        channel: &CatalogChannel,
+        query: &MetricQuery,
+        window: Window,
+        request: &Request,
+    ) -> Result<(), WeirError> {
+        if self.frame.is_none() {
+            self.frame = Some(totals.frame(channel, window, request)?);
         }
-        Ok(sums)
+        if totals.terms.by.phone_number {
+            for phone in query.named() {
+                group_of(phone, &mut self.groups, &mut self.by_phone, &mut 0);
+            }
+        } else if self.groups.is_empty() {
+            self.groups.push(Group::of(None));
+        }
+        Ok(())
     }
 
     /// Adds the points of one slice, which are ordered by (phone, start).

@@ -71,6 +71,12 @@ impl Gateway {
         Self { fast_path, ..self }
     }
 
+    /// What it asks: other doors ask the same.
+    #[must_use]
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
     /// How much is done for speed alone.
     #[must_use]
     pub fn fast_path(&self) -> FastPath {

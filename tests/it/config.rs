@@ -113,7 +113,7 @@ const CASES: &[(&str, &str, &str)] = &[
         "weir.toml:29: `http.cors_origins[0]`: would let any site in, and weir asks for no key yet; list the origins \
          themselves",
     ),
-    ("max_wait = \"30s\"", "zzz = 1", "weir.toml:29: unknown key `queue.zzz`; known here: max_wait"),
+    ("max_wait = \"30s\"", "zzz = 1", "weir.toml:29: unknown key `queue.zzz`; known here: max_wait, bulk_max_wait"),
     (
         "access_key_id = \"${CAMS_ID}\"",
         "access_key_id = \"${NOT_THERE}\"",

@@ -34,10 +34,24 @@ const ROOM: &[&str] = &[
 ];
 
 /// What each module may use beyond itself and what is [`for_all`]: a module, or some names in it. `*` is everything.
-const ALLOWED: [(&str, &[&str]); 19] = [
+const ALLOWED: [(&str, &[&str]); 20] = [
     ("app", &["*"]),
     ("cli", &["*"]),
-    ("http", &["schema::Gateway", "schema::Answer", "fast", "query::Quota", "document", "config::Graphiql"]),
+    (
+        "http",
+        &[
+            "schema::Gateway",
+            "schema::Answer",
+            "fast",
+            "formats",
+            "query::Quota",
+            "query::Service",
+            "query::pull",
+            "document",
+            "config::Graphiql",
+        ],
+    ),
+    ("formats", &["query::pull"]),
     ("document", &[]),
     // GraphQL's names for what the query layer answers, and for the vendors' own values.
     ("schema", &["document", "fast", "query", "vendor::alibaba_cams", "vendor::volcengine_rtc"]),

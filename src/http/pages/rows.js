@@ -1,0 +1,104 @@
+// Shows what GET /rows lists: a tab for each dataset, the lines to copy, its first rows and its columns.
+
+const main = document.querySelector("#dataset");
+const tabs = document.querySelector("#datasets");
+const template = document.querySelector("#of-a-dataset");
+
+function element(name, text, attributes = {}) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+async function read(path) {
+  const answer = await fetch(path, { headers: { accept: "application/json" } });
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(body.detail ?? `${answer.status} ${answer.statusText}`);
+  return body;
+}
+
+function lines(dataset) {
+  const formats = Object.entries(dataset.urls).map(([format, url]) => ({ name: format, line: url }));
+  return [...formats, ...dataset.tools].flatMap(({ name, line }) => {
+    const copy = element("button", "Copy", { type: "button", "aria-label": `Copy the line for ${name}` });
+    copy.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(line);
+      copy.textContent = "Copied";
+      setTimeout(() => (copy.textContent = "Copy"), 1500);
+    });
+    const shown = element("dd", "", { class: "line" });
+    shown.append(element("code", line));
+    const button = element("dd", "");
+    button.append(copy);
+    return [element("dt", name), shown, button];
+  });
+}
+
+function cell(value, type) {
+  if (value === null) return element("td", "null", { class: "null" });
+  return element("td", String(value), type === "int64" || type === "float64" ? { class: "number" } : {});
+}
+
+function preview({ columns, rows, weir }) {
+  if (rows.length === 0) return element("p", "There are no rows in this range.");
+  const table = document.createElement("table");
+  const head = table.createTHead().insertRow();
+  head.append(...columns.map((name) => element("th", name)));
+  const body = table.createTBody();
+  for (const row of rows) body.insertRow().append(...columns.map((name) => cell(row[name], weir.types[name])));
+  return table;
+}
+
+function facts({ key, sources }) {
+  const source = ({ operation, callsPerSecond, longestWindow, lookback, mayChangeFor }) =>
+    [
+      `${operation}: ${callsPerSecond} calls a second`,
+      longestWindow && `windows of at most ${longestWindow}`,
+      lookback && `the last ${lookback}`,
+      `final ${mayChangeFor} after its end`,
+    ]
+      .filter(Boolean)
+      .join(", ");
+  return [`A row is known by ${key.join(", ")}.`, ...sources.map(source)].join(" · ");
+}
+
+async function show(dataset) {
+  for (const tab of tabs.children) {
+    if (tab.textContent === dataset.name) tab.setAttribute("aria-current", "page");
+    else tab.removeAttribute("aria-current");
+  }
+  const page = template.content.cloneNode(true);
+  page.querySelector("h2").textContent = dataset.name;
+  page.querySelector(".description").textContent = dataset.description;
+  page.querySelector(".facts").textContent = facts(dataset);
+  page.querySelector(".lines").append(...lines(dataset));
+  page.querySelector(".columns tbody").append(
+    ...dataset.columns.map(({ name, type, unit, additive, nullable, description }) => {
+      const row = document.createElement("tr");
+      const addsUp = additive === null ? "" : additive ? "yes" : "no";
+      row.append(...[name, nullable ? `${type}, or null` : type, unit ?? "", addsUp, description].map((text) => element("td", text)));
+      return row;
+    }),
+  );
+  page.querySelector(".parameters").append(element("code", dataset.parameters.join("  ")));
+  const path = `/rows/${dataset.name}.json?last=P7D&limit=10&priority=INTERACTIVE&max_wait=PT30S`;
+  page.querySelector(".asked code").textContent = path;
+  main.replaceChildren(page);
+  const place = main.querySelector(".preview");
+  try {
+    place.replaceChildren(preview(await read(path)));
+  } catch (error) {
+    place.replaceChildren(element("p", error.message, { class: "failed" }));
+  }
+}
+
+try {
+  const { datasets } = await read("/rows");
+  const chosen = () => datasets.find(({ name }) => `#${name}` === location.hash) ?? datasets[0];
+  tabs.append(...datasets.map(({ name }) => element("a", name, { href: `#${name}` })));
+  addEventListener("hashchange", () => show(chosen()));
+  await show(chosen());
+} catch (error) {
+  main.replaceChildren(element("p", `The list of datasets cannot be read: ${error.message}`, { class: "failed" }));
+}

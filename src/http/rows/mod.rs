@@ -1,0 +1,146 @@
+//! `/rows`: flat rows of a dataset for everything that reads a URL, complete or failed, never cut.
+//!
+//! Text is written as its windows arrive ([`text`]); Parquet, whose length has to be known first, into a file ([`spool`]).
+//! What fails before the first byte has a status and a [`problem`]; what fails after it cuts the connection off. What is
+//! there to be asked for is told by [`list`].
+
+mod list;
+mod problem;
+mod range;
+mod spool;
+mod text;
+mod tools;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::domain::Caller;
+use crate::domain::wording::{echo, hint};
+use crate::error::{Code, WeirError};
+use crate::formats::Format;
+use crate::query::Service;
+use crate::query::pull::Dataset;
+use problem::problem;
+use spool::Spool;
+
+/// What the routes answer from.
+struct Rows {
+    service: Service,
+    spool: Arc<Spool>,
+}
+
+/// `/rows` and all below it.
+pub(super) fn routes(service: Service) -> Router {
+    let rows = Arc::new(Rows { service, spool: Arc::default() });
+    Router::new()
+        .route("/rows", get(list::list))
+        .route("/rows/page.js", get(list::script))
+        .route("/rows/page.css", get(list::style))
+        .route("/rows/{file}", get(rows_of))
+        .with_state(rows)
+}
+
+/// Responses that are written as their rows arrive: whatever compresses them must not wait for more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AsTheyArrive;
+
+async fn rows_of(
+    State(rows): State<Arc<Rows>>,
+    Path(file): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    match rows.answer(&file, query.as_deref().unwrap_or_default(), &headers).await {
+        Ok(response) => response,
+        Err(error) => problem(&error),
+    }
+}
+
+impl Rows {
+    async fn answer(&self, file: &str, query: &str, headers: &HeaderMap) -> Result<Response, Arc<WeirError>> {
+        let (dataset, format) = match named(file) {
+            Ok(named) => named,
+            Err(unknown) => return Ok(problem::with_status(StatusCode::NOT_FOUND, &unknown)),
+        };
+        let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let path = format!("/rows/{file}");
+        let pull = Arc::new(self.service.pull(Caller::Anonymous, dataset, &path, pairs)?);
+        if pull.has_bom() && format != Format::Csv {
+            return Err(Arc::new(WeirError::bad_input("bom marks CSV for Excel; other formats have none")));
+        }
+        let asked = Asked { path, dataset, format };
+        let mut response = match format {
+            Format::Csv | Format::Json | Format::Jsonl => text::answer(pull, &asked, headers).await?,
+            Format::Parquet => self.spool.answer(pull, format!("{}?{query}", asked.path), &asked, headers).await?,
+        };
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_DISPOSITION, asked.disposition());
+        headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+        Ok(response)
+    }
+}
+
+/// What was asked for.
+struct Asked {
+    path: String,
+    dataset: Dataset,
+    format: Format,
+}
+
+impl Asked {
+    /// Under which name a browser saves it.
+    fn disposition(&self) -> HeaderValue {
+        let way = if self.format == Format::Json { "inline" } else { "attachment" };
+        let value = format!("{way}; filename=\"{}.{}\"", self.dataset.as_str(), self.format.as_str());
+        HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static("attachment"))
+    }
+
+    /// The header that leads to the next page.
+    fn link(&self, cursor: &str) -> Option<HeaderValue> {
+        HeaderValue::from_str(&format!("<{}?cursor={cursor}>; rel=\"next\"", self.path)).ok()
+    }
+}
+
+/// What a file's name asks for.
+fn named(file: &str) -> Result<(Dataset, Format), WeirError> {
+    let (name, ending) = file.rsplit_once('.').unwrap_or((file, ""));
+    let Some(dataset) = Dataset::named(name) else {
+        let known = Dataset::ALL.map(Dataset::as_str);
+        let message = format!("there is no dataset `{}`{}; GET /rows lists them", echo(name), hint(name, &known));
+        return Err(WeirError::new(Code::BadUserInput, message));
+    };
+    let Some(format) = Format::named(ending) else {
+        let formats = Format::ALL.map(|format| format!(".{}", format.as_str())).join(", ");
+        let message = format!("the name ends with the format: one of {formats}");
+        return Err(WeirError::new(Code::BadUserInput, message));
+    };
+    Ok((dataset, format))
+}
+
+/// Whether the caller has this answer already.
+fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    let strong = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = known.flat_map(|value| value.split(',')).map(str::trim);
+    tags.any(|tag| tag == "*" || strong(tag) == strong(etag))
+}
+
+/// The answer to somebody who has it already.
+fn not_modified(etag: &str) -> Response {
+    let mut response = StatusCode::NOT_MODIFIED.into_response();
+    tag(response.headers_mut(), etag);
+    response
+}
+
+/// Names the answer, so that it can be asked for again only if it has changed.
+fn tag(headers: &mut HeaderMap, etag: &str) {
+    if let Ok(etag) = HeaderValue::from_str(etag) {
+        headers.insert(header::ETAG, etag);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    }
+}

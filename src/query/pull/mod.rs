@@ -1,0 +1,353 @@
+//! Flat rows of a dataset, from the first to the last: in portions, so that no range is too long, in an order that lets
+//! each be sent on as it arrives.
+//!
+//! Portions are asked for a few at a time: enough that permits are never left unused, and few enough that a caller who goes
+//! away leaves little behind. Rows are ordered by the channels and applications as they were named, then by start, then by
+//! phone number or place: an order that a vendor's later word does not change.
+
+mod batch;
+mod columns;
+mod portion;
+mod question;
+mod walk;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+pub use batch::Batch;
+pub use columns::{Cell, Column, Dataset, Field, Kind};
+pub use question::MAX_LIMIT;
+pub use walk::Pairs;
+
+use super::request::{QUARTER, Request};
+use super::service::Service;
+use super::totals::{Sums, TotalsQuery};
+use crate::domain::{Account, Caller, RequestCost};
+use crate::error::{Code, WeirError};
+use portion::{Entity, Portion};
+use question::Question;
+
+/// Portions that are asked for at a time.
+const AHEAD: usize = 8;
+
+/// A question for flat rows that is about to be answered.
+pub struct Pull {
+    service: Service,
+    caller: Caller,
+    question: Question,
+    entities: Vec<Entity>,
+    totals: Option<TotalsQuery>,
+    portions: Vec<Portion>,
+    cost: Arc<RequestCost>,
+    /// When the last permit must be there.
+    patience: Instant,
+}
+
+/// What a pull would take.
+#[derive(Debug, Clone, Copy)]
+pub struct Outlook {
+    /// Upstream calls that it would make.
+    pub calls: usize,
+    /// How long its last call would wait for its permit.
+    pub wait: Duration,
+}
+
+/// Rows as they come, portion by portion.
+pub type Batches = BoxStream<'static, Result<Batch, Arc<WeirError>>>;
+
+/// A page of rows.
+#[derive(Debug)]
+pub struct FlatPage {
+    /// Its rows.
+    pub batches: Vec<Batch>,
+    /// The cursor of the page after it; `None` on the last.
+    pub next: Option<String>,
+    /// What [`Pull::seal`] says of its rows alone.
+    pub seal: Option<String>,
+}
+
+impl Service {
+    /// Reads a question for the rows of a dataset; nothing is asked yet. `path` is where it was asked: a cursor goes on
+    /// there alone.
+    ///
+    /// # Errors
+    /// Parameters that make no sense, unknown channels and applications.
+    pub fn pull(&self, caller: Caller, dataset: Dataset, path: &str, pairs: Pairs) -> Result<Pull, WeirError> {
+        let question = Question::read(dataset, path, pairs, self.now())?;
+        let max_wait = question.controls.max_wait.unwrap_or(self.limits().bulk_max_wait);
+        let mut pull = Pull {
+            service: self.clone(),
+            caller,
+            question,
+            entities: Vec::new(),
+            totals: None,
+            portions: Vec::new(),
+            cost: Arc::default(),
+            patience: Instant::now() + max_wait,
+        };
+        let request = pull.request(false);
+        pull.entities = pull.named(&request)?;
+        pull.totals = pull.totals()?;
+        pull.portions = pull.portions(&request)?;
+        Ok(pull)
+    }
+}
+
+impl Pull {
+    /// The columns that are wanted, in their order.
+    #[must_use]
+    pub fn columns(&self) -> &[Column] {
+        &self.question.columns
+    }
+
+    /// Whether a page is wanted and not all rows.
+    #[must_use]
+    pub fn is_paged(&self) -> bool {
+        self.question.limit.is_some()
+    }
+
+    /// Whether text is to be marked for Excel.
+    #[must_use]
+    pub fn has_bom(&self) -> bool {
+        self.question.bom
+    }
+
+    /// What it has cost so far.
+    #[must_use]
+    pub fn cost(&self) -> &Arc<RequestCost> {
+        &self.cost
+    }
+
+    /// How many portions there are: [`batches`](Self::batches) has one for each, and a single one for totals.
+    #[must_use]
+    pub fn n_portions(&self) -> usize {
+        self.portions.len()
+    }
+
+    /// What all of it would take, as things are. A page takes what it needs, and is not planned.
+    ///
+    /// # Errors
+    /// What would fail before anything is asked: too many calls, permits that would come too late, a window that the vendor
+    /// no longer answers.
+    pub async fn plan(&self) -> Result<Outlook, Arc<WeirError>> {
+        let mut all = 0;
+        let mut calls: HashMap<(Account, &'static str), usize> = HashMap::new();
+        let portions: &[Portion] = if self.is_paged() { &[] } else { &self.portions };
+        let explained = |portion: &Portion| {
+            let portion = *portion;
+            async move {
+                let request = self.request(true);
+                self.explain(&portion, &request).await?;
+                let calls = request.plan().calls.iter().map(|call| (call.account.clone(), call.operation)).collect();
+                Ok::<Vec<_>, Arc<WeirError>>(calls)
+            }
+        };
+        let mut plans = stream::iter(portions.iter().map(explained)).buffered(AHEAD);
+        while let Some(planned) = plans.try_next().await? {
+            all += planned.len();
+            for call in planned {
+                *calls.entry(call).or_default() += 1;
+            }
+            self.check_calls(all)?;
+        }
+        let mut wait = Duration::ZERO;
+        for ((account, operation), n) in &calls {
+            let class = self.question.controls.priority;
+            let own = self.service.stores().expected_wait(account, operation, class, *n);
+            if own > self.patience() {
+                return Err(Arc::new(self.too_late(own, account)));
+            }
+            wait = wait.max(own);
+        }
+        Ok(Outlook { calls: all, wait })
+    }
+
+    fn check_calls(&self, calls: usize) -> Result<(), Arc<WeirError>> {
+        let most = self.service.limits().pull_calls;
+        if calls <= most {
+            return Ok(());
+        }
+        let message = format!(
+            "the pull takes more than {most} upstream calls; ask for a shorter range, or for fewer channels or applications \
+             at a time"
+        );
+        Err(Arc::new(WeirError::new(Code::TooExpensive, message).limited(most, Some(calls))))
+    }
+
+    /// What tells this answer from any other, where all of it is held and final: it will say the same for ever. `None`
+    /// otherwise.
+    #[must_use]
+    pub fn seal(&self) -> Option<String> {
+        self.seal_of(&self.portions)
+    }
+
+    fn seal_of(&self, portions: &[Portion]) -> Option<String> {
+        let walk = &self.question.walk;
+        let mut digest = Sha256::new();
+        digest.update(serde_json::to_vec(&(&walk.path, &walk.pairs, &walk.after)).ok()?);
+        let request = self.request(false);
+        for portion in portions {
+            digest.update(format!("{portion:?}"));
+            for sent_at in self.settled(portion, &request)? {
+                digest.update(sent_at.as_ms().to_be_bytes());
+            }
+        }
+        Some(URL_SAFE_NO_PAD.encode(digest.finalize().get(..18).unwrap_or_default()))
+    }
+
+    /// All rows, portion by portion, each as it arrives. Where one fails, nothing comes after it. Dropping the stream leaves
+    /// the calls that nobody else waits for.
+    #[must_use]
+    pub fn batches(self: Arc<Self>) -> Batches {
+        if self.totals.is_some() {
+            return stream::once(async move { self.add_up().await }).boxed();
+        }
+        let portions = self.portions.clone();
+        let fetch = move |portion| {
+            let pull = Arc::clone(&self);
+            async move { pull.fetched(&portion).await }
+        };
+        stream::iter(portions).map(fetch).buffered(AHEAD).boxed()
+    }
+
+    /// The page that was asked for, and how the walk goes on.
+    ///
+    /// # Errors
+    /// What failed for any row of it, or that it takes too many calls.
+    pub async fn page(&self) -> Result<FlatPage, Arc<WeirError>> {
+        let limit = self.question.limit.unwrap_or(usize::MAX);
+        let (mut batches, mut rows, mut used) = (Vec::new(), 0, 0);
+        let n = if self.totals.is_some() { 1 } else { self.portions.len() };
+        while used < n {
+            let mut batch = match (&self.totals, self.portions.get(used)) {
+                (Some(_), _) => self.add_up().await?,
+                (None, Some(portion)) => self.fetched(portion).await?,
+                (None, None) => break,
+            };
+            used += 1;
+            self.check_calls(usize::try_from(self.cost.all_calls()).unwrap_or(usize::MAX))?;
+            let (room, len) = (limit - rows, batch.len());
+            batch.truncate(room);
+            rows += batch.len();
+            if !batch.is_empty() {
+                batches.push(batch);
+            }
+            // The row after the last is what tells that there is a page after it.
+            if len > room {
+                let last = batches.last().and_then(Batch::last_place);
+                let next = last.map(|last| self.question.walk.cursor(last));
+                return Ok(FlatPage { batches, next, seal: self.seal_of(self.used(used)) });
+            }
+        }
+        Ok(FlatPage { batches, next: None, seal: self.seal() })
+    }
+
+    fn used(&self, portions: usize) -> &[Portion] {
+        if self.totals.is_some() { &self.portions } else { self.portions.get(..portions).unwrap_or_default() }
+    }
+
+    /// How long its permits may still take.
+    fn patience(&self) -> Duration {
+        self.patience.saturating_duration_since(Instant::now())
+    }
+
+    fn too_late(&self, wait: Duration, account: &Account) -> WeirError {
+        let (seconds, patience) = (wait.as_secs_f64().ceil(), self.patience().as_secs_f64().ceil());
+        let message = format!(
+            "the last of the pull's calls would have its permit in about {seconds} s, and the pull waits {patience} s; \
+             raise max_wait, or ask for less"
+        );
+        let after = wait.saturating_sub(self.patience()).max(Duration::from_secs(1));
+        let refusal = WeirError::new(Code::QuotaWaitTooLong, message).of(account);
+        WeirError { retryable: true, retry_after: Some(after), ..refusal }
+    }
+
+    fn request(&self, explain: bool) -> Request {
+        let controls = &self.question.controls;
+        // What is only explained costs nothing.
+        let cost = if explain { Arc::default() } else { Arc::clone(&self.cost) };
+        self.service.request_within(self.caller.clone(), controls, explain, self.patience(), cost)
+    }
+
+    /// The channels and applications whose rows are wanted, in their order.
+    fn named(&self, request: &Request) -> Result<Vec<Entity>, WeirError> {
+        let Question { dataset, channels, phones, apps, .. } = &self.question;
+        let (catalog, caller) = (request.catalog(), &self.caller);
+        // Whoever names one vendor's wants that one's numbers alone.
+        let names_messages = channels.is_some() || phones.is_some();
+        let wants_messages = dataset.has_messages() && (apps.is_none() || names_messages);
+        let wants_users = dataset.has_users() && (!names_messages || apps.is_some());
+        let mut entities = Vec::new();
+        match channels {
+            Some(ids) => {
+                for id in ids {
+                    entities.push(Entity::Channel(catalog.channel(Some(id), caller)?.clone()));
+                }
+            }
+            None if wants_messages => entities.extend(catalog.channels(caller).cloned().map(Entity::Channel)),
+            None => {}
+        }
+        match apps {
+            Some(ids) => {
+                for id in ids {
+                    entities.push(Entity::App(catalog.app(id, caller)?.clone()));
+                }
+            }
+            None if wants_users => entities.extend(catalog.apps(caller).cloned().map(Entity::App)),
+            None => {}
+        }
+        Ok(entities)
+    }
+
+    fn totals(&self) -> Result<Option<TotalsQuery>, WeirError> {
+        let Question { dataset, phones, granularity, range, terms, .. } = &self.question;
+        if *dataset != Dataset::PhoneNumberTotals {
+            return Ok(None);
+        }
+        let channels = self.entities.iter().filter_map(|entity| match entity {
+            Entity::Channel(channel) => Some(channel),
+            Entity::App(_) => None,
+        });
+        TotalsQuery::new(channels, phones.as_deref(), *granularity, *range, terms.clone()).map(Some)
+    }
+
+    /// Totals of all portions: one answer, once the last is there.
+    async fn add_up(&self) -> Result<Batch, Arc<WeirError>> {
+        let Some(query) = &self.totals else { return Ok(Batch::of_totals(Vec::new(), None)) };
+        let mut sums = Sums::new(query, query.window(self.question.walk.now.floor(QUARTER))?);
+        let points = |portion: &Portion| {
+            let Portion { entity, window, .. } = *portion;
+            async move {
+                let request = self.request(false);
+                let points = query.points(entity, window, &request).await?;
+                Ok::<_, Arc<WeirError>>((entity, window, points, request))
+            }
+        };
+        let mut all = stream::iter(self.portions.iter().map(points)).buffered(AHEAD);
+        while let Some((channel, window, points, request)) = all.try_next().await? {
+            if let Some(points) = points {
+                sums.add(channel, window, points, &request)?;
+            }
+        }
+        drop(all);
+        let mut batch = Batch::of_totals(sums.into_totals(&self.request(false))?, self.question.updated_since);
+        if let Some(after) = self.question.after() {
+            batch.skip_to(after);
+        }
+        Ok(batch)
+    }
+}
+
+impl std::fmt::Debug for Pull {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (dataset, portions) = (self.question.dataset, self.portions.len());
+        f.debug_struct("Pull").field("dataset", &dataset).field("portions", &portions).finish_non_exhaustive()
+    }
+}
