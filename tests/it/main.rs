@@ -41,6 +41,7 @@ mod quota;
 mod raw;
 mod readme;
 mod replicas;
+mod rows;
 mod schema;
 mod sdk_clients;
 mod signing;
