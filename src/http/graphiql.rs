@@ -4,7 +4,7 @@
 //! asks any host but this one, save the CDN page, which asks the CDN.
 
 use axum::Router;
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -12,6 +12,8 @@ use rust_embed::RustEmbed;
 use serde_json::json;
 
 use crate::config::Graphiql;
+use crate::domain::Caller;
+use crate::query::Service;
 
 /// What `npm run build` in `web/` made.
 #[derive(RustEmbed)]
@@ -44,7 +46,7 @@ pub fn is_built() -> bool {
 }
 
 /// `/graphiql` and what its page asks for.
-pub(super) fn routes(mode: Graphiql) -> Router {
+pub(super) fn routes(mode: Graphiql, service: Service) -> Router {
     let page = match mode {
         Graphiql::Off => return Router::new(),
         Graphiql::Embedded => get(embedded_page),
@@ -57,6 +59,7 @@ pub(super) fn routes(mode: Graphiql) -> Router {
         .route("/graphiql/assets/{*path}", get(asset))
         .route("/graphiql/cdn.js", script)
         .route("/graphiql/examples.json", get(examples))
+        .with_state(service)
 }
 
 async fn embedded_page() -> Response {
@@ -86,11 +89,45 @@ async fn asset(Path(path): Path<String>) -> Response {
     (headers, file.data).into_response()
 }
 
-/// The queries of `examples/queries` as tabs, in the order of their file names.
-async fn examples() -> Response {
+/// The queries of `examples/queries` as tabs, in the order of their file names, for what is configured here.
+async fn examples(State(service): State<Service>) -> Response {
     let mut names: Vec<_> = Examples::iter().filter(|name| name.ends_with(".graphql")).collect();
     names.sort();
-    let tab = |name| Some(json!({ "query": String::from_utf8_lossy(&Examples::get(name)?.data) }));
-    let tabs: serde_json::Value = names.iter().filter_map(|name| tab(name)).collect();
+    let query = |name: &str| Some(String::from_utf8_lossy(&Examples::get(name)?.data).into_owned());
+    let own = own_names(&service);
+    let tabs = names.iter().filter_map(|name| query(name)).map(|query| json!({ "query": renamed(&query, &own) }));
+    let tabs: serde_json::Value = tabs.collect();
     ([(header::CONTENT_TYPE, "application/json")], tabs.to_string()).into_response()
+}
+
+/// The demo's names, as the queries have them, and what is configured instead: the first for the first, and the last for all
+/// that there are not so many of. What is not configured at all keeps the demo's name.
+fn own_names(service: &Service) -> Vec<(&'static str, String)> {
+    const CHANNELS: [&str; 3] = ["cams-alpha", "cams-beta", "cams-gamma"];
+    const APPS: [&str; 2] = ["app-one", "app-two"];
+    const TEMPLATE: &str = "welcome";
+    let (catalog, caller) = (service.catalog(), &Caller::Anonymous);
+    let channels: Vec<String> =
+        catalog.channels(caller).filter_map(|channel| channel.id.as_ref()).map(ToString::to_string).collect();
+    let apps: Vec<String> = catalog.apps(caller).map(|app| app.id.to_string()).collect();
+    let template = catalog.channels(caller).find_map(|channel| channel.templates.first().cloned());
+    let nth = |own: &[String], at: usize| own.get(at).or(own.last()).cloned();
+    let channels = CHANNELS.into_iter().enumerate().filter_map(|(at, name)| Some((name, nth(&channels, at)?)));
+    let apps = APPS.into_iter().enumerate().filter_map(|(at, name)| Some((name, nth(&apps, at)?)));
+    channels.chain(apps).chain(template.map(|code| (TEMPLATE, code))).collect()
+}
+
+/// Puts names that are configured for those of the demo. All at once: what one of them is called may be another's name.
+fn renamed(query: &str, own: &[(&str, String)]) -> String {
+    let mut texts = query.split('"');
+    let mut renamed = texts.next().unwrap_or_default().to_owned();
+    for text in texts {
+        let own = own.iter().find(|(name, _)| *name == text);
+        // A string of GraphQL is written as one of JSON.
+        let own = own.map(|(_, own)| json!(own).to_string());
+        let own = own.as_deref().and_then(|own| own.get(1..own.len() - 1));
+        renamed.push('"');
+        renamed.push_str(own.unwrap_or(text));
+    }
+    renamed
 }

@@ -98,9 +98,9 @@ impl Site {
         let stopping = Stopping::default();
         let routes = Router::new()
             .merge(rows::routes(gateway.service().clone()))
+            .merge(graphiql::routes(mode, gateway.service().clone()))
             .merge(metrics::routes(Arc::clone(&gateway)))
             .merge(graphql::routes(&config, gateway))
-            .merge(graphiql::routes(mode))
             .merge(health::routes(stopping.clone()))
             .route("/schema.graphql", get(async move || ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], sdl)))
             .route("/", get(async move || front_page(mode)))

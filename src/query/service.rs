@@ -94,6 +94,12 @@ impl Service {
         &self.stores
     }
 
+    /// What is configured.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
     /// The upstream calls that one pull of rows may take.
     #[must_use]
     pub fn pull_calls(&self) -> usize {

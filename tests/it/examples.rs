@@ -1,6 +1,10 @@
 //! The example queries do what their comments promise: each runs against the demo's gateway.
 
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
 use serde_json::{Value, json};
+use tower::ServiceExt;
+use weir::http::{HttpConfig, Site};
 
 use crate::support::{TestGateway, codes};
 
@@ -138,10 +142,27 @@ fn one_template(answer: &Value) {
     assert_eq!(calls(answer), (1, 0));
 }
 
+fn ninety_points(answer: &Value) {
+    no_errors(answer);
+    numbers(answer, "/data/phoneNumberMetricTotals", "sentCount");
+    let totals = list(answer, "/data/phoneNumberMetricTotals");
+    assert!((90..=91).contains(&totals.len()), "a point a day: {}", totals.len());
+    assert!(totals.iter().all(|total| total["date"].is_string()));
+    assert_eq!(calls(answer).1, 0);
+}
+
+fn weeks_of_numbers(answer: &Value) {
+    no_errors(answer);
+    numbers(answer, "/data/phoneNumberMetricTotals", "sentCount");
+    for total in list(answer, "/data/phoneNumberMetricTotals") {
+        assert!(total["custSpaceId"].is_string() && total["phoneNumber"].is_string(), "{total}");
+    }
+}
+
 type Check = fn(&Value);
 
 /// Every file, in their order, with its check.
-const EXAMPLES: [(&str, Check); 12] = [
+const EXAMPLES: [(&str, Check); 14] = [
     ("01-both-vendors", both_vendors),
     ("02-phone-number-metrics", half_hours),
     ("03-operation-distribution", provinces),
@@ -154,6 +175,8 @@ const EXAMPLES: [(&str, Check); 12] = [
     ("10-a-useful-error", a_useful_error),
     ("11-enable-roi-metric", enabled),
     ("12-template-metrics", one_template),
+    ("13-totals", ninety_points),
+    ("14-totals-by-phone-number", weeks_of_numbers),
 ];
 
 #[test]
@@ -172,6 +195,57 @@ async fn every_example_answers_what_its_comment_promises() {
         let answer = gateway.query(&query(name)).await;
         println!("{name}"); // shown if the check fails
         check(&answer);
+    }
+}
+
+/// The queries that the page offers, of a gateway with these names.
+async fn offered(channels: &[&str], apps: &[&str]) -> (TestGateway, Vec<String>) {
+    let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let (channels, apps) = (own(channels), own(apps));
+    let gateway = TestGateway::builder().config(|config| {
+        config.alibaba_cams[0].templates.clear();
+        config.alibaba_cams[0].channels = channels;
+        config.volcengine_rtc[0].apps = apps;
+    });
+    let gateway = gateway.build();
+    let request = Request::get("/graphiql/examples.json").header("host", "localhost").body(Body::empty());
+    let answer = Site::new(HttpConfig::default(), gateway.gateway()).oneshot(request.unwrap()).await.unwrap();
+    let tabs = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+    let tabs: Vec<Value> = serde_json::from_slice(&tabs).unwrap();
+    let queries = tabs.iter().map(|tab| tab["query"].as_str().unwrap().to_owned()).collect();
+    (gateway, queries)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_page_offers_the_examples_with_the_configured_names() {
+    for (channels, apps) in [
+        (vec!["shop"], vec!["calls"]),
+        // The demo's names in another order, and names that a string has to escape.
+        (vec!["cams-beta", "cams-alpha"], vec!["app-two", "app-one"]),
+        (vec!["a \"quoted\" one", "back\\slash\""], vec!["\"", "上海"]),
+    ] {
+        let (gateway, queries) = offered(&channels, &apps).await;
+        assert_eq!(queries.len(), EXAMPLES.len());
+        for query in &queries {
+            let answer = gateway.query(query).await;
+            let is_as_promised = codes(&answer).iter().all(|code| code == "RANGE_TOO_LONG");
+            assert!(is_as_promised, "{channels:?}: {query}\n{answer}");
+        }
+        let named = |name: &str, query: &str| query.contains(&json!(name).to_string());
+        assert!(named(channels[0], &queries[0]) && named(apps[0], &queries[0]), "{}", queries[0]);
+        assert!(named(channels[channels.len() - 1], &queries[5]), "{}", queries[5]);
+    }
+    // What is not configured is shown with the demo's name.
+    let (_, queries) = offered(&["shop"], &[]).await;
+    assert!(queries[0].contains("\"shop\"") && queries[0].contains("\"app-one\""), "{}", queries[0]);
+}
+
+#[test]
+fn no_line_is_wider_than_the_editor() {
+    for (name, _) in EXAMPLES {
+        for line in query(name).lines() {
+            assert!(line.chars().count() <= 58, "{name}: {line}");
+        }
     }
 }
 
