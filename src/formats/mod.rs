@@ -1,19 +1,19 @@
-//! Flat rows as CSV, JSON, JSON lines, Parquet and a table for people: what each door writes, whoever asked.
+//! Flat rows as CSV, JSON, JSON lines and Parquet: what each door writes, whoever asked.
 
 mod delimited;
 mod json;
 mod parquet;
-mod table;
 mod values;
 
 use std::ops::Range;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 pub use parquet::{ParquetError, ParquetWriter};
-pub use table::to_table;
 
-use crate::query::pull::{Batch, Column};
+use crate::domain::{RequestCost, Vendor};
+use crate::error::WeirError;
+use crate::query::pull::{Batch, Column, Pull};
 use delimited::Csv;
 use json::Json;
 
@@ -61,6 +61,17 @@ impl Format {
             Self::Parquet => "application/vnd.apache.parquet",
         }
     }
+
+    /// Whether the answer to `pull` can be written so.
+    ///
+    /// # Errors
+    /// A mark for Excel where there is no CSV.
+    pub fn check(self, pull: &Pull) -> Result<(), WeirError> {
+        if pull.has_bom() && self != Self::Csv {
+            return Err(WeirError::bad_input("bom marks CSV for Excel; other formats have none"));
+        }
+        Ok(())
+    }
 }
 
 /// What stands after the last row.
@@ -70,6 +81,22 @@ pub struct Trailer {
     pub next: Option<String>,
     /// What the rows have cost.
     pub weir: Value,
+}
+
+impl Trailer {
+    /// The cursor of the next page, and the cost by the names of `extensions.weir`.
+    #[must_use]
+    pub fn new(next: Option<String>, cost: &RequestCost) -> Self {
+        let calls: Map<_, _> =
+            Vendor::ALL.into_iter().map(|vendor| (vendor.as_str().to_owned(), json!(cost.calls(vendor)))).collect();
+        let weir = json!({
+            "upstreamCalls": calls,
+            "cacheHits": cost.cache_hits(),
+            "collapsed": cost.collapsed(),
+            "queueWaitMs": cost.queue_wait_ms(),
+        });
+        Self { next, weir }
+    }
 }
 
 /// Writes rows as text, piece by piece: [`begin`](Self::begin), then rows, then [`end`](Self::end).

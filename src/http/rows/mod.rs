@@ -70,9 +70,7 @@ impl Rows {
         let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let path = format!("/rows/{file}");
         let pull = Arc::new(self.service.pull(Caller::Anonymous, dataset, &path, pairs)?);
-        if pull.has_bom() && format != Format::Csv {
-            return Err(Arc::new(WeirError::bad_input("bom marks CSV for Excel; other formats have none")));
-        }
+        format.check(&pull)?;
         let asked = Asked { path, dataset, format };
         let mut response = match format {
             Format::Csv | Format::Json | Format::Jsonl => text::answer(pull, &asked, headers).await?,

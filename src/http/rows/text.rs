@@ -12,12 +12,10 @@ use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{AsTheyArrive, Asked, is_known, not_modified, tag};
-use crate::domain::{RequestCost, Vendor};
 use crate::error::{Code, WeirError};
 use crate::formats::{Format, TextWriter, Trailer};
 use crate::http::access_log::RowsSent;
@@ -198,7 +196,7 @@ impl Writing {
 
     fn end(&mut self) -> Result<Bytes, Arc<WeirError>> {
         self.step = Step::Done;
-        let trailer = Trailer { next: self.next.take(), weir: cost(self.sent.cost()) };
+        let trailer = Trailer::new(self.next.take(), self.sent.cost());
         let written = self.write(|writer, out| writer.end(&trailer, out))?;
         let rest = self.work.take().map(|work| work.out.finish()).unwrap_or_default();
         self.sent.note_whole();
@@ -273,16 +271,4 @@ impl Out {
             Self::Gzip(encoder) => encoder.finish().unwrap_or_default(),
         }
     }
-}
-
-/// What the rows have cost, by the names of `extensions.weir`.
-fn cost(cost: &RequestCost) -> Value {
-    let calls: Map<_, _> =
-        Vendor::ALL.into_iter().map(|vendor| (vendor.as_str().to_owned(), json!(cost.calls(vendor)))).collect();
-    json!({
-        "upstreamCalls": calls,
-        "cacheHits": cost.cache_hits(),
-        "collapsed": cost.collapsed(),
-        "queueWaitMs": cost.queue_wait_ms(),
-    })
 }

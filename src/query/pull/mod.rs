@@ -13,6 +13,7 @@ mod walk;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -46,6 +47,8 @@ pub struct Pull {
     totals: Option<TotalsQuery>,
     portions: Vec<Portion>,
     cost: Arc<RequestCost>,
+    /// Portions that have been answered.
+    done: AtomicUsize,
     /// When the last permit must be there.
     patience: Instant,
 }
@@ -90,6 +93,7 @@ impl Service {
             totals: None,
             portions: Vec::new(),
             cost: Arc::default(),
+            done: AtomicUsize::new(0),
             patience: Instant::now() + max_wait,
         };
         let request = pull.request(false);
@@ -129,6 +133,16 @@ impl Pull {
     #[must_use]
     pub fn n_portions(&self) -> usize {
         self.portions.len()
+    }
+
+    /// How many of them have been answered so far.
+    #[must_use]
+    pub fn n_done(&self) -> usize {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    fn note_done(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What all of it would take, as things are. A page takes what it needs, and is not planned.
@@ -327,6 +341,7 @@ impl Pull {
             async move {
                 let request = self.request(false);
                 let points = query.points(entity, window, &request).await?;
+                self.note_done();
                 Ok::<_, Arc<WeirError>>((entity, window, points, request))
             }
         };

@@ -140,6 +140,7 @@ impl Pull {
             Err(error) if portion.may_be_left_out(&error) => Fetched::None,
             fetched => fetched?,
         };
+        self.note_done();
         let mut batch = match (fetched, self.entities.get(portion.entity)) {
             (Fetched::Messages(rows), Some(Entity::Channel(channel))) => {
                 let zone = channel_zone(&request, channel)?;
