@@ -1,20 +1,23 @@
 //! The command line: what is asked for, in which words a failure is told, and with which exit code.
 //!
 //! 0 is fine; 1 is a failure at run time (a busy port, a vendor that cannot be reached); 2 is wrong usage: a flag, an
-//! argument or the config file; 130 and 143 are a second Ctrl-C or SIGTERM. Every failure is one clear line on stderr,
-//! `weir: what is wrong; how to mend it`.
+//! argument or the config file; 130 and 143 are a second Ctrl-C or SIGTERM, or the
+//! first one while rows are written. Every failure is one clear line on stderr, `weir: what is wrong; how to mend it`.
 
+mod asked;
 pub mod check;
 pub mod demo;
 mod gateway;
 mod listen;
 pub mod output;
 pub mod query;
+mod remote;
 pub mod rows;
 pub mod schema;
 pub mod serve;
 pub mod simulate;
 mod stop;
+pub mod tables;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -34,6 +37,7 @@ use crate::telemetry;
 #[command(name = "weir", version, max_term_width = 100)]
 #[command(after_help = "Examples:
   weir demo                              try it: invented data, no keys needed
+  weir rows phone_number_metrics --demo  flat rows, for spreadsheets and programs
   weir check --config weir.toml          see what a config means
   weir serve --config weir.toml          run the gateway in front of the vendors
   weir serve --help                      examples of one command
@@ -56,6 +60,7 @@ enum Command {
     Demo(demo::Args),
     Simulate(simulate::Args),
     Query(query::Args),
+    Rows(Box<rows::Args>),
     Check(check::Args),
     Schema(schema::Args),
 }
@@ -67,7 +72,7 @@ pub enum Failure {
     Usage(Vec<String>),
     /// Something that went wrong while running: exit code 1.
     Failed(Vec<String>),
-    /// Told to stop a second time: the exit code that shells expect, and nothing to say to whoever did it.
+    /// Told to stop at once: the exit code that shells expect, and nothing to say to whoever did it.
     Killed(u8),
 }
 
@@ -138,6 +143,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Query(args) => query::run(args),
+        Command::Rows(args) => rows::run(*args),
         Command::Check(args) => check::run(&args),
         Command::Schema(args) => schema::run(args),
     }

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use super::{Failure, bind, block_on, gateway, output};
 use crate::app::{App, Runtime, Start, demo_config};
 use crate::config::validate::check_listen;
-use crate::config::{DEFAULT_LISTEN, units};
+use crate::config::{Config, DEFAULT_LISTEN, units};
 use crate::domain::{Clock, SystemClock};
 use crate::http;
 use crate::sim::{Legs, LocalTransport, Simulator, SimulatorConfig};
@@ -49,14 +49,19 @@ const LEG: Range<Duration> = Duration::from_millis(15)..Duration::from_millis(45
 /// to try.
 async fn demo(args: Args, listener: TcpListener) -> Result<(), Failure> {
     let config = demo_config();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let simulator = Simulator::new(SimulatorConfig::new(args.seed, Arc::clone(&clock)));
-    let transport = LocalTransport::new(simulator, Legs { there: LEG, back: LEG }, args.seed);
-    let transport = Arc::new(transport.with_timeout(config.upstream.timeout));
-    let app = App::build(&config, &Runtime { clock, transport, start: Start::Free })?;
+    let app = build(&config, args.seed)?;
     let address = listener.local_addr().unwrap_or(args.listen);
     output::print(&welcome(address, http::has_graphiql()))?;
     gateway::serve(app, &config, listener).await
+}
+
+/// A gateway in front of a simulator in the same process.
+pub(super) fn build(config: &Config, seed: u64) -> Result<App, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let simulator = Simulator::new(SimulatorConfig::new(seed, Arc::clone(&clock)));
+    let transport = LocalTransport::new(simulator, Legs { there: LEG, back: LEG }, seed);
+    let transport = Arc::new(transport.with_timeout(config.upstream.timeout));
+    Ok(App::build(config, &Runtime { clock, transport, start: Start::Free })?)
 }
 
 fn welcome(address: SocketAddr, has_graphiql: bool) -> String {

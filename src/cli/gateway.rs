@@ -1,4 +1,4 @@
-//! What `serve`, `demo`, `query` and `check --online` share: a gateway made of a config, and its end.
+//! What the commands share that ask a gateway of their own: a gateway made of a config, and its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) -> R
     };
     let site = http::Site::new(http, Arc::new(app.gateway().clone()));
     until_told(async move |told| {
-        http::serve(listener, site, timeouts, async move { told.await.unwrap_or_default() }).await;
+        http::serve(listener, site, timeouts, async move { drop(told.await) }).await;
         app.end().await;
         Ok(())
     })

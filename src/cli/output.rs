@@ -21,6 +21,11 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Shows `line` on a terminal's stderr, in the place of what was shown before.
+pub(super) fn show(line: &str) {
+    let _unwritable = write!(std::io::stderr().lock(), "\r{line}\x1b[K");
+}
+
 /// Tells a failure on stderr, on one line. A stderr that cannot be written leaves only the exit code.
 pub fn complain(line: &str) {
     let line: String = line.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();

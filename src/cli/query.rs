@@ -1,28 +1,35 @@
-//! `weir query`: one query without a server.
+//! `weir query`: one query, asked without a server or of a running one.
+
+mod pages;
 
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 
-use async_graphql::{Request, Variables};
+use async_graphql::{Name, Request, Value, Variables};
+use clap::ValueEnum;
 
-use super::rows::{self, Format};
-use super::{ConfigFile, Failure, block_on, gateway, output};
-use crate::config::Config;
+use super::asked::{Answering, Asked};
+use super::tables::{self, RenderError, Response};
+use super::{Failure, block_on, output};
 use crate::domain::Caller;
+use pages::Pages;
 
-/// Run one query without a server and print its answer.
+/// Run one query and print its answer.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
-  weir query --config weir.toml '{ channels { custSpaceId account } }'
-  weir query --config weir.toml --format csv examples/queries/02-phone-number-metrics.graphql
+  weir query --demo '{ channels { custSpaceId account } }'
+  weir query --config weir.toml --format csv examples/queries/01-both-vendors.graphql
   weir query --config weir.toml --variables '{\"appId\": \"app-one\"}' --format table - < query.graphql
+  weir query --url http://127.0.0.1:8080 '{ quotas { operation available } }'
 
 json prints the whole response. table and csv print one row for each item of each root field's lists, nested
-objects as columns with dots; several root fields make several tables with an empty line between them.")]
+objects as columns with dots; several root fields make several tables with an empty line between them. They
+follow a list at the top of the query to its end if it has no first, or a variable as its after; where a list
+has more rows than are printed, stderr says so, and the exit code is 1.")]
 pub struct Args {
-    /// Which accounts to ask.
+    /// Whom to ask.
     #[command(flatten)]
-    pub config: ConfigFile,
+    pub asked: Asked,
     /// The query itself, a file that holds it, or - for stdin (also without it).
     #[arg(value_name = "QUERY")]
     pub query: Option<String>,
@@ -34,41 +41,96 @@ pub struct Args {
     pub format: Format,
 }
 
-/// Reads the config and the query, asks, and prints the answer.
+/// How an answer is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The whole response, errors and extensions included.
+    #[default]
+    Json,
+    /// For reading.
+    Table,
+    /// For other programs.
+    Csv,
+}
+
+/// Reads the query, asks, and prints the answer.
 ///
 /// # Errors
-/// A wrong config or no query (2); an answer with errors, after its data was printed (1).
+/// A wrong config or no query (2); an answer with errors, or with more rows than are printed, after its data was printed
+/// (1).
 pub fn run(args: Args) -> Result<(), Failure> {
     let stdin = std::io::stdin();
     if args.query.is_none() && stdin.is_terminal() {
         return Err(Failure::usage("no query; give one, a file, or - for stdin; see `weir query --help`"));
     }
     let text = read_query(args.query.as_deref().unwrap_or("-"), &mut stdin.lock())?;
-    let config = args.config.load()?;
-    let request = Request::new(text).variables(args.variables.unwrap_or_default());
+    let variables = args.variables.unwrap_or_default();
     block_on(async move {
-        let response = ask(config, request).await?;
-        finish(&response, args.format)
+        let answering = args.asked.answering()?;
+        let done = answer(&answering, text, variables, args.format).await;
+        answering.end().await;
+        done
     })
 }
 
-/// Runs `request` on a gateway of its own and gives the response as JSON.
-async fn ask(config: Config, request: Request) -> Result<String, Failure> {
-    let app = gateway::build(&config)?;
-    let gateway = app.gateway().clone();
-    // In a task of its own, as the gateway demands.
-    let answer = tokio::spawn(async move { gateway.execute(Caller::Anonymous, request).await }).await;
-    app.end().await;
-    let answer = answer.map_err(|error| Failure::failed(format!("the query was not finished: {error}")))?;
-    String::from_utf8(answer.to_json()).map_err(|error| Failure::failed(format!("the answer is no JSON: {error}")))
+/// Prints the data; errors go to stderr and make the command fail.
+async fn answer(answering: &Answering, text: String, variables: Variables, format: Format) -> Result<(), Failure> {
+    if format == Format::Json {
+        let response = answering.ask(text, variables).await?;
+        let errors = Response::read(&response).map_err(|error| unprintable(&error))?.error_lines();
+        output::print(&tables::to_json(&response).map_err(|error| unprintable(&error))?)?;
+        return finish(errors);
+    }
+    let mut pages = Pages::of(&text);
+    let errors = loop {
+        let mut variables = variables.clone();
+        variables.extend(pages.cursors().map(|(name, at)| (Name::new(name), Value::from(at))));
+        let response = answering.ask(pages.text.clone(), variables).await?;
+        let response = Response::read(&response).map_err(|error| unprintable(&error))?;
+        let errors = response.error_lines();
+        if !pages.take(response.data) || !errors.is_empty() {
+            break errors;
+        }
+    };
+    let shape = pages.shape.clone();
+    let (data, more) = pages.finish();
+    output::print(&match format {
+        Format::Csv => tables::to_csv(&data, &shape).map_err(|error| unprintable(&error))?,
+        _ => tables::to_text(&data, &shape),
+    })?;
+    let more = more.iter().map(|list| {
+        format!(
+            "{list} has more rows than these; a list at the top of the query is followed to its end if it has no `first`, \
+             or a variable as its `after`"
+        )
+    });
+    finish(errors.into_iter().chain(more).collect())
 }
 
-/// Prints the data; errors go to stderr and make the command fail.
-fn finish(response: &str, format: Format) -> Result<(), Failure> {
-    let rendered = rows::render(response, format)
-        .map_err(|error| Failure::failed(format!("the answer cannot be printed: {error}")))?;
-    output::print(&rendered.text)?;
-    if rendered.errors.is_empty() { Ok(()) } else { Err(Failure::Failed(rendered.errors)) }
+fn finish(lines: Vec<String>) -> Result<(), Failure> {
+    if lines.is_empty() { Ok(()) } else { Err(Failure::Failed(lines)) }
+}
+
+fn unprintable(error: &RenderError) -> Failure {
+    Failure::failed(format!("the answer cannot be printed: {error}"))
+}
+
+impl Answering {
+    /// The response to a query, as JSON.
+    async fn ask(&self, query: String, variables: Variables) -> Result<String, Failure> {
+        let app = match self {
+            Self::Own(app) => app,
+            Self::Remote(remote) => {
+                return remote.graphql(serde_json::json!({ "query": query, "variables": variables }).to_string()).await;
+            }
+        };
+        let gateway = app.gateway().clone();
+        let request = Request::new(query).variables(variables);
+        // In a task of its own, as the gateway demands.
+        let answer = tokio::spawn(async move { gateway.execute(Caller::Anonymous, request).await }).await;
+        let answer = answer.map_err(|error| Failure::failed(format!("the query was not finished: {error}")))?;
+        String::from_utf8(answer.to_json()).map_err(|error| Failure::failed(format!("the answer is no JSON: {error}")))
+    }
 }
 
 /// Every query has a brace and hardly any file name does: with one it is the query itself.

@@ -1,288 +1,297 @@
-//! From a GraphQL response to rows: pure functions from JSON text to text.
-//!
-//! Each root field becomes a table. Its rows are the items of its lists of objects, followed downwards: a channel with
-//! 30 metrics makes 30 rows, each with the channel's columns before its own; a channel without metrics keeps one row.
-//! Where two lists stand side by side, the larger makes the rows and the other is a cell of JSON. Column names are the
-//! dotted path within the field. Relay's `nodes` and `edges` are transparent, and their connection's own fields
-//! (`pageInfo`, `totalCount`) make no columns.
+//! `weir rows`: the rows of a dataset, from a gateway of its own or a running one, complete or failed.
 
-use std::fmt::Write;
+mod destination;
+mod parameters;
+mod progress;
 
-use async_graphql::Value;
-use async_graphql::indexmap::IndexMap;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use clap::ValueEnum;
-use serde::Deserialize;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use futures_util::stream::{self, StreamExt as _};
+use tokio::time::Instant;
 
-/// How an answer is printed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+use super::asked::{Answering, Asked};
+use super::remote::Remote;
+use super::stop::until_told;
+use super::{Failure, block_on, output, tables};
+use crate::app::App;
+use crate::domain::Caller;
+use crate::error::{Code, WeirError};
+use crate::formats::{self, ParquetError, ParquetWriter, TextWriter, Trailer};
+use crate::query::pull::{Batches, Dataset, Pull};
+use destination::Destination;
+use parameters::Parameters;
+use progress::Progress;
+
+/// Rows that are written in one go.
+const CHUNK_ROWS: usize = 4_096;
+
+/// Write the rows of a dataset, flat and typed, from the first to the last.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  weir rows phone_number_metrics --demo
+  weir rows operation_distributions --config weir.toml --last P30D --format parquet --output users.parquet
+  weir rows phone_number_totals --by CHANNEL --period DAY --last P90D --url http://127.0.0.1:8080
+  weir rows measurements --demo --format jsonl --columns entity,metric,start_time,value
+
+A failure is exit code 1 and leaves no file; what went to stdout before it is not complete. With --limit, stderr says which
+--cursor goes on with the next page. On a terminal, long pulls tell on stderr how far they are.")]
+pub struct Args {
+    /// Which rows.
+    #[arg(value_name = "DATASET", value_parser = datasets())]
+    pub dataset: Dataset,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub asked: Asked,
+    /// How rows are written [default: table on a terminal, else csv].
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Option<Format>,
+    /// Write into this file, which is there once it is complete.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// What is asked for.
+    #[command(flatten)]
+    pub parameters: Parameters,
+}
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// The whole response, errors and extensions included.
-    #[default]
+    /// RFC 4180, safe for spreadsheets.
+    Csv,
+    /// One object with all rows.
     Json,
+    /// An object a line.
+    Jsonl,
+    /// Apache Parquet.
+    Parquet,
     /// For reading.
     Table,
-    /// For other programs.
-    Csv,
 }
 
-/// A finished answer.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Rendered {
-    /// For stdout.
-    pub text: String,
-    /// One line for each GraphQL error.
-    pub errors: Vec<String>,
+fn datasets() -> impl clap::builder::TypedValueParser<Value = Dataset> {
+    PossibleValuesParser::new(Dataset::ALL.map(Dataset::as_str))
+        .try_map(|name| Dataset::named(&name).ok_or("no such dataset"))
 }
 
-/// Why an answer cannot be printed.
-#[derive(Debug, thiserror::Error)]
-pub enum RenderError {
-    /// The response is not a GraphQL response.
-    #[error("it is no GraphQL response: {0}")]
-    Json(#[from] serde_json::Error),
-    /// The rows cannot be written as CSV.
-    #[error("it does not fit into CSV: {0}")]
-    Csv(#[from] csv::Error),
+impl Format {
+    /// As which of the gateway's formats the rows come. A table is made of JSON.
+    const fn carried_by(self) -> formats::Format {
+        match self {
+            Self::Csv => formats::Format::Csv,
+            Self::Json | Self::Table => formats::Format::Json,
+            Self::Jsonl => formats::Format::Jsonl,
+            Self::Parquet => formats::Format::Parquet,
+        }
+    }
 }
 
-/// Renders the JSON text of a response.
+/// Asks, and writes the rows as they come.
 ///
 /// # Errors
-/// Text that is not a GraphQL response.
-pub fn render(response: &str, format: Format) -> Result<Rendered, RenderError> {
-    let parsed: Response = serde_json::from_str(response)?;
-    let errors = parsed.errors.iter().map(ResponseError::to_line).collect();
-    let text = match format {
-        Format::Json => {
-            let whole: Value = serde_json::from_str(response)?;
-            serde_json::to_string_pretty(&whole)?
+/// What cannot be asked for (2); what fails meanwhile (1).
+pub fn run(args: Args) -> Result<(), Failure> {
+    let is_shown = args.output.is_none() && io::stdout().is_terminal();
+    let format = args.format.unwrap_or(if is_shown { Format::Table } else { Format::Csv });
+    if format == Format::Parquet && is_shown {
+        return Err(Failure::usage("Parquet is nothing to read; give it a file with --output, or a pipe"));
+    }
+    // Lines on stdout would run into what is told of them.
+    let is_told = io::stderr().is_terminal() && (!is_shown || format == Format::Table);
+    let mut out = Destination::new(args.output.as_deref())?;
+    block_on(until_told(async move |told| {
+        let answering = args.asked.answering()?;
+        let question = Question {
+            dataset: args.dataset,
+            format: format.carried_by(),
+            pairs: args.parameters.0,
+            progress: is_told.then(Progress::new),
+        };
+        let done = tokio::select! {
+            done = question.write(&answering, format, &mut out) => done,
+            code = told => Err(Stop::Failure(Failure::Killed(code.unwrap_or(130)))),
+        };
+        answering.end().await;
+        let next = match done {
+            Ok(next) => next,
+            Err(Stop::NobodyReads) => return Ok(()),
+            Err(Stop::Failure(failure)) => return Err(failure),
+        };
+        out.finish()?;
+        if let Some(next) = next {
+            output::complain(&format!("there are more rows; --cursor {next} goes on with them"));
         }
-        Format::Table => tables(&parsed.data).iter().map(Table::to_text).collect::<Vec<_>>().join("\n\n"),
-        Format::Csv => {
-            let tables = tables(&parsed.data);
-            let parts: Result<Vec<_>, _> =
-                tables.iter().filter(|table| !table.rows.is_empty()).map(Table::to_csv).collect();
-            parts?.join("\n")
-        }
-    };
-    Ok(Rendered { text, errors })
+        Ok(())
+    }))
 }
 
-#[derive(Deserialize)]
-struct Response {
-    #[serde(default)]
-    data: Value,
-    #[serde(default)]
-    errors: Vec<ResponseError>,
+/// Why rows are not written to the end.
+enum Stop {
+    Failure(Failure),
+    /// Whoever read them has gone away, which is no failure.
+    NobodyReads,
 }
 
-#[derive(Deserialize)]
-struct ResponseError {
-    message: String,
-    #[serde(default)]
-    path: Vec<Value>,
-    #[serde(default)]
-    extensions: IndexMap<String, Value>,
-}
-
-impl ResponseError {
-    /// `UNKNOWN_CHANNEL: no account serves it (at phoneNumberMetrics)`
-    fn to_line(&self) -> String {
-        let mut line = String::new();
-        if let Some(Value::String(code)) = self.extensions.get("code") {
-            line.push_str(code);
-            line.push_str(": ");
-        }
-        line.push_str(&self.message);
-        if !self.path.is_empty() {
-            let path: Vec<String> = self.path.iter().map(cell).collect();
-            line.push_str(" (at ");
-            line.push_str(&path.join("."));
-            line.push(')');
-        }
-        line
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
     }
 }
 
-type Object = IndexMap<async_graphql::Name, Value>;
-/// Column name to text, in the order of appearance.
-type Row = IndexMap<String, String>;
-
-/// One root field.
-struct Table {
-    field: String,
-    titled: bool,
-    rows: Vec<Row>,
-}
-
-fn tables(data: &Value) -> Vec<Table> {
-    let Value::Object(fields) = data else { return Vec::new() };
-    fields
-        .iter()
-        .filter(|(_, value)| **value != Value::Null)
-        .map(|(field, value)| Table { field: field.to_string(), titled: fields.len() > 1, rows: rows_of(field, value) })
-        .collect()
-}
-
-fn rows_of(field: &str, value: &Value) -> Vec<Row> {
-    let objects: Vec<&Object> = match value {
-        Value::Object(object) => vec![object],
-        Value::List(items) if items.is_empty() || is_object_list(items) => objects_in(items).collect(),
-        Value::List(items) => return items.iter().map(|item| Row::from([(field.to_owned(), cell(item))])).collect(),
-        scalar => return vec![Row::from([(field.to_owned(), cell(scalar))])],
-    };
-    let mut chain = Vec::new();
-    let mut level = objects.clone();
-    while let Some(path) = widest_list(&level) {
-        level = level.iter().flat_map(|object| objects_at(object, &path)).collect();
-        chain.push(path);
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::NobodyReads } else { Self::Failure(unwritable(&error)) }
     }
-    let mut rows = Vec::new();
-    for object in objects {
-        descend(object, &chain, "", &Row::new(), &mut rows);
-    }
-    rows
 }
 
-/// The keys from an object to a list of objects within it, through objects only.
-type Path = Vec<String>;
-
-/// The list of objects with the most items over all of `level`; of equals, the first.
-fn widest_list(level: &[&Object]) -> Option<Path> {
-    let mut sizes: IndexMap<Path, usize> = IndexMap::new();
-    for object in level {
-        count_lists(object, &mut Vec::new(), &mut sizes);
+impl From<ParquetError> for Stop {
+    fn from(error: ParquetError) -> Self {
+        Self::Failure(unwritable(&error))
     }
-    sizes.into_iter().rev().max_by_key(|(_, size)| *size).map(|(path, _)| path)
 }
 
-fn count_lists(object: &Object, path: &mut Path, sizes: &mut IndexMap<Path, usize>) {
-    for (key, value) in object {
-        path.push(key.to_string());
-        match value {
-            Value::Object(inner) => count_lists(inner, path, sizes),
-            Value::List(items) if is_object_list(items) => {
-                *sizes.entry(path.clone()).or_default() += objects_in(items).count();
+impl From<Arc<WeirError>> for Stop {
+    fn from(error: Arc<WeirError>) -> Self {
+        let line = format!("{}: {}", error.code, error.message);
+        // What was asked for is wrong, whoever answers.
+        let is_usage = matches!(
+            error.code,
+            Code::BadUserInput
+                | Code::RangeTooLong
+                | Code::OutOfRetention
+                | Code::NonAdditive
+                | Code::TooExpensive
+                | Code::UnknownChannel
+                | Code::UnknownApplication
+        );
+        Self::Failure(if is_usage { Failure::usage(line) } else { Failure::failed(line) })
+    }
+}
+
+fn unwritable(error: &dyn std::error::Error) -> Failure {
+    Failure::failed(format!("the rows cannot be written: {error}"))
+}
+
+/// What is asked for, whoever answers.
+struct Question {
+    dataset: Dataset,
+    format: formats::Format,
+    pairs: Vec<(String, String)>,
+    /// Where it is told how far it is.
+    progress: Option<Progress>,
+}
+
+type Sink<'a> = &'a mut (dyn Write + Send);
+
+impl Question {
+    /// Writes all rows, or a page, and gives the cursor of the next one.
+    async fn write(&self, answering: &Answering, format: Format, out: Sink<'_>) -> Result<Option<String>, Stop> {
+        if format != Format::Table {
+            return self.ask(answering, out).await;
+        }
+        let mut json = Vec::new();
+        let next = self.ask(answering, &mut json).await?;
+        let table = tables::of_rows(&json).map_err(|error| unwritable(&error))?;
+        writeln!(out, "{table}")?;
+        Ok(next)
+    }
+
+    async fn ask(&self, answering: &Answering, out: Sink<'_>) -> Result<Option<String>, Stop> {
+        match answering {
+            Answering::Own(app) => self.pull(app, out).await,
+            Answering::Remote(remote) => self.copy(remote, out).await,
+        }
+    }
+
+    /// Under which path a gateway has it: cursors of one go on at the other.
+    fn path(&self) -> String {
+        format!("/rows/{}.{}", self.dataset.as_str(), self.format.as_str())
+    }
+
+    /// Copies what a running gateway sends.
+    async fn copy(&self, remote: &Remote, out: Sink<'_>) -> Result<Option<String>, Stop> {
+        let work = async {
+            let mut body = remote.rows(&self.path(), &self.pairs).await?;
+            while let Some(piece) = body.piece().await? {
+                out.write_all(&piece)?;
+                if let Some(progress) = &self.progress {
+                    progress.add_bytes(piece.len());
+                }
             }
-            _ => {}
+            Ok(body.next)
+        };
+        match &self.progress {
+            Some(progress) => progress.beside(work, Progress::bytes).await,
+            None => work.await,
         }
-        path.pop();
     }
-}
 
-/// Adds the rows below `object`, each beginning with `base`.
-fn descend(object: &Object, chain: &[Path], prefix: &str, base: &Row, rows: &mut Vec<Row>) {
-    let mut row = base.clone();
-    let Some((path, chain)) = chain.split_first() else {
-        flatten(object, prefix, &[], &mut row);
-        rows.push(row);
-        return;
-    };
-    // A connection is a page of a list, not a thing with columns.
-    let is_connection = matches!(path.last().map(String::as_str), Some("nodes" | "edges"));
-    let shown = if is_connection { &path[..path.len() - 1] } else { path };
-    if !shown.is_empty() {
-        flatten(object, prefix, shown, &mut row);
-    }
-    let before = rows.len();
-    let prefix = shown.iter().fold(prefix.to_owned(), |prefix, key| format!("{prefix}{key}."));
-    for item in objects_at(object, path) {
-        descend(item, chain, &prefix, &row, rows);
-    }
-    if rows.len() == before && !row.is_empty() {
-        rows.push(row);
-    }
-}
-
-/// Adds the columns of `object` but for what lies at `without`.
-fn flatten(object: &Object, prefix: &str, without: &[String], row: &mut Row) {
-    for (key, value) in object {
-        let left_out = without.split_first().filter(|(first, _)| *first == key.as_str()).map(|(_, rest)| rest);
-        match (value, left_out) {
-            (_, Some([])) => {}
-            (Value::Object(inner), rest) => {
-                flatten(inner, &format!("{prefix}{key}."), rest.unwrap_or_default(), row);
+    /// Asks a gateway of our own.
+    async fn pull(&self, app: &App, out: Sink<'_>) -> Result<Option<String>, Stop> {
+        let service = app.gateway().service();
+        let pull = service.pull(Caller::Anonymous, self.dataset, &self.path(), self.pairs.clone());
+        let pull = Arc::new(pull.map_err(Arc::new)?);
+        self.format.check(&pull).map_err(Arc::new)?;
+        let work = self.pull_into(&pull, out);
+        match &self.progress {
+            Some(progress) => {
+                progress.beside(work, |progress| progress.portions(pull.n_done(), pull.n_portions())).await
             }
-            (value, _) => {
-                row.insert(format!("{prefix}{key}"), cell(value));
+            None => work.await,
+        }
+    }
+
+    async fn pull_into(&self, pull: &Arc<Pull>, out: Sink<'_>) -> Result<Option<String>, Stop> {
+        let (batches, next) = if pull.is_paged() {
+            let page = pull.page().await?;
+            (stream::iter(page.batches.into_iter().map(Ok)).boxed(), page.next)
+        } else {
+            let outlook = pull.plan().await?;
+            if let Some(progress) = &self.progress {
+                progress.expect(Instant::now() + outlook.wait);
             }
+            (Arc::clone(pull).batches(), None)
+        };
+        match TextWriter::new(self.format, pull.columns().to_vec(), pull.has_bom()) {
+            Some(writer) => write_text(writer, batches, pull, next.clone(), out).await?,
+            None => write_parquet(pull, batches, out).await?,
         }
+        Ok(next)
     }
 }
 
-fn objects_at<'a>(object: &'a Object, path: &[String]) -> Vec<&'a Object> {
-    let Some((key, rest)) = path.split_first() else { return Vec::new() };
-    match object.get(key.as_str()) {
-        Some(Value::Object(inner)) => objects_at(inner, rest),
-        Some(Value::List(items)) if rest.is_empty() => objects_in(items).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn objects_in(items: &[Value]) -> impl Iterator<Item = &Object> {
-    items.iter().filter_map(|item| if let Value::Object(object) = item { Some(object) } else { None })
-}
-
-/// Nulls may stand among the objects: windows that failed.
-fn is_object_list(items: &[Value]) -> bool {
-    items.iter().any(|item| matches!(item, Value::Object(_)))
-        && items.iter().all(|item| matches!(item, Value::Object(_) | Value::Null))
-}
-
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => serde_json::to_string(other).unwrap_or_default(),
-    }
-}
-
-impl Table {
-    fn columns(&self) -> Vec<&str> {
-        let mut columns: IndexMap<&str, ()> = IndexMap::new();
-        columns.extend(self.rows.iter().flat_map(|row| row.keys().map(|name| (name.as_str(), ()))));
-        columns.into_keys().collect()
-    }
-
-    fn cells<'a>(row: &'a Row, columns: &'a [&str]) -> impl Iterator<Item = &'a str> {
-        columns.iter().map(|name| row.get(*name).map_or("", String::as_str))
-    }
-
-    fn to_text(&self) -> String {
-        let columns = self.columns();
-        let mut text = String::new();
-        if self.titled {
-            let _never_fails = writeln!(text, "{}", self.field);
+async fn write_text(
+    mut writer: TextWriter,
+    mut batches: Batches,
+    pull: &Pull,
+    next: Option<String>,
+    out: Sink<'_>,
+) -> Result<(), Stop> {
+    let mut text = Vec::new();
+    writer.begin(&mut text);
+    while let Some(batch) = batches.next().await {
+        let batch = batch?;
+        for from in (0..batch.len()).step_by(CHUNK_ROWS) {
+            writer.rows(&batch, from..batch.len().min(from + CHUNK_ROWS), &mut text);
+            out.write_all(&text)?;
+            text.clear();
         }
-        if self.rows.is_empty() {
-            return text + "(no rows)";
-        }
-        let mut table = comfy_table::Table::new();
-        table
-            .load_preset(comfy_table::presets::UTF8_FULL_CONDENSED)
-            .set_header(columns.iter().map(|name| printable(name)));
-        for row in &self.rows {
-            table.add_row(Self::cells(row, &columns).map(printable));
-        }
-        text + &table.to_string()
+        out.flush()?;
     }
-
-    fn to_csv(&self) -> Result<String, csv::Error> {
-        let columns = self.columns();
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(&columns)?;
-        for row in &self.rows {
-            writer.write_record(Self::cells(row, &columns))?;
-        }
-        let bytes = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
+    writer.end(&Trailer::new(next, pull.cost()), &mut text);
+    out.write_all(&text)?;
+    Ok(())
 }
 
-/// A terminal obeys control characters, so none reaches it.
-fn printable(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+async fn write_parquet(pull: &Pull, mut batches: Batches, out: Sink<'_>) -> Result<(), Stop> {
+    let mut writer = ParquetWriter::new(pull.columns(), out)?;
+    while let Some(batch) = batches.next().await {
+        let batch = batch?;
+        writer.rows(&batch, 0..batch.len())?;
+    }
+    writer.finish()?;
+    Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -84,7 +84,7 @@ async fn simulate(args: Args, listener: TcpListener) -> Result<(), Failure> {
          faults     http://{address}/_sim/faults\n\nCtrl-C ends it.\n"
     ))?;
     until_told(async move |told| {
-        sim::serve(Simulator::new(config), listener, async move { told.await.unwrap_or_default() })
+        sim::serve(Simulator::new(config), listener, async move { drop(told.await) })
             .await
             .map_err(|error| Failure::failed(format!("the simulator stopped: {error}")))
     })

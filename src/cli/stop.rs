@@ -1,24 +1,24 @@
-//! How a command that serves is told to stop: once, in good order; a second time, at once.
+//! How a command that runs for long is told to stop: once, in good order; a second time, at once.
 
 use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::Failure;
 
-/// Runs `work`, which is handed the moment to stop at, until it has ended or the process is told to stop once more.
+/// Runs `work`, which is handed the moment to stop at and its exit code, until it has ended or the process is told to stop once more.
 ///
 /// # Errors
 /// A second Ctrl-C or SIGTERM, with the exit code that shells expect; and a system that tells of no signals (1).
 pub(super) async fn until_told(
-    work: impl AsyncFnOnce(oneshot::Receiver<()>) -> Result<(), Failure>,
+    work: impl AsyncFnOnce(oneshot::Receiver<u8>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut signals =
         Signals::new().map_err(|error| Failure::failed(format!("signals of the system cannot be heard: {error}")))?;
     let (tell, told) = oneshot::channel();
     let told_twice = async {
-        signals.next().await;
+        let code = signals.next().await;
         // Whoever ended meanwhile needs not be told.
-        let _ended = tell.send(());
+        let _ended = tell.send(code);
         signals.next().await
     };
     tokio::select! {

@@ -209,8 +209,9 @@ fn only_the_meter_calls_a_vendor() {
         assert!(!calls || source.module == "quota::metered", "{} makes a call", source.path.display());
         let sends = source.text.contains("transport.send(");
         assert!(!sends || source.module == "vendor::exchange", "{} sends", source.path.display());
-        let reaches = source.text.contains("reqwest::");
-        assert!(!reaches || source.module == "vendor::transport", "{} uses reqwest", source.path.display());
+        // The command line asks running gateways: they hold the permits for what it asks.
+        let may = ["vendor::transport", "cli::remote"].contains(&source.module.as_str());
+        assert!(may || !source.text.contains("reqwest::"), "{} uses reqwest", source.path.display());
     }
 }
 

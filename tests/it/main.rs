@@ -42,6 +42,7 @@ mod raw;
 mod readme;
 mod replicas;
 mod rows;
+mod rows_command;
 mod schema;
 mod sdk_clients;
 mod signing;

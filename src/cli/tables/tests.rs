@@ -3,7 +3,66 @@
 use super::*;
 
 fn csv(response: &str) -> String {
-    render(response, Format::Csv).unwrap().text
+    csv_of(response, &Shape::default())
+}
+
+fn csv_of(response: &str, query: &Shape) -> String {
+    to_csv(&Response::read(response).unwrap().data, query).unwrap()
+}
+
+fn text(response: &str) -> String {
+    to_text(&Response::read(response).unwrap().data, &Shape::default())
+}
+
+/// What a query selects, written like `a(b c(d))`.
+fn shape(text: &str) -> Shape {
+    let mut open = vec![Shape::default()];
+    let mut word = String::new();
+    for letter in text.chars().chain([' ']) {
+        if letter.is_alphanumeric() {
+            word.push(letter);
+            continue;
+        }
+        let key = std::mem::take(&mut word);
+        let named = Shape { key, fields: Vec::new() };
+        if letter == '(' {
+            open.push(named);
+        } else if !named.key.is_empty() {
+            open.last_mut().unwrap().fields.push(named);
+        }
+        if letter == ')' {
+            let closed = open.pop().unwrap();
+            open.last_mut().unwrap().fields.push(closed);
+        }
+    }
+    open.pop().unwrap()
+}
+
+#[test]
+fn where_there_is_no_row_the_query_says_the_columns() {
+    let query = shape("a(totalCount pageInfo(hasNextPage) nodes(x y(z)))");
+    let response = r#"{"data":{"a":{"totalCount":0,"pageInfo":{"hasNextPage":false},"nodes":[]}}}"#;
+    assert_eq!(csv_of(response, &query), "x,y.z\n");
+    let table = to_text(&Response::read(response).unwrap().data, &query);
+    assert!(table.contains("│ x") && table.contains("y.z"), "{table}");
+    let query = shape("a(id metrics(totalCount nodes(x)) data(n))");
+    assert_eq!(csv_of(r#"{"data":{"a":[]}}"#, &query), "id,metrics.x,data.n\n");
+    let query = shape("a(id data(n m))");
+    assert_eq!(
+        csv_of(r#"{"data":{"a":[{"id":1,"data":[]},{"id":2,"data":null}]}}"#, &query),
+        "id,data.n,data.m\n1,,\n2,,\n"
+    );
+    assert_eq!(csv_of(r#"{"data":{"a":[{"id":1,"data":[{"n":2,"m":3}]}]}}"#, &query), "id,data.n,data.m\n1,2,3\n");
+    assert_eq!(csv_of(r#"{"data":{"a":[]}}"#, &shape("a")), "a\n");
+}
+
+#[test]
+fn flat_rows_are_a_table() {
+    let json = r#"{"columns":["b","a"],"rows":[{"b":"1","a":0.5},{"b":null,"a":2}],"next":null,"weir":{}}"#;
+    let table = of_rows(json.as_bytes()).unwrap();
+    let cells = |line: &str| line.split(['│', '┆']).map(str::trim).collect::<Vec<_>>().join("|");
+    let lines: Vec<_> = table.lines().map(cells).collect();
+    assert_eq!((lines[1].as_str(), lines[3].as_str(), lines[4].as_str()), ("|b|a|", "|1|0.5|", "||2|"));
 }
 
 #[test]
@@ -71,22 +130,22 @@ fn several_root_fields_are_several_tables_and_failed_ones_none() {
         "errors":[{"message":"the vendor is away","path":["operationDistribution"],
             "extensions":{"code":"VENDOR_UNAVAILABLE"}},
             {"message":"gone","path":["operationDistributions",0]}]}"#;
-    let rendered = render(response, Format::Csv).unwrap();
-    assert_eq!(rendered.text, "operation,available\nA,2\n\n__typename\nQuery\n\nappId\napp-one\n");
+    let rendered = Response::read(response).unwrap();
+    assert_eq!(csv(response), "operation,available\nA,2\n\ndatasets\n\n__typename\nQuery\n\nappId\napp-one\n");
     assert_eq!(
-        rendered.errors,
+        rendered.error_lines(),
         ["VENDOR_UNAVAILABLE: the vendor is away (at operationDistribution)", "gone (at operationDistributions.0)"]
     );
-    let text = render(response, Format::Table).unwrap().text;
+    let text = text(response);
     assert!(text.starts_with("quotas\n┌"), "{text}");
-    assert!(text.contains("datasets\n(no rows)"), "{text}");
+    assert!(text.contains("\n\ndatasets\n┌"), "{text}");
 }
 
 #[test]
 fn json_is_the_whole_response_in_its_own_order() {
     let response =
         r#"{"data":{"b":1,"a":{"z":1,"y":12345678901234567}},"errors":[{"message":"m"}],"extensions":{"weir":{}}}"#;
-    let text = render(response, Format::Json).unwrap().text;
+    let text = to_json(response).unwrap();
     assert_eq!(text.split_whitespace().collect::<String>(), response);
     assert!(text.lines().count() > 5, "it is indented");
 }
@@ -94,15 +153,14 @@ fn json_is_the_whole_response_in_its_own_order() {
 #[test]
 fn no_control_character_reaches_the_terminal() {
     let response = r#"{"data":{"channels":[{"account":"a\u001b[31mred"}]}}"#;
-    let text = render(response, Format::Table).unwrap().text;
+    let text = text(response);
     assert!(text.contains("red") && !text.contains('\u{1b}'), "{text}");
 }
 
 #[test]
 fn an_answer_without_data_has_only_errors() {
-    for format in [Format::Table, Format::Csv] {
-        let rendered = render(r#"{"errors":[{"message":"no such field"}]}"#, format).unwrap();
-        assert_eq!(rendered, Rendered { text: String::new(), errors: vec!["no such field".to_owned()] });
-    }
-    assert!(render("<html>", Format::Csv).is_err());
+    let response = r#"{"errors":[{"message":"no such field"}]}"#;
+    assert_eq!((csv(response), text(response)), (String::new(), String::new()));
+    assert_eq!(Response::read(response).unwrap().error_lines(), ["no such field"]);
+    assert!(Response::read("<html>").is_err());
 }
