@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::catalog::CatalogApp;
 use super::range::{TimeRange, check_window_count, check_window_length};
 use super::request::{Omitted, Request};
+use crate::domain::calendar::Date;
 use crate::domain::count::UserBounds;
 use crate::domain::{Finality, Freshness, Held, Slice, Source, Window};
 use crate::error::WeirError;
@@ -20,20 +21,36 @@ pub struct DistributionWindow {
     pub subject: DistributionSubject,
     /// Over which span.
     pub window: Window,
+    /// The date of the application's zone on which it begins.
+    pub date: Date,
     /// What the vendor said.
     pub held: Arc<Held<Distribution>>,
     /// Where it came from for this request.
     pub source: Source,
 }
 
+/// A window that is asked for.
+#[derive(Debug)]
+struct Want {
+    slice: Slice<DistributionSubject>,
+    date: Date,
+}
+
+impl Want {
+    fn new(app: &CatalogApp, dimension: Dimension, window: Window) -> Self {
+        let date = Date::of(window.start(), &app.zone);
+        Self { slice: Slice { subject: subject(app, dimension), window }, date }
+    }
+}
+
 /// One window of a list: `None` where only final ones will do and it is none.
 pub type Entry = Option<Result<DistributionWindow, Arc<WeirError>>>;
 
 impl DistributionWindow {
-    fn new(want: Slice<DistributionSubject>, served: Served<Distribution>, freshness: Freshness) -> Option<Self> {
+    fn new(want: Want, served: Served<Distribution>, freshness: Freshness) -> Option<Self> {
         let will_do = freshness == Freshness::Any || served.held.data.finality == Finality::Final;
-        let Slice { subject, window } = want;
-        will_do.then_some(Self { subject, window, held: served.held, source: served.source })
+        let Want { slice: Slice { subject, window }, date } = want;
+        will_do.then_some(Self { subject, window, date, held: served.held, source: served.source })
     }
 }
 
@@ -59,9 +76,9 @@ pub(super) async fn exactly(
     dimension: Dimension,
     window: Window,
 ) -> Result<Option<DistributionWindow>, Arc<WeirError>> {
-    let want = Slice { subject: subject(app, dimension), window };
+    let want = Want::new(app, dimension, window);
     request.take_slices(1)?;
-    let series = request.series::<OperationDistributions>(vec![want.clone()]).await?;
+    let series = request.series::<OperationDistributions>(vec![want.slice.clone()]).await?;
     let Some(answered) = series.into_iter().flatten().next() else { return Ok(None) };
     Ok(DistributionWindow::new(want, answered.outcome?, request.ask().freshness))
 }
@@ -70,7 +87,8 @@ pub(super) async fn exactly(
 #[derive(Debug)]
 pub struct Windows {
     dimension: Dimension,
-    wants: Vec<(Slice<DistributionSubject>, bool)>,
+    /// Each with whether it is one of the calendar.
+    wants: Vec<(Want, bool)>,
 }
 
 impl Windows {
@@ -89,7 +107,7 @@ impl Windows {
         for app in apps {
             let tiling = range.distribution_windows(step, request.now(), &app.zone, |n| request.take_slices(n))?;
             check_window_count((wants.len() + tiling.windows.len()) as u128)?;
-            let want = |window| (Slice { subject: subject(app, dimension), window }, tiling.is_calendar);
+            let want = |window| (Want::new(app, dimension, window), tiling.is_calendar);
             wants.extend(tiling.windows.into_iter().map(want));
         }
         Ok(Self { dimension, wants })
@@ -114,20 +132,22 @@ impl Windows {
     /// What failed for all of them.
     pub async fn answer(self, request: &Request) -> Result<Option<Vec<Entry>>, Arc<WeirError>> {
         let Self { dimension, wants } = self;
-        let is_kept = |(want, is_calendar): (Slice<DistributionSubject>, bool)| {
-            if is_calendar && !request.is_answerable::<OperationDistributions>(&want) {
-                request.omit(Omitted { app: want.subject.app, dimension, window: want.window });
+        let is_kept = |(want, is_calendar): (Want, bool)| {
+            if is_calendar && !request.is_answerable::<OperationDistributions>(&want.slice) {
+                let Slice { subject, window } = want.slice;
+                request.omit(Omitted { app: subject.app, dimension, window });
                 return None;
             }
             Some(want)
         };
         let wants: Vec<_> = wants.into_iter().filter_map(is_kept).collect();
         // A calendar window may be longer than the vendor answers: a week with the hour that is passed twice.
-        let asked = wants.iter().filter(|want| check_window_length(want.window.length()).is_ok()).cloned().collect();
+        let is_answered = |slice: &&Slice<_>| check_window_length(slice.window.length()).is_ok();
+        let asked = wants.iter().map(|want| &want.slice).filter(is_answered).cloned().collect();
         let Some(series) = request.series::<OperationDistributions>(asked).await? else { return Ok(None) };
         let mut answered: HashMap<usize, _> = series.into_iter().map(|one| (one.want, one.outcome)).collect();
         let (mut next, freshness) = (0.., request.ask().freshness);
-        let answer = |want: Slice<DistributionSubject>| match check_window_length(want.window.length()) {
+        let answer = |want: Want| match check_window_length(want.slice.window.length()) {
             Ok(()) => match answered.remove(&next.next()?)? {
                 Ok(served) => DistributionWindow::new(want, served, freshness).map(Ok),
                 Err(error) => Some(Err(error)),

@@ -8,6 +8,7 @@ use super::page::{Page, Paging, Walk};
 use super::range::TimeRange;
 use super::request::Request;
 use super::rows::{Row, Rows};
+use super::zone::{channel_zone, warn_of_edges};
 use crate::domain::{PhoneNumber, Window};
 use crate::error::WeirError;
 use crate::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberMetrics, PhoneNumberPoint, PhoneNumbers};
@@ -25,6 +26,7 @@ pub type MetricRow<'a> = Row<'a, MetricSubject, PhoneNumberPoint>;
 /// Which message counts are asked for.
 #[derive(Debug)]
 pub struct MetricQuery {
+    channel: CatalogChannel,
     /// The channel as a whole.
     subject: MetricSubject,
     /// Some of its phones, in order; `None` for all.
@@ -44,7 +46,7 @@ impl MetricQuery {
         range: TimeRange,
     ) -> Result<Self, WeirError> {
         let subject = MetricSubject { granularity, ..whole(channel) };
-        Ok(Self { subject, phones: phones.map(parse_phones).transpose()?, range })
+        Ok(Self { channel: channel.clone(), subject, phones: phones.map(parse_phones).transpose()?, range })
     }
 
     /// All rows; `None` where the request is only explained.
@@ -74,7 +76,14 @@ impl MetricQuery {
     pub(super) async fn rows_in(self, window: Window, request: &Request) -> Result<Option<MetricRows>, Arc<WeirError>> {
         let asked = self.asked(request);
         let is_wanted = |phone: &PhoneNumber| self.wants(phone, request);
-        counts::rows::<PhoneNumbers>(request, self.subject.clone(), asked, window, is_wanted).await
+        let rows = counts::rows::<PhoneNumbers>(request, self.subject.clone(), asked, window, is_wanted).await?;
+        let Some(rows) = rows else { return Ok(None) };
+        if self.subject.granularity == Granularity::Daily
+            && let Some(day) = rows.first_start()
+        {
+            warn_of_edges(&self.channel, day);
+        }
+        Ok(Some(rows.dated_in(channel_zone(request, &self.channel)?)))
     }
 
     /// The slices whose points may begin inside a window.

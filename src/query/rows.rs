@@ -7,7 +7,10 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+
 use super::cursor::Position;
+use crate::domain::calendar::Date;
 use crate::domain::{Finality, Freshness, Point, Source, Timestamp, Window};
 use crate::error::WeirError;
 use crate::store::{Series, Served};
@@ -22,6 +25,8 @@ pub struct Row<'a, S, P> {
     pub fetched_at: Timestamp,
     /// Where its slice came from.
     slice: Source,
+    /// The zone of its subject's days, where it is known.
+    zone: Option<&'a TimeZone>,
 }
 
 impl<S, P> Clone for Row<'_, S, P> {
@@ -48,6 +53,12 @@ impl<S, P: Point> Row<'_, S, P> {
             (source, _) => source,
         }
     }
+
+    /// The local date on which it begins; `None` where the zone of its subject is not known.
+    #[must_use]
+    pub fn date(&self) -> Option<Date> {
+        self.zone.map(|zone| Date::of(self.point.start(), zone))
+    }
 }
 
 /// Which points of the answered slices are rows.
@@ -67,6 +78,7 @@ pub struct Rows<S, P> {
     subject: S,
     slices: Vec<Served<Vec<P>>>,
     runs: Vec<Run>,
+    zone: Option<TimeZone>,
 }
 
 /// Where a row lies in memory.
@@ -113,9 +125,14 @@ impl<S, P: Point> Rows<S, P> {
             }
             slices.push(served);
         }
-        let mut rows = Self { subject, slices, runs };
+        let mut rows = Self { subject, slices, runs, zone: None };
         rows.put_in_order();
         Ok(rows)
+    }
+
+    /// The same rows, dated by the clocks of a zone.
+    pub(super) fn dated_in(self, zone: Option<TimeZone>) -> Self {
+        Self { zone, ..self }
     }
 
     fn put_in_order(&mut self) {
@@ -151,9 +168,7 @@ impl<S, P: Point> Rows<S, P> {
             let Some((served, points)) = self.points(run) else { continue };
             let from = places.start.saturating_sub(run.before);
             let to = points.len().min(places.end - run.before);
-            let row =
-                |point| Row { point, subject: &self.subject, fetched_at: served.held.sent_at, slice: served.source };
-            items.extend(points.get(from..to).unwrap_or_default().iter().map(row));
+            items.extend(points.get(from..to).unwrap_or_default().iter().map(|point| self.row(served, point)));
         }
         items
     }
@@ -172,7 +187,12 @@ impl<S, P: Point> Rows<S, P> {
     pub(super) fn at(&self, spot: Spot) -> Option<Row<'_, S, P>> {
         let served = self.slices.get(spot.slice)?;
         let point = served.held.data.get(spot.point)?;
-        Some(Row { point, subject: &self.subject, fetched_at: served.held.sent_at, slice: served.source })
+        Some(self.row(served, point))
+    }
+
+    fn row<'a>(&'a self, served: &Served<Vec<P>>, point: &'a P) -> Row<'a, S, P> {
+        let (fetched_at, zone) = (served.held.sent_at, self.zone.as_ref());
+        Row { point, subject: &self.subject, fetched_at, slice: served.source, zone }
     }
 
     /// How many rows come up to and including this place.

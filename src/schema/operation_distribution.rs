@@ -3,7 +3,7 @@
 use async_graphql::{Description, ID, Object, SimpleObject};
 
 use super::item::{RawList, item};
-use super::scalars::{DateTime, Dimension, Finality, Source};
+use super::scalars::{Date, DateTime, Dimension, Finality, Source};
 use crate::domain::count::UserBounds;
 use crate::query::CatalogApp;
 use crate::query::operation_distributions::{Bounds, DistributionWindow};
@@ -39,6 +39,11 @@ impl OperationDistribution {
     /// The first instant after the window.
     async fn end(&self) -> DateTime {
         DateTime(self.0.window.end())
+    }
+
+    /// The date of the account's zone on which it begins.
+    async fn date(&self) -> Date {
+        Date(self.0.date)
     }
 
     /// The places, by value descending, then by name.

@@ -7,7 +7,7 @@ use async_graphql::registry::Registry;
 use async_graphql::{ContextSelectionSet, Description, OutputType, Positioned, ServerResult, Value};
 
 use super::item::{RawList, item};
-use super::scalars::{DateTime, Digits, Finality, Granularity, Id, Long, Source};
+use super::scalars::{Date, DateTime, Digits, Finality, Granularity, Id, Long, Source};
 use crate::query::phone_number_metrics::{MetricRow, MetricRows};
 
 /// WhatsApp messages of one business phone number in one bucket. Source: `GetChatappPhoneNumberMetric` of Alibaba Cloud
@@ -26,6 +26,9 @@ item! { PhoneNumberMetric<'a>: Self(row) => {
     start: DateTime = DateTime(row.point.start),
     /// The first instant after the bucket. A day where clocks change has 23 or 25 hours.
     end: DateTime = DateTime(row.point.end),
+    /// The date of the channel's zone on which it begins; null where that is not known: before the first reply, and where
+    /// no single offset fits.
+    date: Option<Date> = row.date().map(Date),
     /// Messages sent. Adds up over buckets and numbers.
     sent_count: Long = Long(row.point.sent.as_i64()),
     /// Messages delivered. Adds up; may lag behind the messages sent, and may exceed them in one bucket.

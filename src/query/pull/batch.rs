@@ -1,7 +1,5 @@
 //! Rows that came together, cell by cell. They stay where memory holds them.
 
-use jiff::tz::TimeZone;
-
 use super::columns::{Cell, Field};
 use super::walk::Place;
 use crate::domain::calendar::Date;
@@ -46,21 +44,14 @@ struct Messages {
 struct Users {
     window: DistributionWindow,
     order: Vec<usize>,
-    date: Date,
 }
 
 /// What a row of message counts says in numbers.
 const MESSAGE_METRICS: [&str; 2] = ["sent_count", "delivered_count"];
 
 impl Batch {
-    /// Message counts of a channel whose days begin in `zone`, fetched at or after `since`.
-    pub(super) fn of_messages(
-        entity: usize,
-        rows: MetricRows,
-        zone: Option<&TimeZone>,
-        since: Option<Timestamp>,
-        is_long: bool,
-    ) -> Self {
+    /// Message counts of a channel, fetched at or after `since`.
+    pub(super) fn of_messages(entity: usize, rows: MetricRows, since: Option<Timestamp>, is_long: bool) -> Self {
         let is_new = |spot: &Spot| since.is_none_or(|since| rows.at(*spot).is_some_and(|row| row.fetched_at >= since));
         let mut order: Vec<(Timestamp, Spot)> = rows
             .spots()
@@ -70,10 +61,10 @@ impl Batch {
         // They come ordered by phone number.
         order.sort_by_key(|(start, _)| *start);
         let mut last: Option<(Timestamp, Option<Date>)> = None;
-        let date_of = |(start, _): &(Timestamp, Spot)| match last {
+        let date_of = |(start, spot): &(Timestamp, Spot)| match last {
             Some((known, date)) if known == *start => date,
             _ => {
-                let date = zone.map(|zone| Date::of(*start, zone));
+                let date = rows.at(*spot).and_then(|row| row.date());
                 last = Some((*start, date));
                 date
             }
@@ -85,19 +76,12 @@ impl Batch {
     }
 
     /// The users of a window, if it was fetched at or after `since`.
-    pub(super) fn of_users(
-        entity: usize,
-        window: DistributionWindow,
-        zone: &TimeZone,
-        since: Option<Timestamp>,
-        is_long: bool,
-    ) -> Self {
+    pub(super) fn of_users(entity: usize, window: DistributionWindow, since: Option<Timestamp>, is_long: bool) -> Self {
         let shares = &window.held.data.shares;
         let is_new = since.is_none_or(|since| window.held.sent_at >= since);
         let mut order: Vec<usize> = if is_new { (0..shares.len()).collect() } else { Vec::new() };
         order.sort_by(|one, other| shares[*one].name.cmp(&shares[*other].name));
-        let date = Date::of(window.window.start(), zone);
-        let users = Users { window, order, date };
+        let users = Users { window, order };
         Self::whole(entity, if is_long { Kind::UserNumbers(users) } else { Kind::Users(users) })
     }
 
@@ -248,7 +232,7 @@ fn message_number<'a>(row: &MetricRow<'a>, date: Option<Date>, nth: usize, field
 }
 
 fn user<'a>(users: &'a Users, share: &'a Share, field: Field) -> Cell<'a> {
-    let Users { window, date, .. } = users;
+    let Users { window, .. } = users;
     match field {
         Field::Account => Cell::Text(window.subject.account.name()),
         Field::AppId | Field::Entity => Cell::Text(window.subject.app.as_str()),
@@ -259,7 +243,7 @@ fn user<'a>(users: &'a Users, share: &'a Share, field: Field) -> Cell<'a> {
         }),
         Field::StartTime => Cell::Instant(window.window.start()),
         Field::EndTime => Cell::Instant(window.window.end()),
-        Field::Date => Cell::Date(*date),
+        Field::Date => Cell::Date(window.date),
         Field::PlaceName | Field::Name => Cell::Text(&share.name),
         Field::DistinctUsers | Field::Value => Cell::Float(share.users.as_f64()),
         Field::Proportion => Cell::Float(share.proportion),

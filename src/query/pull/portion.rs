@@ -16,9 +16,8 @@ use crate::query::operation_distributions::{self, DistributionWindow};
 use crate::query::phone_number_metrics::{MetricQuery, MetricRows};
 use crate::query::range::TimeRange;
 use crate::query::request::{QUARTER, Request};
-use crate::query::zone::{channel_zone, warn_of_edges};
 use crate::store::Series;
-use crate::vendor::alibaba_cams::{Granularity, PhoneNumberMetrics};
+use crate::vendor::alibaba_cams::PhoneNumberMetrics;
 use crate::vendor::volcengine_rtc::OperationDistributions;
 
 /// Slices of one portion at most.
@@ -141,18 +140,10 @@ impl Pull {
             fetched => fetched?,
         };
         self.note_done();
-        let mut batch = match (fetched, self.entities.get(portion.entity)) {
-            (Fetched::Messages(rows), Some(Entity::Channel(channel))) => {
-                let zone = channel_zone(&request, channel)?;
-                if let Some(day) = rows.first_start().filter(|_| self.question.granularity == Granularity::Daily) {
-                    warn_of_edges(channel, day);
-                }
-                Batch::of_messages(portion.entity, rows, zone.as_ref(), since, is_long)
-            }
-            (Fetched::Users(window), Some(Entity::App(app))) => {
-                Batch::of_users(portion.entity, window, &app.zone, since, is_long)
-            }
-            _ => Batch::of_totals(Vec::new(), since),
+        let mut batch = match fetched {
+            Fetched::Messages(rows) => Batch::of_messages(portion.entity, rows, since, is_long),
+            Fetched::Users(window) => Batch::of_users(portion.entity, window, since, is_long),
+            Fetched::None => Batch::of_totals(Vec::new(), since),
         };
         if let Some(after) = self.question.after() {
             batch.skip_to(after);

@@ -28,13 +28,14 @@ struct Question {
 
 const MESSAGES: &str = "query($id: ID, $phones: [String!], $granularity: Granularity!, $range: TimeRange!) {
   phoneNumberMetrics(custSpaceId: $id, phoneNumbers: $phones, granularity: $granularity, range: $range, first: 100000) {
-    nodes { custSpaceId phoneNumber granularity start end sentCount deliveredCount deliveryRate finality } } }";
+    nodes { custSpaceId phoneNumber granularity start end date sentCount deliveredCount deliveryRate finality } } }";
 const MESSAGE_NAMES: &[(&str, &str)] = &[
     ("custSpaceId", "cust_space_id"),
     ("phoneNumber", "phone_number"),
     ("granularity", "granularity"),
     ("start", "start_time"),
     ("end", "end_time"),
+    ("date", "date"),
     ("sentCount", "sent_count"),
     ("deliveredCount", "delivered_count"),
     ("deliveryRate", "delivery_rate"),
@@ -42,7 +43,7 @@ const MESSAGE_NAMES: &[(&str, &str)] = &[
 ];
 const USERS: &str = "query($id: [ID!]!, $dimension: Dimension!, $range: TimeRange!, $window: Duration!) {
   operationDistributions(appIds: $id, dimension: $dimension, range: $range, window: $window) {
-    appId indicator dimension start end finality
+    appId indicator dimension start end date finality
     data { distributionName value proportion } } }";
 const TOTALS: &str = "query($channels: [ID!], $granularity: Granularity!, $range: TimeRange!, $by: [TotalsKey!]!, $period: Period, $zone: String, $fill: Boolean!) {
   phoneNumberMetricTotals(custSpaceIds: $channels, granularity: $granularity, range: $range, by: $by, period: $period, timeZone: $zone, fill: $fill) {
@@ -164,6 +165,7 @@ fn places(window: &Value) -> Frame {
             ("dimension", &window["dimension"]),
             ("start_time", &window["start"]),
             ("end_time", &window["end"]),
+            ("date", &window["date"]),
             ("distribution_name", &share["distributionName"]),
             ("distinct_users", &share["value"]),
             ("proportion", &share["proportion"]),
