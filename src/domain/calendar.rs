@@ -96,6 +96,34 @@ pub fn ceil_hour(at: Timestamp, zone: &TimeZone) -> Timestamp {
     zoned(at, zone).round(ceil).map_or_else(|_| at.ceil(HOUR), |zoned| zoned.timestamp().into())
 }
 
+/// The hours of `zone` that hold instants of a window. Wherever it begins, an hour ends where hours of the zone do.
+#[must_use]
+pub fn hours(window: Window, zone: &TimeZone) -> Vec<Window> {
+    let begun = floor_hour(window.start(), zone) - 2 * HOUR;
+    let hour = |start| Window::new(start, hour_end(start, zone));
+    std::iter::successors(hour(begun), |last| hour(last.end()))
+        .take_while(|hour| hour.start() < window.end())
+        .filter(|hour| hour.end() > window.start())
+        .collect()
+}
+
+/// Where the hour of `zone` that holds `at` ends: at the next instant at which its clocks show another hour, or a whole one
+/// again. Where they go back by an hour, one that is passed twice is two; by half an hour, one that lasts an hour and a half.
+fn hour_end(at: Timestamp, zone: &TimeZone) -> Timestamp {
+    // Clocks are off by quarters at the finest.
+    const STEP: Duration = HOUR.checked_div(4).expect("four is not zero");
+    let local = |at: Timestamp| {
+        let seconds = at.as_secs() + i64::from(zone.to_offset(at.to_jiff()).seconds());
+        (seconds.div_euclid(3_600), seconds.rem_euclid(3_600))
+    };
+    let (hour, _) = local(at);
+    let mut end = at.floor(STEP) + STEP;
+    while local(end) != (local(end).0, 0) && local(end).0 == hour {
+        end = end + STEP;
+    }
+    end
+}
+
 fn zoned(at: Timestamp, zone: &TimeZone) -> Zoned {
     at.to_jiff().to_zoned(zone.clone())
 }

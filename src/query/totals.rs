@@ -14,7 +14,7 @@ use super::phone_number_metrics::MetricQuery;
 use super::range::TimeRange;
 use super::request::Request;
 use super::zone::{channel_zone, is_midnight, warn_of_edges};
-use crate::domain::calendar::{CalendarStep, Date, calendar_windows, floor_hour, time_zone, zone_name};
+use crate::domain::calendar::{CalendarStep, Date, calendar_windows, hours, time_zone, zone_name};
 use crate::domain::time::{DAY, HOUR};
 use crate::domain::wording::echo;
 use crate::domain::{ChannelId, Finality, Freshness, MessageCount, PhoneNumber, Timestamp, Window};
@@ -71,6 +71,8 @@ pub struct Total {
     pub finality: Finality,
     /// When the oldest answer under it was asked for.
     pub fetched_at: Timestamp,
+    /// When the newest was.
+    pub newest: Timestamp,
 }
 
 impl Total {
@@ -204,6 +206,7 @@ struct DayHeld {
     slices: usize,
     is_settled: bool,
     oldest: Timestamp,
+    newest: Timestamp,
 }
 
 /// The periods of a channel.
@@ -313,7 +316,7 @@ impl<'q> Sums<'q> {
         let mut groups: Vec<&Group> = own.iter().flat_map(|sums| &sums.groups).collect();
         groups.sort_by(|one, other| one.phone.cmp(&other.phone));
         let begun = frame.periods.partition_point(|period| period.start() < request.ask().at);
-        let mut held: Vec<Option<(Finality, Timestamp)>> = vec![None; frame.periods.len()];
+        let mut held: Vec<Option<(Finality, Timestamp, Timestamp)>> = vec![None; frame.periods.len()];
         let channel = match part {
             [only] if query.terms.by.channel => query.channels.get(*only).and_then(|(channel, _)| channel.id.clone()),
             _ => None,
@@ -322,7 +325,7 @@ impl<'q> Sums<'q> {
             for (at, sum) in together(same, query.terms.fill.then_some(begun)) {
                 let Some(period) = frame.periods.get(at).copied() else { continue };
                 let Some(known) = held.get_mut(at) else { continue };
-                let (finality, fetched_at) =
+                let (finality, fetched_at, newest) =
                     *known.get_or_insert_with(|| self.held_under(&own, period, request.ask().at));
                 totals.push(Total {
                     channel: channel.clone(),
@@ -335,6 +338,7 @@ impl<'q> Sums<'q> {
                     is_partial: !window.covers(period),
                     finality,
                     fetched_at,
+                    newest,
                 });
                 if totals.len() > MAX_TOTALS {
                     return Err(Arc::new(too_many()));
@@ -344,9 +348,14 @@ impl<'q> Sums<'q> {
         Ok(())
     }
 
-    /// Whether all slices under a period are final, and when the oldest was asked for.
-    fn held_under(&self, channels: &[&ChannelSums], period: Window, now: Timestamp) -> (Finality, Timestamp) {
-        let (mut is_final, mut oldest) = (true, None);
+    /// Whether all slices under a period are final, and when the oldest and the newest were asked for.
+    fn held_under(
+        &self,
+        channels: &[&ChannelSums],
+        period: Window,
+        now: Timestamp,
+    ) -> (Finality, Timestamp, Timestamp) {
+        let (mut is_final, mut held) = (true, None);
         let from = period.start().max(self.window.start());
         let inside = Window::new(from, period.end().min(self.window.end())).unwrap_or(period);
         let first_day = self.window.start().floor(DAY);
@@ -355,13 +364,13 @@ impl<'q> Sums<'q> {
         for sums in channels {
             for day in sums.days.get(first..end.min(sums.days.len())).unwrap_or_default() {
                 is_final &= day.is_some_and(|day| day.is_settled && day.slices == sums.asked);
-                oldest = match (oldest, day.map(|day| day.oldest)) {
-                    (Some(oldest), Some(day)) => Some(Timestamp::min(oldest, day)),
-                    (oldest, day) => oldest.or(day),
-                };
+                let Some(day) = day else { continue };
+                let (oldest, newest) = held.unwrap_or((day.oldest, day.newest));
+                held = Some((Timestamp::min(oldest, day.oldest), Timestamp::max(newest, day.newest)));
             }
         }
-        (if is_final { Finality::Final } else { Finality::Provisional }, oldest.unwrap_or(now))
+        let (oldest, newest) = held.unwrap_or((now, now));
+        (if is_final { Finality::Final } else { Finality::Provisional }, oldest, newest)
     }
 }
 
@@ -392,6 +401,7 @@ impl DayHeld {
         self.slices += 1;
         self.is_settled &= is_settled;
         self.oldest = self.oldest.min(sent_at);
+        self.newest = self.newest.max(sent_at);
     }
 }
 
@@ -427,8 +437,9 @@ impl ChannelSums {
             // The slices of a want are its days, in order.
             for (day, (_, served)) in (first_day..).zip(own) {
                 if let Some(day) = self.days.get_mut(day) {
-                    day.get_or_insert(DayHeld { slices: 0, is_settled: true, oldest: served.held.sent_at })
-                        .note(served.held.is_settled(), served.held.sent_at);
+                    let sent_at = served.held.sent_at;
+                    day.get_or_insert(DayHeld { slices: 0, is_settled: true, oldest: sent_at, newest: sent_at })
+                        .note(served.held.is_settled(), sent_at);
                 }
                 self.add_slice(totals, window, &served.held.data, |phone| query.wants(phone, request))
                     .map_err(|refusal| totals.explain_edge(channel, refusal))?;
@@ -550,10 +561,9 @@ impl TotalsQuery {
                  configure the account's `time_zone`",
             ));
         };
-        let from = window.start() - DAY * LONGEST_PERIOD_DAYS;
-        let calendar = |step| calendar_windows(from, window.end(), step, &cut_in);
+        let calendar = |step| calendar_windows(window.start() - DAY * LONGEST_PERIOD_DAYS, window.end(), step, &cut_in);
         let mut periods = match period {
-            Period::Hour => hours(floor_hour(window.start(), &cut_in), window.end()),
+            Period::Hour => hours(window, &cut_in),
             Period::Day => calendar(CalendarStep::Day),
             Period::Week => calendar(CalendarStep::Week),
             Period::Month => calendar(CalendarStep::Month),
@@ -580,12 +590,6 @@ impl TotalsQuery {
             "a day of the channel begins at {day}, which is no midnight in {zone}; {hint}"
         )))
     }
-}
-
-/// Whole hours from the first on. Where clocks go back, an hour that is passed twice is two.
-fn hours(first: Timestamp, until: Timestamp) -> Vec<Window> {
-    let next = |hour: &Window| Window::new(hour.end(), hour.end() + HOUR);
-    std::iter::successors(Window::new(first, first + HOUR), next).take_while(|hour| hour.start() < until).collect()
 }
 
 fn too_many() -> WeirError {

@@ -56,13 +56,11 @@ fn text(value: &Value) -> Option<String> {
 #[tokio::test(start_paused = true)]
 async fn totals_are_the_sums_of_the_rows() {
     let mut rng = StdRng::seed_from_u64(10);
-    for now in ["2026-11-02T10:20:30Z", "2026-04-06T03:00:00Z"] {
+    for now in ["2026-11-02T10:20:30Z", "2026-04-06T03:00:00Z", "2026-10-05T08:00:00Z"] {
         let gateway = TestGateway::builder().now(now).build();
-        for ask in 0..120 {
+        for ask in 0..80 {
             let zone_name = ZONES[rng.random_range(0..ZONES.len())];
             let period = ["HOUR", "DAY", "WEEK", "MONTH"][rng.random_range(0..4)];
-            // Half an hour is left out or repeated there, and hours are counted on.
-            let zone_name = if period == "HOUR" && zone_name == "Australia/Lord_Howe" { "UTC" } else { zone_name };
             let zone = TimeZone::get(zone_name).unwrap();
             let end = gateway.now().as_secs() - rng.random_range(0..5 * 86_400);
             let start = end - rng.random_range(3_600..12 * 86_400);
