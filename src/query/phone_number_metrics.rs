@@ -8,7 +8,7 @@ use super::page::{Page, Paging, Walk};
 use super::range::TimeRange;
 use super::request::Request;
 use super::rows::{Row, Rows};
-use super::zone::{channel_zone, warn_of_edges};
+use super::zone::{channel_zone, days, warn_of_edges};
 use crate::domain::{PhoneNumber, Window};
 use crate::error::WeirError;
 use crate::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberMetrics, PhoneNumberPoint, PhoneNumbers};
@@ -45,7 +45,7 @@ impl MetricQuery {
         phones: Option<&[String]>,
         range: TimeRange,
     ) -> Result<Self, WeirError> {
-        let subject = MetricSubject { granularity, ..whole(channel) };
+        let subject = MetricSubject { granularity, ..days(channel) };
         Ok(Self { channel: channel.clone(), subject, phones: phones.map(parse_phones).transpose()?, range })
     }
 
@@ -134,17 +134,11 @@ impl MetricQuery {
 /// # Errors
 /// No store answers message counts.
 pub fn seen_phones(request: &Request, channel: &CatalogChannel) -> Result<Option<Vec<PhoneNumber>>, WeirError> {
-    let mut seen = request.operation::<PhoneNumberMetrics>()?.seen(&whole(channel));
+    let mut seen = request.operation::<PhoneNumberMetrics>()?.seen(&days(channel));
     if let Some(phones) = &mut seen {
         phones.retain(|phone| request.caller().may_see_phone(phone));
     }
     Ok(seen)
-}
-
-/// The days of a channel as a whole.
-pub(super) fn whole(channel: &CatalogChannel) -> MetricSubject {
-    let (account, channel) = (channel.account.clone(), channel.id.clone());
-    MetricSubject { account, channel, granularity: Granularity::Daily, phone: None }
 }
 
 /// Phones in order, each once.

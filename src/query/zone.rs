@@ -5,13 +5,12 @@ use std::sync::atomic::Ordering;
 use jiff::tz::TimeZone;
 
 use super::catalog::CatalogChannel;
-use super::phone_number_metrics::whole;
 use super::request::Request;
 use crate::domain::Timestamp;
 use crate::domain::calendar::{zone_name, zone_of_midnight};
 use crate::domain::time::DAY;
 use crate::error::WeirError;
-use crate::vendor::alibaba_cams::PhoneNumberMetrics;
+use crate::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberMetrics};
 
 /// The zone of a channel's days: the configured one, else the offset that the edges of replies show. `None` before the first
 /// reply, and where no single offset fits.
@@ -22,9 +21,15 @@ pub fn channel_zone(request: &Request, channel: &CatalogChannel) -> Result<Optio
     if let Some(zone) = &channel.zone {
         return Ok(Some(zone.clone()));
     }
-    let midnights = request.operation::<PhoneNumberMetrics>()?.midnights(&whole(channel));
+    let midnights = request.operation::<PhoneNumberMetrics>()?.midnights(&days(channel));
     let [only] = midnights.as_slice() else { return Ok(None) };
     Ok(zone_of_midnight(*only))
+}
+
+/// The days of a channel as a whole.
+pub(super) fn days(channel: &CatalogChannel) -> MetricSubject {
+    let (account, channel) = (channel.account.clone(), channel.id.clone());
+    MetricSubject { account, channel, granularity: Granularity::Daily, phone: None }
 }
 
 /// Whether a day of the zone begins at `at`.
