@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 
 use super::cursor::Position;
 use crate::domain::calendar::Date;
-use crate::domain::{Finality, Freshness, Point, Source, Timestamp, Window};
+use crate::domain::{Finality, Freshness, Held, Point, Source, Timestamp, Window};
 use crate::error::WeirError;
 use crate::store::{Series, Served};
 
@@ -171,6 +171,11 @@ impl<S, P: Point> Rows<S, P> {
             items.extend(points.get(from..to).unwrap_or_default().iter().map(|point| self.row(served, point)));
         }
         items
+    }
+
+    /// The slices that were answered, whether rows of them were chosen or not.
+    pub(super) fn held(&self) -> impl Iterator<Item = &Held<Vec<P>>> {
+        self.slices.iter().map(|served| &*served.held)
     }
 
     /// Where the first row begins.

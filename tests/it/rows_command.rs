@@ -241,7 +241,7 @@ async fn a_pull_that_is_told_to_stop_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("rows.csv");
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-        command.args(["rows", "operation_distributions", "--demo", "--last", "P60D", "--output"]).arg(&file);
+        command.args(["rows", "operation_distributions", "--demo", "--last", "P20D", "--output"]).arg(&file);
         let mut child = command.kill_on_drop(true).spawn().unwrap();
         // Rows have come.
         let has_rows = || {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -53,16 +53,24 @@ async fn rows_of(
     State(rows): State<Arc<Rows>>,
     Path(file): Path<String>,
     RawQuery(query): RawQuery,
+    version: Version,
     headers: HeaderMap,
 ) -> Response {
-    match rows.answer(&file, query.as_deref().unwrap_or_default(), &headers).await {
+    let has_chunks = version > Version::HTTP_10;
+    match rows.answer(&file, query.as_deref().unwrap_or_default(), has_chunks, &headers).await {
         Ok(response) => response,
         Err(error) => problem(&error),
     }
 }
 
 impl Rows {
-    async fn answer(&self, file: &str, query: &str, headers: &HeaderMap) -> Result<Response, Arc<WeirError>> {
+    async fn answer(
+        &self,
+        file: &str,
+        query: &str,
+        has_chunks: bool,
+        headers: &HeaderMap,
+    ) -> Result<Response, Arc<WeirError>> {
         let (dataset, format) = match named(file) {
             Ok(named) => named,
             Err(unknown) => return Ok(problem::with_status(StatusCode::NOT_FOUND, &unknown)),
@@ -71,10 +79,10 @@ impl Rows {
         let path = format!("/rows/{file}");
         let pull = Arc::new(self.service.pull(Caller::Anonymous, dataset, &path, pairs)?);
         format.check(&pull)?;
-        let asked = Asked { path, dataset, format };
+        let asked = Asked { path, dataset, format, has_chunks };
         let mut response = match format {
             Format::Csv | Format::Json | Format::Jsonl => text::answer(pull, &asked, headers).await?,
-            Format::Parquet => self.spool.answer(pull, format!("{}?{query}", asked.path), &asked, headers).await?,
+            Format::Parquet => self.spool.answer(pull, &asked, headers).await?,
         };
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_DISPOSITION, asked.disposition());
@@ -88,6 +96,8 @@ struct Asked {
     path: String,
     dataset: Dataset,
     format: Format,
+    /// Whether the caller tells an answer that was cut off from one that ended.
+    has_chunks: bool,
 }
 
 impl Asked {
@@ -126,6 +136,13 @@ fn is_known(headers: &HeaderMap, etag: &str) -> bool {
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut tags = known.flat_map(|value| value.split(',')).map(str::trim);
     tags.any(|tag| tag == "*" || strong(tag) == strong(etag))
+}
+
+/// Whether the caller wants no other answer than one that it has a part of.
+fn wants_another(headers: &HeaderMap, etag: &str) -> bool {
+    let mut wanted = headers.get_all(header::IF_MATCH).iter().filter_map(|value| value.to_str().ok()).peekable();
+    let is_named = |value: &str| value.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag);
+    wanted.peek().is_some() && !wanted.any(is_named)
 }
 
 /// The answer to somebody who has it already.

@@ -1,12 +1,14 @@
 //! Parquet files, which are written as a whole before the first byte is sent: their length has to be known, and readers ask
 //! for their end first.
 //!
-//! A file is made once for all who ask the same, goes on being made when they go away, and stays for a while: a reader asks
-//! for it many times, piece by piece.
+//! A file is made once for all who ask the same, goes on being made for a while when they go away, and stays for a while: a
+//! reader asks for it many times, piece by piece. It has no name on the disk, so that nothing is left of it whatever happens.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -19,16 +21,14 @@ use futures_util::stream::{self, StreamExt as _};
 use moka::Expiry;
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
-use tempfile::NamedTempFile;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::range::{Part, wanted_part};
-use super::{AsTheyArrive, Asked, is_known, not_modified, tag};
+use super::{AsTheyArrive, Asked, is_known, not_modified, tag, wants_another};
 use crate::error::{Code, WeirError};
 use crate::formats::{ParquetError, ParquetWriter};
 use crate::http::access_log::RowsSent;
-use crate::query::pull::Pull;
+use crate::query::pull::{Outlook, Pull};
 
 /// How long an ask waits for its file before it is told to come back.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,8 +37,10 @@ const FINAL_TTL: Duration = Duration::from_mins(30);
 const PROVISIONAL_TTL: Duration = Duration::from_mins(2);
 /// Bytes of all files that are kept.
 const MAX_BYTES: u64 = 2 << 30;
-/// Files that are made at a time.
+/// Files that wait for upstream calls at a time.
 const MAX_RUNNING: usize = 16;
+/// A file that nobody has asked for during so long is made no further: whoever was told to come back has not.
+const ABANDONED: Duration = Duration::from_mins(3);
 /// Bytes that are read of a file at a time.
 const PIECE: usize = 256 << 10;
 
@@ -55,13 +57,17 @@ pub(super) struct Spool {
 struct Running {
     making: Making,
     /// When the last of its calls would have its permit, as it was planned.
-    until: Arc<Mutex<Instant>>,
+    until: Instant,
+    /// Whether it waits for upstream calls.
+    is_slow: bool,
+    /// When it was asked for last.
+    asked_at: Arc<Mutex<Instant>>,
 }
 
 /// A file.
 struct Spooled {
-    /// Deleted with it.
-    file: NamedTempFile,
+    file: Arc<File>,
+    made_at: Instant,
     length: u64,
     etag: String,
     next: Option<String>,
@@ -86,22 +92,27 @@ impl Expiry<String, Arc<Spooled>> for ByFinality {
 }
 
 impl Spool {
-    /// The file of `pull`, which is known by `key`, or a part of it.
+    /// The file of `pull`, or a part of it.
     pub(super) async fn answer(
         self: &Arc<Self>,
         pull: Arc<Pull>,
-        key: String,
         asked: &Asked,
         headers: &HeaderMap,
     ) -> Result<Response, Arc<WeirError>> {
-        let (file, cost) = match self.kept.get(&key) {
+        let key = pull.key();
+        let is_fresh =
+            |file: &Arc<Spooled>| file.is_final || pull.max_stale().is_none_or(|most| file.made_at.elapsed() < most);
+        let (file, cost) = match self.kept.get(&key).filter(is_fresh) {
             Some(kept) => (kept, Arc::default()),
             None => (self.made(Arc::clone(&pull), key).await?, Arc::clone(pull.cost())),
         };
         if is_known(headers, &file.etag) {
             return Ok(not_modified(&file.etag));
         }
-        let mut response = file.part(wanted_part(headers, file.length, &file.etag)).await?;
+        if wants_another(headers, &file.etag) {
+            return Ok(StatusCode::PRECONDITION_FAILED.into_response());
+        }
+        let mut response = file.part(wanted_part(headers, file.length, &file.etag));
         response.extensions_mut().insert(AsTheyArrive);
         response.extensions_mut().insert(RowsSent::whole(file.rows, cost));
         if let Some(link) = file.next.as_deref().and_then(|next| asked.link(next)) {
@@ -111,40 +122,67 @@ impl Spool {
     }
 
     async fn made(self: &Arc<Self>, pull: Arc<Pull>, key: String) -> Made {
-        let Running { making, until } = self.running(pull, key)?;
+        let known = self.all_running().get(&key).cloned();
+        let running = if let Some(running) = known {
+            running
+        } else {
+            let outlook = pull.plan().await?;
+            self.running(pull, key, outlook)?
+        };
+        let Running { making, until, asked_at, .. } = running;
+        *asked_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         if let Ok(made) = timeout(PATIENCE, making).await {
             return made;
         }
-        let until = *until.lock().unwrap_or_else(PoisonError::into_inner);
         let left =
             until.saturating_duration_since(Instant::now()).clamp(Duration::from_secs(1), Duration::from_mins(1));
         Err(Arc::new(come_back(left, "the file is being made; ask for the same again, and it is there")))
     }
 
     /// Who makes the file: somebody who has begun already, or a new task.
-    fn running(self: &Arc<Self>, pull: Arc<Pull>, key: String) -> Result<Running, Arc<WeirError>> {
-        let mut all = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+    fn running(self: &Arc<Self>, pull: Arc<Pull>, key: String, outlook: Outlook) -> Result<Running, Arc<WeirError>> {
+        let mut all = self.all_running();
         if let Some(running) = all.get(&key) {
             return Ok(running.clone());
         }
-        if all.len() >= MAX_RUNNING {
+        let is_slow = pull.is_paged() || outlook.calls > 0;
+        if is_slow && all.values().filter(|running| running.is_slow).count() >= MAX_RUNNING {
             let message = "too many other Parquet files are being made; ask again";
             return Err(Arc::new(come_back(Duration::from_secs(5), message)));
         }
-        let until = Arc::new(Mutex::new(Instant::now()));
-        let (spool, name, known_until) = (Arc::clone(self), key.clone(), Arc::clone(&until));
+        let asked_at = Arc::new(Mutex::new(Instant::now()));
+        let (spool, name, asked) = (Arc::clone(self), key.clone(), Arc::clone(&asked_at));
         let task = tokio::spawn(async move {
             let _listed = Listed { spool: Arc::clone(&spool), key: name.clone() };
-            let made = make(pull, &known_until).await;
+            let made = tokio::select! {
+                made = make(pull) => made,
+                () = abandoned(&asked) => Err(Arc::new(come_back(Duration::from_secs(1), "nobody came back for the file"))),
+            };
             if let Ok(made) = &made {
                 spool.kept.insert(name, Arc::clone(made));
             }
             made
         });
         let making = async move { task.await.unwrap_or_else(|_| Err(failed("the task that made it ended"))) };
-        let running = Running { making: making.boxed().shared(), until };
+        let running =
+            Running { making: making.boxed().shared(), until: Instant::now() + outlook.wait, is_slow, asked_at };
         all.insert(key, running.clone());
         Ok(running)
+    }
+
+    fn all_running(&self) -> MutexGuard<'_, HashMap<String, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits until nobody has asked for so long.
+async fn abandoned(asked_at: &Mutex<Instant>) {
+    loop {
+        let until = *asked_at.lock().unwrap_or_else(PoisonError::into_inner) + ABANDONED;
+        if until <= Instant::now() {
+            return;
+        }
+        sleep_until(until).await;
     }
 }
 
@@ -156,7 +194,7 @@ struct Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.spool.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.spool.all_running().remove(&self.key);
     }
 }
 
@@ -170,18 +208,16 @@ fn failed(why: &str) -> Arc<WeirError> {
     Arc::new(WeirError::new(Code::Internal, "the file could not be made; the log has the details"))
 }
 
-async fn make(pull: Arc<Pull>, until: &Mutex<Instant>) -> Made {
+async fn make(pull: Arc<Pull>) -> Made {
     let (mut batches, next) = if pull.is_paged() {
         let page = pull.page().await?;
         (stream::iter(page.batches.into_iter().map(Ok)).boxed(), page.next)
     } else {
-        let outlook = pull.plan().await?;
-        *until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + outlook.wait;
         (Arc::clone(&pull).batches(), None)
     };
     let columns = pull.columns().to_vec();
     let begin = move || {
-        let out = Hashing { out: BufWriter::new(NamedTempFile::new()?), digest: Sha256::new(), length: 0 };
+        let out = Hashing { out: BufWriter::new(tempfile::tempfile()?), digest: Sha256::new(), length: 0 };
         ParquetWriter::new(&columns, out)
     };
     let mut writer = beside(begin).await?;
@@ -196,10 +232,10 @@ async fn make(pull: Arc<Pull>, until: &Mutex<Instant>) -> Made {
         .await?;
     }
     let Hashing { out, digest, length } = beside(move || writer.finish()).await?;
-    let file = out.into_inner().map_err(|error| failed(&error.to_string()))?;
+    let file = Arc::new(out.into_inner().map_err(|error| failed(&error.to_string()))?);
     let etag = URL_SAFE_NO_PAD.encode(digest.finalize().get(..18).unwrap_or_default());
-    let is_final = pull.seal().is_some();
-    Ok(Arc::new(Spooled { file, length, etag: format!("\"{etag}\""), next, is_final, rows }))
+    let is_final = pull.seal_of_answer().is_some();
+    Ok(Arc::new(Spooled { file, made_at: Instant::now(), length, etag: format!("\"{etag}\""), next, is_final, rows }))
 }
 
 /// Writes on a thread that may wait for the disk.
@@ -231,26 +267,24 @@ impl<W: Write> Write for Hashing<W> {
 }
 
 impl Spooled {
-    async fn part(&self, part: Part) -> Result<Response, Arc<WeirError>> {
+    fn part(&self, part: Part) -> Response {
         let (status, range) = match part {
             Part::Whole => (StatusCode::OK, 0..self.length),
             Part::Bytes(bytes) => (StatusCode::PARTIAL_CONTENT, *bytes.start()..bytes.end() + 1),
             Part::Nothing => {
                 let range = [(header::CONTENT_RANGE, format!("bytes */{}", self.length))];
-                return Ok((StatusCode::RANGE_NOT_SATISFIABLE, range).into_response());
+                return (StatusCode::RANGE_NOT_SATISFIABLE, range).into_response();
             }
         };
-        let failed = |error: std::io::Error| failed(&error.to_string());
-        let mut file = tokio::fs::File::from_std(self.file.reopen().map_err(failed)?);
-        file.seek(std::io::SeekFrom::Start(range.start)).await.map_err(failed)?;
-        let pieces = stream::try_unfold((file, range.end - range.start), async |(mut file, left)| {
-            let mut piece = vec![0; usize::try_from(left).unwrap_or(usize::MAX).min(PIECE)];
+        let pieces = stream::try_unfold((Arc::clone(&self.file), range.start), move |(file, at)| async move {
+            let mut piece = vec![0; usize::try_from(range.end - at).unwrap_or(usize::MAX).min(PIECE)];
             if piece.is_empty() {
                 return Ok::<_, std::io::Error>(None);
             }
-            file.read_exact(&mut piece).await?;
-            let left = left - piece.len() as u64;
-            Ok(Some((Bytes::from(piece), (file, left))))
+            let read = move || file.read_exact_at(&mut piece, at).map(|()| (piece, file));
+            let (piece, file) = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)??;
+            let next = at + piece.len() as u64;
+            Ok(Some((Bytes::from(piece), (file, next))))
         });
         let mut response = (status, Body::from_stream(pieces)).into_response();
         let headers = response.headers_mut();
@@ -262,6 +296,6 @@ impl Spooled {
             headers.extend(HeaderValue::from_str(&range).map(|range| (header::CONTENT_RANGE, range)));
         }
         tag(headers, &self.etag);
-        Ok(response)
+        response
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -15,7 +15,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{AsTheyArrive, Asked, is_known, not_modified, tag};
+use super::{AsTheyArrive, Asked, is_known, not_modified, problem, tag};
 use crate::error::{Code, WeirError};
 use crate::formats::{Format, TextWriter, Trailer};
 use crate::http::access_log::RowsSent;
@@ -47,9 +47,9 @@ type Chunks = BoxStream<'static, Result<Bytes, Arc<WeirError>>>;
 pub(super) async fn answer(pull: Arc<Pull>, asked: &Asked, headers: &HeaderMap) -> Result<Response, Arc<WeirError>> {
     let (batches, next, sealed) = if pull.is_paged() {
         let page = pull.page().await?;
-        (stream::iter(page.batches.into_iter().map(Ok)).boxed(), page.next, page.seal)
+        (stream::iter(page.batches.into_iter().map(Ok)).boxed(), page.next, pull.seal_of_answer())
     } else {
-        let sealed = pull.seal();
+        let sealed = pull.seal().await;
         if let Some(etag) = sealed.as_deref().map(weak).filter(|etag| is_known(headers, etag)) {
             return Ok(not_modified(&etag));
         }
@@ -72,7 +72,10 @@ pub(super) async fn answer(pull: Arc<Pull>, asked: &Asked, headers: &HeaderMap) 
         sent: Arc::clone(&sent),
     };
     let (held, rest) = hold_back(writing.chunks()).await?;
-    let sealed = if rest.is_none() && !pull.is_paged() { pull.seal() } else { sealed };
+    let sealed = if rest.is_none() { pull.seal_of_answer() } else { sealed };
+    if rest.is_some() && !asked.has_chunks {
+        return Ok(problem::with_status(StatusCode::HTTP_VERSION_NOT_SUPPORTED, &needs_chunks()));
+    }
     let etag = sealed.as_deref().map(weak);
     if let Some(etag) = etag.as_deref().filter(|etag| is_known(headers, etag)) {
         return Ok(not_modified(etag));
@@ -97,6 +100,14 @@ pub(super) async fn answer(pull: Arc<Pull>, asked: &Asked, headers: &HeaderMap) 
     response.extensions_mut().insert(AsTheyArrive);
     response.extensions_mut().insert(sent);
     Ok(response)
+}
+
+/// To a caller of before HTTP/1.1 the end of a connection is the end of an answer: what failed would look complete.
+fn needs_chunks() -> WeirError {
+    WeirError::bad_input(
+        "rows that arrive little by little need HTTP/1.1, which tells their end from a failure (nginx: `proxy_http_version \
+         1.1`); ask for less at a time, or for Parquet, which has its length",
+    )
 }
 
 /// The same rows may be compressed or say that they came from memory this time.

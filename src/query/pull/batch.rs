@@ -10,6 +10,9 @@ use crate::query::rows::Spot;
 use crate::query::totals::Total;
 use crate::vendor::volcengine_rtc::{Dimension, OperationDistributions, Share};
 
+/// What tells rows from any others: what they are of, and when each slice under them was asked for.
+pub(super) type Stamp = Vec<u8>;
+
 /// Rows of one channel or application, or totals, in their order.
 #[derive(Debug)]
 pub struct Batch {
@@ -19,6 +22,8 @@ pub struct Batch {
     /// Rows before these are left out, and from these on.
     from: usize,
     to: usize,
+    /// `None` where anything under them may change.
+    stamp: Option<Stamp>,
 }
 
 #[derive(Debug)]
@@ -85,15 +90,30 @@ impl Batch {
         Self::whole(entity, if is_long { Kind::UserNumbers(users) } else { Kind::Users(users) })
     }
 
-    /// Totals.
+    /// Totals, where anything under them was fetched at or after `since`.
     pub(super) fn of_totals(totals: Vec<Total>, since: Option<Timestamp>) -> Self {
-        let totals = totals.into_iter().filter(|total| since.is_none_or(|since| total.fetched_at >= since));
+        let totals = totals.into_iter().filter(|total| since.is_none_or(|since| total.newest >= since));
         Self::whole(0, Kind::Totals(totals.collect()))
     }
 
     fn whole(entity: usize, rows: Kind) -> Self {
         let to = rows.len();
-        Self { entity, rows, from: 0, to }
+        Self { entity, rows, from: 0, to, stamp: None }
+    }
+
+    /// No rows, where some may come yet.
+    pub(super) fn empty() -> Self {
+        Self::of_totals(Vec::new(), None)
+    }
+
+    /// The same rows, from slices with this stamp.
+    pub(super) fn stamped(self, stamp: Option<Stamp>) -> Self {
+        Self { stamp, ..self }
+    }
+
+    /// The stamp of the slices that they are from, if none can change any more.
+    pub(super) fn stamp(&self) -> Option<&Stamp> {
+        self.stamp.as_ref()
     }
 
     /// How many rows there are.

@@ -12,13 +12,14 @@ mod question;
 mod walk;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
@@ -32,6 +33,7 @@ use super::service::Service;
 use super::totals::{Sums, TotalsQuery};
 use crate::domain::{Account, Caller, RequestCost};
 use crate::error::{Code, WeirError};
+use batch::Stamp;
 use portion::{Entity, Portion};
 use question::Question;
 
@@ -49,6 +51,8 @@ pub struct Pull {
     cost: Arc<RequestCost>,
     /// Portions that have been answered.
     done: AtomicUsize,
+    /// Of what was answered.
+    sealing: Mutex<Sealing>,
     /// When the last permit must be there.
     patience: Instant,
 }
@@ -72,8 +76,20 @@ pub struct FlatPage {
     pub batches: Vec<Batch>,
     /// The cursor of the page after it; `None` on the last.
     pub next: Option<String>,
-    /// What [`Pull::seal`] says of its rows alone.
-    pub seal: Option<String>,
+}
+
+/// A seal that is made stamp by stamp; `None` once something may change.
+struct Sealing(Option<Sha256>);
+
+impl Sealing {
+    fn add(&mut self, stamp: Option<&Stamp>) {
+        self.0 = self.0.take().zip(stamp).map(|(digest, stamp)| digest.chain_update(stamp));
+    }
+
+    fn finish(&self) -> Option<String> {
+        let digest = self.0.clone()?.finalize();
+        Some(URL_SAFE_NO_PAD.encode(digest.get(..18).unwrap_or_default()))
+    }
 }
 
 impl Service {
@@ -94,12 +110,15 @@ impl Service {
             portions: Vec::new(),
             cost: Arc::default(),
             done: AtomicUsize::new(0),
+            sealing: Mutex::new(Sealing(None)),
             patience: Instant::now() + max_wait,
         };
         let request = pull.request(false);
         pull.entities = pull.named(&request)?;
+        pull.question.walk.goes_on_with(&pull.entities.iter().map(Entity::names).collect::<Vec<_>>())?;
         pull.totals = pull.totals()?;
         pull.portions = pull.portions(&request)?;
+        pull.sealing = Mutex::new(pull.begin_seal());
         Ok(pull)
     }
 }
@@ -115,6 +134,26 @@ impl Pull {
     #[must_use]
     pub fn is_paged(&self) -> bool {
         self.question.limit.is_some()
+    }
+
+    /// How old an answer may be that may still change.
+    #[must_use]
+    pub fn max_stale(&self) -> Option<Duration> {
+        self.question.controls.max_stale
+    }
+
+    /// What tells its answer from those to other questions that come at the same time: whose rows of which windows, and how
+    /// they are told. How long its calls may wait is no part of it.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let Question { dataset, columns, limit, updated_since, controls, range, .. } = &self.question;
+        let Question { phones, granularity, dimension, window, terms, walk, .. } = &self.question;
+        let columns: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        let answer = (self.caller.scope(), dataset, columns, limit, updated_since, controls.freshness, &walk.after);
+        let rows = (&walk.entities, &self.portions, phones, granularity, dimension, window, terms);
+        // The hours of a range that is asked for exactly are in its windows; of totals they are not.
+        let range = self.totals.as_ref().map(|_| range);
+        URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{answer:?}{rows:?}{range:?}")))
     }
 
     /// Whether text is to be marked for Excel.
@@ -163,7 +202,7 @@ impl Pull {
                 Ok::<Vec<_>, Arc<WeirError>>(calls)
             }
         };
-        let mut plans = stream::iter(portions.iter().map(explained)).buffered(AHEAD);
+        let mut plans = pin!(one_by_one(portions).map(explained).buffered(AHEAD));
         while let Some(planned) = plans.try_next().await? {
             all += planned.len();
             for call in planned {
@@ -195,76 +234,89 @@ impl Pull {
         Err(Arc::new(WeirError::new(Code::TooExpensive, message).limited(most, Some(calls))))
     }
 
-    /// What tells this answer from any other, where all of it is held and final: it will say the same for ever. `None`
+    /// What would tell the answer from any other, where all of it is held and final: it will say the same for ever. `None`
     /// otherwise.
-    #[must_use]
-    pub fn seal(&self) -> Option<String> {
-        self.seal_of(&self.portions)
+    pub async fn seal(&self) -> Option<String> {
+        let request = self.request(false);
+        let mut sealing = self.begin_seal();
+        for portion in &self.portions {
+            tokio::task::yield_now().await;
+            sealing.add(Some(&self.held(portion, &request)?));
+        }
+        sealing.finish()
     }
 
-    fn seal_of(&self, portions: &[Portion]) -> Option<String> {
+    /// The same of what was answered so far, whatever is held by now.
+    #[must_use]
+    pub fn seal_of_answer(&self) -> Option<String> {
+        self.sealing.lock().unwrap_or_else(PoisonError::into_inner).finish()
+    }
+
+    fn begin_seal(&self) -> Sealing {
         let walk = &self.question.walk;
-        let mut digest = Sha256::new();
-        digest.update(serde_json::to_vec(&(&walk.path, &walk.pairs, &walk.after)).ok()?);
-        let request = self.request(false);
-        for portion in portions {
-            digest.update(format!("{portion:?}"));
-            for sent_at in self.settled(portion, &request)? {
-                digest.update(sent_at.as_ms().to_be_bytes());
-            }
-        }
-        Some(URL_SAFE_NO_PAD.encode(digest.finalize().get(..18).unwrap_or_default()))
+        let asked = serde_json::to_vec(&(&walk.path, &walk.pairs, &walk.after, &walk.entities)).ok();
+        Sealing(asked.map(|asked| Sha256::new().chain_update(asked)))
+    }
+
+    fn seal_in(&self, batch: &Batch) {
+        self.sealing.lock().unwrap_or_else(PoisonError::into_inner).add(batch.stamp());
     }
 
     /// All rows, portion by portion, each as it arrives. Where one fails, nothing comes after it. Dropping the stream leaves
     /// the calls that nobody else waits for.
     #[must_use]
     pub fn batches(self: Arc<Self>) -> Batches {
-        if self.totals.is_some() {
-            return stream::once(async move { self.add_up().await }).boxed();
-        }
-        let portions = self.portions.clone();
-        let fetch = move |portion| {
+        let all = 0..self.n_batches();
+        let pull = Arc::clone(&self);
+        let fetch = move |nth| {
             let pull = Arc::clone(&self);
-            async move { pull.fetched(&portion).await }
+            async move { pull.batch(nth).await }
         };
-        stream::iter(portions).map(fetch).buffered(AHEAD).boxed()
+        one_by_one(all).map(fetch).buffered(AHEAD).inspect_ok(move |batch| pull.seal_in(batch)).boxed()
     }
 
-    /// The page that was asked for, and how the walk goes on.
+    /// The page that was asked for, and how the walk goes on. Portions are asked for together with as many again as the page
+    /// has used: it may need but the first.
     ///
     /// # Errors
     /// What failed for any row of it, or that it takes too many calls.
     pub async fn page(&self) -> Result<FlatPage, Arc<WeirError>> {
         let limit = self.question.limit.unwrap_or(usize::MAX);
         let (mut batches, mut rows, mut used) = (Vec::new(), 0, 0);
-        let n = if self.totals.is_some() { 1 } else { self.portions.len() };
-        while used < n {
-            let mut batch = match (&self.totals, self.portions.get(used)) {
-                (Some(_), _) => self.add_up().await?,
-                (None, Some(portion)) => self.fetched(portion).await?,
-                (None, None) => break,
-            };
-            used += 1;
-            self.check_calls(usize::try_from(self.cost.all_calls()).unwrap_or(usize::MAX))?;
-            let (room, len) = (limit - rows, batch.len());
-            batch.truncate(room);
-            rows += batch.len();
-            if !batch.is_empty() {
-                batches.push(batch);
-            }
-            // The row after the last is what tells that there is a page after it.
-            if len > room {
-                let last = batches.last().and_then(Batch::last_place);
-                let next = last.map(|last| self.question.walk.cursor(last));
-                return Ok(FlatPage { batches, next, seal: self.seal_of(self.used(used)) });
+        while used < self.n_batches() {
+            let ahead = used.clamp(1, AHEAD).min(self.n_batches() - used);
+            let mut fetched = pin!(one_by_one(used..used + ahead).map(|nth| self.batch(nth)).buffered(AHEAD));
+            used += ahead;
+            while let Some(mut batch) = fetched.try_next().await? {
+                self.check_calls(usize::try_from(self.cost.all_calls()).unwrap_or(usize::MAX))?;
+                self.seal_in(&batch);
+                let (room, len) = (limit - rows, batch.len());
+                batch.truncate(room);
+                rows += batch.len();
+                if !batch.is_empty() {
+                    batches.push(batch);
+                }
+                // The row after the last is what tells that there is a page after it.
+                if len > room {
+                    let last = batches.last().and_then(Batch::last_place);
+                    return Ok(FlatPage { batches, next: last.map(|last| self.question.walk.cursor(last)) });
+                }
             }
         }
-        Ok(FlatPage { batches, next: None, seal: self.seal() })
+        Ok(FlatPage { batches, next: None })
     }
 
-    fn used(&self, portions: usize) -> &[Portion] {
-        if self.totals.is_some() { &self.portions } else { self.portions.get(..portions).unwrap_or_default() }
+    /// Totals come in one piece.
+    fn n_batches(&self) -> usize {
+        if self.totals.is_some() { 1 } else { self.portions.len() }
+    }
+
+    async fn batch(&self, nth: usize) -> Result<Batch, Arc<WeirError>> {
+        if self.totals.is_some() {
+            return self.add_up().await;
+        }
+        let Some(portion) = self.portions.get(nth) else { return Ok(Batch::empty()) };
+        self.fetched(portion).await
     }
 
     /// How long its permits may still take.
@@ -334,30 +386,43 @@ impl Pull {
 
     /// Totals of all portions: one answer, once the last is there.
     async fn add_up(&self) -> Result<Batch, Arc<WeirError>> {
-        let Some(query) = &self.totals else { return Ok(Batch::of_totals(Vec::new(), None)) };
+        let Some(query) = &self.totals else { return Ok(Batch::empty()) };
+        let mut stamp = Some(Stamp::new());
         let mut sums = Sums::new(query, query.window(self.question.walk.now.floor(QUARTER))?);
         let points = |portion: &Portion| {
-            let Portion { entity, window, .. } = *portion;
+            let portion @ Portion { entity, window } = *portion;
             async move {
                 let request = self.request(false);
                 let points = query.points(entity, window, &request).await?;
                 self.note_done();
-                Ok::<_, Arc<WeirError>>((entity, window, points, request))
+                Ok::<_, Arc<WeirError>>((portion, points, request))
             }
         };
-        let mut all = stream::iter(self.portions.iter().map(points)).buffered(AHEAD);
-        while let Some((channel, window, points, request)) = all.try_next().await? {
+        let mut all = Box::pin(one_by_one(&self.portions).map(points).buffered(AHEAD));
+        while let Some((portion, points, request)) = all.try_next().await? {
+            let own = points.as_ref().and_then(|points| portion.stamp_of(&points.series));
+            stamp = stamp.zip(own).map(|(known, own)| [known, own].concat());
             if let Some(points) = points {
-                sums.add(channel, window, points, &request)?;
+                sums.add(portion.entity, portion.window, points, &request)?;
             }
         }
         drop(all);
-        let mut batch = Batch::of_totals(sums.into_totals(&self.request(false))?, self.question.updated_since);
+        let totals = sums.into_totals(&self.request(false))?;
+        let mut batch = Batch::of_totals(totals, self.question.updated_since).stamped(stamp);
         if let Some(after) = self.question.after() {
             batch.skip_to(after);
         }
         Ok(batch)
     }
+}
+
+/// Lets others work before each: what is held is answered without ever waiting, however long a pull of it is. (Were it done
+/// where several are asked for at a time, they would be asked for in another order.)
+fn one_by_one<T>(all: impl IntoIterator<Item = T>) -> impl Stream<Item = T> {
+    stream::iter(all).then(async |one| {
+        tokio::task::yield_now().await;
+        one
+    })
 }
 
 impl std::fmt::Debug for Pull {

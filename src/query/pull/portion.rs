@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Pull;
-use super::batch::Batch;
+use super::batch::{Batch, Stamp};
 use super::columns::Dataset;
 use super::question::Question;
 use crate::domain::calendar::{ceil_hour, floor_hour};
 use crate::domain::time::DAY;
 use crate::domain::{Held, Operation as _, Slice, Subject as _, Timestamp, Window};
-use crate::error::{Code, WeirError};
+use crate::error::WeirError;
 use crate::query::catalog::{CatalogApp, CatalogChannel};
 use crate::query::operation_distributions::{self, DistributionWindow};
 use crate::query::phone_number_metrics::{MetricQuery, MetricRows};
-use crate::query::range::TimeRange;
+use crate::query::range::{TimeRange, check_window_length};
 use crate::query::request::{QUARTER, Request};
 use crate::store::Series;
 use crate::vendor::alibaba_cams::PhoneNumberMetrics;
@@ -30,14 +30,22 @@ pub(super) enum Entity {
     App(CatalogApp),
 }
 
+impl Entity {
+    /// Its account, and its own name.
+    pub(super) fn names(&self) -> (&str, &str) {
+        match self {
+            Self::Channel(channel) => (channel.account.name(), channel.id.as_ref().map_or("", |id| id.as_str())),
+            Self::App(app) => (app.account.name(), app.id.as_str()),
+        }
+    }
+}
+
 /// What is asked for at a time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Portion {
     /// The nth channel or application.
     pub(super) entity: usize,
     pub(super) window: Window,
-    /// Whether it is a window of the calendar, which nobody has named.
-    is_calendar: bool,
 }
 
 /// What came of a portion.
@@ -60,11 +68,11 @@ impl Pull {
                 Some(after) if entity == after.entity => Some(after.start),
                 _ => None,
             };
-            let (windows, is_calendar) = match whose {
-                Entity::Channel(channel) => (self.message_windows(channel, from, request)?, false),
+            let windows = match whose {
+                Entity::Channel(channel) => self.message_windows(channel, from, request)?,
                 Entity::App(app) => self.user_windows(app, from)?,
             };
-            portions.extend(windows.into_iter().map(|window| Portion { entity, window, is_calendar }));
+            portions.extend(windows.into_iter().map(|window| Portion { entity, window }));
         }
         Ok(portions)
     }
@@ -102,11 +110,11 @@ impl Pull {
         Ok(windows)
     }
 
-    /// An application's windows, and whether they are those of the calendar.
-    fn user_windows(&self, app: &CatalogApp, from: Option<Timestamp>) -> Result<(Vec<Window>, bool), WeirError> {
+    /// An application's windows.
+    fn user_windows(&self, app: &CatalogApp, from: Option<Timestamp>) -> Result<Vec<Window>, WeirError> {
         let Question { range, window, is_aligned, walk, .. } = &self.question;
         let range = match *range {
-            TimeRange::Between { start, end } if *is_aligned => {
+            TimeRange::Between { start, end } if *is_aligned && start < end => {
                 TimeRange::Between { start: floor_hour(start, &app.zone), end: ceil_hour(end, &app.zone) }
             }
             range => range,
@@ -114,7 +122,9 @@ impl Pull {
         let now = walk.now.floor(Duration::from_secs(1));
         let mut tiling = range.distribution_windows(*window, now, &app.zone, |_| Ok(()))?;
         tiling.windows.retain(|window| from.is_none_or(|from| from <= window.start()));
-        Ok((tiling.windows, tiling.is_calendar))
+        // One of the calendar may be longer than what was asked for: a week with the hour that is passed twice.
+        tiling.windows.iter().try_for_each(|window| check_window_length(window.length()))?;
+        Ok(tiling.windows)
     }
 
     /// The question for a channel's messages.
@@ -126,7 +136,7 @@ impl Pull {
     /// Asks for a portion where the request is only explained: what that would take is in its plan.
     pub(super) async fn explain(&self, portion: &Portion, request: &Request) -> Result<(), Arc<WeirError>> {
         self.fetch(portion, request).await?;
-        let refused = request.plan().refused.iter().find(|refusal| !portion.may_be_left_out(refusal)).map(Arc::clone);
+        let refused = request.plan().refused.first().map(Arc::clone);
         refused.map_or(Ok(()), Err)
     }
 
@@ -135,15 +145,18 @@ impl Pull {
         let request = self.request(false);
         let is_long = self.question.dataset == Dataset::Measurements;
         let since = self.question.updated_since;
-        let fetched = match self.fetch(portion, &request).await {
-            Err(error) if portion.may_be_left_out(&error) => Fetched::None,
-            fetched => fetched?,
-        };
+        let fetched = self.fetch(portion, &request).await?;
         self.note_done();
         let mut batch = match fetched {
-            Fetched::Messages(rows) => Batch::of_messages(portion.entity, rows, since, is_long),
-            Fetched::Users(window) => Batch::of_users(portion.entity, window, since, is_long),
-            Fetched::None => Batch::of_totals(Vec::new(), since),
+            Fetched::Messages(rows) => {
+                let stamp = portion.stamp(rows.held());
+                Batch::of_messages(portion.entity, rows, since, is_long).stamped(stamp)
+            }
+            Fetched::Users(window) => {
+                let stamp = portion.stamp([&*window.held]);
+                Batch::of_users(portion.entity, window, since, is_long).stamped(stamp)
+            }
+            Fetched::None => Batch::empty(),
         };
         if let Some(after) = self.question.after() {
             batch.skip_to(after);
@@ -166,30 +179,39 @@ impl Pull {
         }
     }
 
-    /// When each slice of a portion was asked for, if all are held and final.
-    pub(super) fn settled(&self, portion: &Portion, request: &Request) -> Option<Vec<Timestamp>> {
+    /// The stamp of a portion, if all of its slices are held.
+    pub(super) fn held(&self, portion: &Portion, request: &Request) -> Option<Stamp> {
         match self.entities.get(portion.entity)? {
             Entity::Channel(channel) => {
                 let asked = self.messages(channel).ok()?.asked(request);
                 let wants = asked.into_iter().map(|subject| Slice { subject, window: portion.window });
-                all_settled(request.peek::<PhoneNumberMetrics>(&wants.collect::<Vec<_>>())?)
+                portion.stamp_of(&request.peek::<PhoneNumberMetrics>(&wants.collect::<Vec<_>>())?)
             }
             Entity::App(app) => {
                 let subject = operation_distributions::subject(app, self.question.dimension);
-                all_settled(request.peek::<OperationDistributions>(&[Slice { subject, window: portion.window }])?)
+                portion.stamp_of(&request.peek::<OperationDistributions>(&[Slice { subject, window: portion.window }])?)
             }
         }
     }
 }
 
-fn all_settled<D>(series: Series<D>) -> Option<Vec<Timestamp>> {
-    let sent_at = |held: &Held<D>| held.is_settled().then_some(held.sent_at);
-    series.into_iter().map(|one| one.outcome.ok().and_then(|served| sent_at(&served.held))).collect()
-}
-
 impl Portion {
-    /// Whether the error only says that the vendor has forgotten a window of the calendar: nobody named it.
-    fn may_be_left_out(&self, error: &WeirError) -> bool {
-        self.is_calendar && error.code == Code::OutOfRetention
+    /// The stamp of rows from these slices, if none of them can change any more.
+    fn stamp<'a, D: 'a>(&self, slices: impl IntoIterator<Item = &'a Held<D>>) -> Option<Stamp> {
+        let mut stamp = format!("{self:?}").into_bytes();
+        for held in slices {
+            if !held.is_settled() {
+                return None;
+            }
+            stamp.extend(held.sent_at.as_ms().to_be_bytes());
+        }
+        Some(stamp)
+    }
+
+    /// The same of what a store answered.
+    pub(super) fn stamp_of<D>(&self, series: &Series<D>) -> Option<Stamp> {
+        let held: Option<Vec<&Held<D>>> =
+            series.iter().map(|one| one.outcome.as_ref().ok().map(|served| &*served.held)).collect();
+        self.stamp(held?)
     }
 }

@@ -74,9 +74,9 @@ impl Question {
     pub(super) fn read(dataset: Dataset, path: &str, pairs: Pairs, now: Timestamp) -> Result<Self, WeirError> {
         let cursors: Vec<_> = pairs.iter().filter(|(name, _)| name == "cursor").collect();
         let walk = match cursors.as_slice() {
-            [] => Walk { path: path.to_owned(), pairs, now, after: None },
+            [] => Walk { path: path.to_owned(), pairs, now, ..Walk::default() },
             [(_, cursor)] => {
-                let walk = Walk::open(path, cursor)?;
+                let walk = Walk::open(path, cursor, now)?;
                 let is_other = |(name, value): &&(String, String)| {
                     name != "cursor" && !walk.pairs.iter().any(|(known, own)| known == name && own == value)
                 };

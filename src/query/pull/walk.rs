@@ -1,6 +1,8 @@
 //! Walks over pages of flat rows. A cursor holds all that was asked, the instant at which the walk began, and the place of
 //! the last row; with a digest over them, so that a damaged one and one of another path are refused. It is no secret:
-//! whoever forged one could only ask what they may ask anyway.
+//! whoever forges one asks what they may ask anyway, since it is read as any question is.
+
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,6 +17,8 @@ pub type Pairs = Vec<(String, String)>;
 
 /// Enough that no damaged cursor passes by chance.
 const DIGEST_BYTES: usize = 12;
+/// By how much the clock that made a cursor may be ahead of the one that reads it.
+const SKEW: Duration = Duration::from_mins(1);
 
 /// A walk over pages.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +30,8 @@ pub(super) struct Walk {
     pub(super) pairs: Pairs,
     /// When it began: ranges count back from there.
     pub(super) now: Timestamp,
+    /// What stands for the channels and applications that it was about.
+    pub(super) entities: String,
     /// Behind which row it goes on.
     pub(super) after: Option<Place>,
 }
@@ -45,7 +51,8 @@ pub(super) struct Place {
 
 impl Default for Walk {
     fn default() -> Self {
-        Self { path: String::new(), pairs: Vec::new(), now: Timestamp::from_ms(0), after: None }
+        let (path, entities) = (String::new(), String::new());
+        Self { path, pairs: Vec::new(), now: Timestamp::from_ms(0), entities, after: None }
     }
 }
 
@@ -58,8 +65,8 @@ impl Walk {
         URL_SAFE_NO_PAD.encode(format!("{}{text}", digest(&self.path, &text)))
     }
 
-    /// The walk that `cursor` goes on with.
-    pub(super) fn open(path: &str, cursor: &str) -> Result<Self, WeirError> {
+    /// The walk that `cursor` goes on with, for whoever asks at `now`.
+    pub(super) fn open(path: &str, cursor: &str, now: Timestamp) -> Result<Self, WeirError> {
         let text = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let text = text.ok_or_else(refusal)?;
         let (sum, text) = text.split_at_checked(digest("", "").len()).ok_or_else(refusal)?;
@@ -67,7 +74,24 @@ impl Walk {
             return Err(refusal());
         }
         let walk: Self = serde_json::from_str(text).map_err(|_| refusal())?;
+        // Clocks of replicas differ a little; ranges that count back from a time to come do not exist.
+        if walk.now > now + SKEW {
+            return Err(refusal());
+        }
         Ok(Self { path: path.to_owned(), ..walk })
+    }
+
+    /// Notes whose rows it is about: accounts, and channels or applications. Where it goes on, they must be the same still:
+    /// places count them.
+    pub(super) fn goes_on_with(&mut self, entities: &[(&str, &str)]) -> Result<(), WeirError> {
+        let entities = digest("", &serde_json::to_string(entities).unwrap_or_default());
+        if self.after.is_some() && self.entities != entities {
+            return Err(WeirError::bad_input(
+                "the configured channels or applications are not those that the cursor's walk began with; begin anew",
+            ));
+        }
+        self.entities = entities;
+        Ok(())
     }
 }
 
@@ -88,19 +112,20 @@ mod tests {
     #[test]
     fn a_cursor_opens_only_on_its_own_path_and_undamaged() {
         let pairs = vec![("last".to_owned(), "P7D".to_owned())];
-        let walk = Walk { path: "a.csv".to_owned(), pairs, now: Timestamp::from_ms(5), after: None };
+        let walk = Walk { path: "a.csv".to_owned(), pairs, now: Timestamp::from_ms(5), ..Walk::default() };
         let place = Place { entity: 1, start: Timestamp::from_ms(7), name: "上海 1".to_owned(), nth: 0 };
         let cursor = walk.cursor(place.clone());
-        let opened = Walk::open("a.csv", &cursor).unwrap();
+        let opened = Walk::open("a.csv", &cursor, walk.now).unwrap();
         assert_eq!((opened.after, opened.pairs, opened.now), (Some(place), walk.pairs.clone(), walk.now));
-        assert!(Walk::open("a.json", &cursor).is_err());
+        assert!(Walk::open("a.csv", &cursor, walk.now - 2 * SKEW).is_err(), "made in a time to come");
+        assert!(Walk::open("a.json", &cursor, walk.now).is_err());
         for at in 0..cursor.len() {
             let mut forged = cursor.clone().into_bytes();
             forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
-            assert!(Walk::open("a.csv", std::str::from_utf8(&forged).unwrap()).is_err(), "character {at}");
+            assert!(Walk::open("a.csv", std::str::from_utf8(&forged).unwrap(), walk.now).is_err(), "character {at}");
         }
         for short in ["", "%", "AAAA", "bm9uZQ"] {
-            assert!(Walk::open("a.csv", short).is_err());
+            assert!(Walk::open("a.csv", short, walk.now).is_err());
         }
     }
 }

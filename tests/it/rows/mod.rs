@@ -5,6 +5,7 @@ mod frames;
 mod paging;
 mod pulls;
 mod site;
+mod whole;
 
 use std::collections::BTreeMap;
 
