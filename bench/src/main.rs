@@ -10,6 +10,7 @@ mod client;
 mod load;
 mod plain;
 mod processes;
+mod pulls;
 mod report;
 mod rows;
 mod side;
@@ -94,7 +95,8 @@ fn run(options: &Options) -> Outcome<()> {
     let folder = processes::Folder::new()?;
     let bench = rows::Bench::start(&folder)?;
     let rows = rows::measure(&bench, options)?;
-    let singles = singles::measure(&bench, &folder, options)?;
+    let mut singles = singles::measure(&bench, &folder, options)?;
+    singles.extend(pulls::measure(&folder, options)?);
     let report = report::Report { rows, singles, serde_us: bench.serde_us, busy, options };
     println!("{}", report.text());
     if options.write {

@@ -61,6 +61,14 @@ pub(crate) fn memory(pid: u32) -> Outcome<Memory> {
     Ok(Memory { rss: field("Rss:")?, pss: field("Pss:")? })
 }
 
+/// What a process took at most since the kernel began to count, in MB of 1,000,000 bytes.
+pub(crate) fn most_memory(pid: u32) -> Outcome<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text.lines().find(|line| line.starts_with("VmHWM:")).ok_or("the status lacks VmHWM")?;
+    let kib: u64 = line.split_whitespace().nth(1).ok_or("VmHWM has no number")?.parse()?;
+    Ok(to_f64(kib) * 1_024.0 / 1e6)
+}
+
 /// CPU, cores and kernel, in one line.
 pub(crate) fn machine() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
