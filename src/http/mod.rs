@@ -219,7 +219,15 @@ fn cors_layer(origins: Arc<[String]>) -> CorsLayer {
     CorsLayer::new()
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([header::ACCEPT, header::AUTHORIZATION, header::CONTENT_TYPE, access_log::REQUEST_ID])
-        .expose_headers([access_log::REQUEST_ID, header::ETAG, header::LINK, header::RETRY_AFTER])
+        .expose_headers([
+            access_log::REQUEST_ID,
+            header::ETAG,
+            header::LINK,
+            header::RETRY_AFTER,
+            // Readers of Parquet in a page ask for parts.
+            header::ACCEPT_RANGES,
+            header::CONTENT_RANGE,
+        ])
         .max_age(Duration::from_hours(1))
         .allow_origin(AllowOrigin::predicate(move |origin, _| is_listed(&origins, origin)))
 }

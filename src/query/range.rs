@@ -180,11 +180,11 @@ fn snap(granularity: Granularity) -> Duration {
 
 fn between(start: Timestamp, end: Timestamp) -> Result<Window, WeirError> {
     Window::new(start, end)
-        .ok_or_else(|| WeirError::bad_input(format!("range.between.start {start} must be before its end {end}")))
+        .ok_or_else(|| WeirError::bad_input(format!("the range's start {start} must be before its end {end}")))
 }
 
 fn last(end: Timestamp, length: Duration) -> Result<Window, WeirError> {
-    Window::new(end - length, end).ok_or_else(|| WeirError::bad_input("range.last must be longer than zero"))
+    Window::new(end - length, end).ok_or_else(|| WeirError::bad_input("last must be longer than zero"))
 }
 
 fn too_old() -> WeirError {

@@ -308,7 +308,7 @@ impl<'q> Sums<'q> {
         let Some(frame) = frames.first() else { return Ok(()) };
         if frames.iter().any(|other| other.periods != frame.periods) {
             return Err(Arc::new(WeirError::bad_input(
-                "the days of these channels begin at different hours; name a timeZone, or ask for totals by CHANNEL",
+                "the days of these channels begin at different hours; name a time zone, or ask for totals by CHANNEL",
             )));
         }
         let Self { query, window, .. } = self;
@@ -557,7 +557,7 @@ impl TotalsQuery {
         let Some(period) = self.terms.period else { return Ok(Frame { zone, periods: vec![window] }) };
         let Some(cut_in) = zone.clone().or_else(|| (period == Period::Hour).then_some(TimeZone::UTC)) else {
             return Err(WeirError::bad_input(
-                "no reply has shown in which zone the days of the channel begin, or several zones fit; name a timeZone, or \
+                "no reply has shown in which zone the days of the channel begin, or several zones fit; name a time zone, or \
                  configure the account's `time_zone`",
             ));
         };
@@ -584,7 +584,7 @@ impl TotalsQuery {
         let hint = if self.terms.zone.is_some() {
             "ask with granularity HALF_HOUR"
         } else {
-            "name a timeZone, or ask with granularity HALF_HOUR"
+            "name a time zone, or ask with granularity HALF_HOUR"
         };
         Arc::new(WeirError::bad_input(format!(
             "a day of the channel begins at {day}, which is no midnight in {zone}; {hint}"

@@ -14,6 +14,7 @@ mod tools;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
@@ -41,7 +42,8 @@ pub(super) fn routes(service: Service) -> Router {
         .route("/rows", get(list::list))
         .route("/rows/page.js", get(list::script))
         .route("/rows/page.css", get(list::style))
-        .route("/rows/{file}", get(rows_of))
+        .route("/rows/{file}", get(rows_of).fallback(no_method))
+        .route("/rows/", get(no_name))
         .with_state(rows)
 }
 
@@ -51,16 +53,29 @@ pub(super) struct AsTheyArrive;
 
 async fn rows_of(
     State(rows): State<Arc<Rows>>,
-    Path(file): Path<String>,
+    file: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     version: Version,
     headers: HeaderMap,
 ) -> Response {
+    let Ok(Path(file)) = file else { return no_name().await };
     let has_chunks = version > Version::HTTP_10;
     match rows.answer(&file, query.as_deref().unwrap_or_default(), has_chunks, &headers).await {
         Ok(response) => response,
         Err(error) => problem(&error),
     }
+}
+
+async fn no_name() -> Response {
+    let error = WeirError::bad_input("the path names no dataset in UTF-8; GET /rows lists them");
+    problem::with_status(StatusCode::NOT_FOUND, &error)
+}
+
+async fn no_method() -> Response {
+    let error = WeirError::bad_input("rows are asked for with GET, or HEAD");
+    let mut response = problem::with_status(StatusCode::METHOD_NOT_ALLOWED, &error);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
 }
 
 impl Rows {

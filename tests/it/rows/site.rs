@@ -178,6 +178,8 @@ async fn the_list_names_what_there_is_and_every_line_of_it_works() {
         ("/rows/phone_number_metric.csv", 404, "did you mean `phone_number_metrics`?"),
         ("/rows/phone_number_metrics.xlsx", 404, ".parquet"),
         ("/rows/phone_number_metrics", 404, ".parquet"),
+        ("/rows/%ff.csv", 404, "GET /rows lists them"),
+        ("/rows/", 404, "GET /rows lists them"),
         ("/rows/phone_number_metrics.csv?lats=P1D", 400, "did you mean `last`?"),
         ("/rows/phone_number_metrics.csv?columns=sentcount", 400, "did you mean `sent_count`?"),
         ("/rows/operation_distributions.csv?granularity=DAILY", 400, "for operation_distributions"),
@@ -196,6 +198,15 @@ async fn the_list_names_what_there_is_and_every_line_of_it_works() {
         assert_eq!(got.status, status, "{path}: {got:?}");
         assert!(!got.code().is_empty() && got.json()["detail"].as_str().unwrap().contains(hint), "{path}: {got:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_methods_are_refused_with_a_problem() {
+    let gateway = TestGateway::start();
+    let site = door(&gateway);
+    let refused = send(&site, Method::POST, "/rows/phone_number_metrics.csv", &[]).await;
+    assert_eq!((refused.status().as_u16(), &refused.headers()["allow"]), (405, &"GET, HEAD".parse().unwrap()));
+    assert_eq!(refused.headers()["content-type"], "application/problem+json");
 }
 
 #[tokio::test(start_paused = true)]
