@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use axum::http::{HeaderMap, header};
-use http_range_header::parse_range_header;
+use http_range_header::{EndPosition, StartPosition, SyntacticallyCorrectRange, parse_range_header};
 
 /// What of a file is wanted.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,11 +25,24 @@ pub(super) fn wanted_part(headers: &HeaderMap, length: u64, etag: &str) -> Part 
         return Part::Whole;
     }
     let Ok(ranges) = parse_range_header(range) else { return Part::Whole };
-    match ranges.validate(length).as_deref() {
-        Ok([only]) => Part::Bytes(only.clone()),
-        Ok(_) => Part::Whole,
-        Err(_) => Part::Nothing,
+    match ranges.ranges.as_slice() {
+        [only] => part_of(only, length),
+        _ => Part::Whole,
     }
+}
+
+fn part_of(range: &SyntacticallyCorrectRange, length: u64) -> Part {
+    let first = match range.start {
+        StartPosition::Index(first) => first,
+        // More than there is: readers ask so for the end of a file whose length they do not know.
+        StartPosition::FromLast(count) => length.saturating_sub(count),
+    };
+    let last = match range.end {
+        EndPosition::Index(last) if last < first => return Part::Whole,
+        EndPosition::Index(last) => last.min(length.saturating_sub(1)),
+        EndPosition::LastByte => length.saturating_sub(1),
+    };
+    if first < length { Part::Bytes(first..=last) } else { Part::Nothing }
 }
 
 #[cfg(test)]
@@ -51,10 +64,16 @@ mod tests {
             ("bytes=0-0", Part::Bytes(0..=0)),
             ("bytes=10-19", Part::Bytes(10..=19)),
             ("bytes=90-", Part::Bytes(90..=99)),
+            ("bytes=90-500", Part::Bytes(90..=99)),
             ("bytes=-8", Part::Bytes(92..=99)),
+            ("bytes=-100", Part::Bytes(0..=99)),
+            ("bytes=-65536", Part::Bytes(0..=99)),
+            ("bytes=-0", Part::Whole),
             ("bytes=100-", Part::Nothing),
             ("bytes=200-300", Part::Nothing),
             ("bytes=0-1,5-6", Part::Whole),
+            ("bytes=0-5,2-6", Part::Whole),
+            ("bytes=5-2", Part::Whole),
             ("lines=0-1", Part::Whole),
             ("nonsense", Part::Whole),
         ] {

@@ -114,6 +114,9 @@ async fn parquet_comes_whole_in_parts_and_by_its_length() {
     assert!(put_together == whole.body);
     let tail = get_with(&site, uri, &[("range", "bytes=-8")]).await;
     assert_eq!((tail.status, &tail.body[..]), (206, &whole.body[length - 8..]));
+    let more_than_all = get_with(&site, uri, &[("range", "bytes=-65536")]).await;
+    assert!((more_than_all.status, &more_than_all.body) == (206, &whole.body), "{:?}", more_than_all.headers);
+    assert_eq!(more_than_all.header("content-range"), format!("bytes 0-{}/{length}", length - 1));
     let beyond = get_with(&site, uri, &[("range", &format!("bytes={length}-"))]).await;
     assert_eq!((beyond.status, beyond.header("content-range")), (416, format!("bytes */{length}").as_str()));
     assert_eq!(get_with(&site, uri, &[("range", "bytes=0-3"), ("if-range", "\"other\"")]).await.status, 200);
