@@ -11,6 +11,7 @@
 
 mod answers;
 mod batching;
+mod bi;
 mod blocks;
 mod bounds;
 mod cancelling;

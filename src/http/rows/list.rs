@@ -65,7 +65,7 @@ pub(super) async fn style() -> Response {
 fn describe(dataset: Dataset, base: &str, sources: &[(&'static Facts, std::time::Duration)]) -> Value {
     let url = |format: Format| format!("{base}/rows/{}.{}", dataset.as_str(), format.as_str());
     let urls = Format::ALL.into_iter().map(|format| (format.as_str().to_owned(), json!(url(format))));
-    let tools = TOOLS.iter().map(|tool| json!({ "name": tool.name, "line": (tool.line)(&url(tool.format)) }));
+    let tools = TOOLS.iter().map(|tool| json!({ "name": tool.name, "line": (tool.line)(&url(tool.format), dataset) }));
     let own = sources.iter().filter(|(facts, _)| dataset.is_made_of(facts));
     let source = |(facts, settle): &(&Facts, std::time::Duration)| {
         json!({
