@@ -17,14 +17,13 @@ install() {
         { apt-get update >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$1" >/dev/null; }
 }
 
-# venv: the official Python SDKs of the vendors.
+# venv REQUIREMENTS DIR: Python packages, in an environment of their own at DIR, unless exactly these are there already.
 venv() {
-    local wanted=tests/clients/sdk/requirements.txt venv=tests/clients/.venv
-    [ -f "$wanted" ] || return 0
+    local wanted=$1 venv=$2
     if cmp --silent "$wanted" "$venv/.weir-requirements"; then
         return 0
     fi
-    echo "fetching the vendors' Python SDKs"
+    echo "fetching the Python packages of $wanted"
     python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted" &&
         cp "$wanted" "$venv/.weir-requirements"
 }
@@ -37,13 +36,22 @@ for lock in tests/clients/package-lock.json tests/clients/*/package-lock.json; d
     dir=$(dirname "$lock")
     scripts/npm.sh "$dir" || leave_out "the clients in $dir: their npm packages are missing"
 done
-venv || leave_out "the vendors' Python SDKs: they cannot be installed (python3 with venv, and once the network)"
+venv tests/clients/sdk/requirements.txt tests/clients/.venv ||
+    leave_out "the vendors' Python SDKs: they cannot be installed (python3 with venv, and once the network)"
+venv tests/clients/bi/requirements.txt tests/clients/bi/.venv ||
+    leave_out "pandas, polars, DuckDB and dlt: they cannot be installed (python3 with venv, and once the network)"
 command -v redis-server >/dev/null || install redis-server ||
     leave_out "everything with Redis: redis-server is not installed (apt-get install redis-server)"
 command -v faketime >/dev/null || install faketime ||
     leave_out "replicas with wrong clocks: faketime is not installed (apt-get install faketime)"
 command -v curl >/dev/null || install curl ||
-    leave_out "the command that weir demo prints: curl is not installed (apt-get install curl)"
+    leave_out "the command that weir demo prints and some recipes: curl is not installed (apt-get install curl)"
+command -v jq >/dev/null || install jq ||
+    leave_out "the recipes of docs/bi: jq is not installed (apt-get install jq)"
+command -v soffice >/dev/null || install libreoffice-calc ||
+    leave_out "the recipes of docs/bi: LibreOffice is not installed (apt-get install libreoffice-calc)"
+command -v Rscript >/dev/null || install r-base-core ||
+    leave_out "the recipes of docs/bi: R is not installed (apt-get install r-base-core)"
 command -v chromium >/dev/null || install chromium ||
     leave_out "everything in a browser: chromium is not installed (apt-get install chromium)"
 

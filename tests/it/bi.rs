@@ -1,5 +1,4 @@
-//! Rows as real tools read them: pandas, polars, pyarrow, DuckDB, dlt, R, LibreOffice, jq and curl, before a gateway in the
-//! test's own process. What `docs/bi` shows is run from there ([`recipes`]).
+//! Rows as real tools read them, from pandas to curl, before a gateway in the test's own process. What `docs/bi` shows is run from there ([`recipes`]).
 
 mod frames;
 mod recipes;
@@ -76,6 +75,8 @@ impl Bench {
             .env("PYTHONUTF8", "1")
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("RUNTIME__DLTHUB_TELEMETRY", "false")
+            // For root dlt would choose a folder of the system, and find there what another test has left.
+            .env("DLT_DATA_DIR", home.join("dlt"))
             .kill_on_drop(true)
             .output();
         let output = in_time(output).await.unwrap();

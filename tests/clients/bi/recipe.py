@@ -3,6 +3,7 @@
 A block of Python leaves `rows`, or a pipeline of dlt; one of SQL the answer of its last statement."""
 
 import json
+import runpy
 import sys
 
 import duckdb
@@ -32,14 +33,14 @@ def of_pipeline(pipeline):
     return {"kept": kept, "kinds": kinds, "loaded": counts.get("phone_number_metrics", 0)}
 
 
-def python(text):
-    names = {"__name__": "recipe"}
-    exec(compile(text, "recipe", "exec"), names)
+def python(file):
+    names = runpy.run_path(file, run_name="recipe")
     return of_pipeline(names["pipeline"]) if "pipeline" in names else of_frame(names["rows"])
 
 
-def sql(text):
-    answer = duckdb.connect().execute(text)
+def sql(file):
+    with open(file, encoding="utf-8") as text:
+        answer = duckdb.connect().execute(text.read())
     columns = [column[0] for column in answer.description]
     rows = answer.fetchall()
     if "sent_count" not in columns:
@@ -50,9 +51,7 @@ def sql(text):
 
 def main(language, file):
     install_httpfs()
-    with open(file, encoding="utf-8") as text:
-        left = {"python": python, "sql": sql}[language](text.read())
-    print(json.dumps(left))
+    print(json.dumps({"python": python, "sql": sql}[language](file)))
 
 
 main(*sys.argv[1:])

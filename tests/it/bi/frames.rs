@@ -82,7 +82,7 @@ fn name_and_type(column: &Value) -> (&str, &str) {
 #[tokio::test]
 async fn no_client_takes_a_part_for_the_whole() {
     let gateway = TestGateway::builder().legs(20..80, 20..80).build();
-    let (Some(bench), Some(bash), Some(curl), Some(r)) = (
+    let (Some(bench), Some(shell), Some(curl), Some(r)) = (
         Bench::before(gateway).await,
         require::program("bash", "install it"),
         require::program("curl", "apt-get install curl"),
@@ -106,7 +106,7 @@ async fn no_client_takes_a_part_for_the_whole() {
     let (told, plain, piped, r, ()) = tokio::join!(
         bench.python("cut.py", &to_cut),
         bench.run(&curl, &compressed),
-        bench.run(&bash, &piped),
+        bench.run(&shell, &piped),
         bench.run(&r, &read),
         failing
     );
