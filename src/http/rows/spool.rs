@@ -234,7 +234,8 @@ async fn make(pull: Arc<Pull>) -> Made {
     let Hashing { out, digest, length } = beside(move || writer.finish()).await?;
     let file = Arc::new(out.into_inner().map_err(|error| failed(&error.to_string()))?);
     let etag = URL_SAFE_NO_PAD.encode(digest.finalize().get(..18).unwrap_or_default());
-    let is_final = pull.seal_of_answer().is_some();
+    // Where only final rows will do, more of them may come: all of it has to be there.
+    let is_final = pull.seal_of_answer().is_some() && pull.seal().await.is_some();
     Ok(Arc::new(Spooled { file, made_at: Instant::now(), length, etag: format!("\"{etag}\""), next, is_final, rows }))
 }
 
