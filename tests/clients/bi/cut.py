@@ -12,7 +12,7 @@ import pandas
 import polars
 from dlt.sources.helpers import requests
 
-from door import fetch, install_httpfs
+from door import fetch, install_httpfs, leave
 
 
 def lines(url):
@@ -43,3 +43,4 @@ def main(base, query):
 
 
 main(*sys.argv[1:])
+leave()

@@ -15,7 +15,7 @@ import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 
-from door import fetch, install_httpfs, types
+from door import fetch, install_httpfs, leave, types
 
 UTC = datetime.timezone.utc
 POLARS = {
@@ -129,3 +129,4 @@ def main(base, questions):
 
 
 main(*sys.argv[1:])
+leave()

@@ -8,7 +8,7 @@ import sys
 
 import duckdb
 
-from door import install_httpfs
+from door import install_httpfs, leave
 
 
 def of_frame(rows):
@@ -55,3 +55,4 @@ def main(language, file):
 
 
 main(*sys.argv[1:])
+leave()
