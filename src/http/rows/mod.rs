@@ -16,7 +16,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -55,9 +55,13 @@ async fn rows_of(
     State(rows): State<Arc<Rows>>,
     file: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
-    version: Version,
-    headers: HeaderMap,
+    (method, version): (Method, Version),
+    mut headers: HeaderMap,
 ) -> Response {
+    // Parts are there for GET alone (RFC 9110, section 14.2).
+    if method == Method::HEAD {
+        headers.remove(header::RANGE);
+    }
     let Ok(Path(file)) = file else { return no_name().await };
     let has_chunks = version > Version::HTTP_10;
     match rows.answer(&file, query.as_deref().unwrap_or_default(), has_chunks, &headers).await {

@@ -114,6 +114,11 @@ async fn parquet_comes_whole_in_parts_and_by_its_length() {
     assert!(put_together == whole.body);
     let tail = get_with(&site, uri, &[("range", "bytes=-8")]).await;
     assert_eq!((tail.status, &tail.body[..]), (206, &whole.body[length - 8..]));
+    let head = send(&site, Method::HEAD, uri, &[("range", "bytes=0-3")]).await;
+    assert_eq!(
+        (head.status().as_u16(), &head.headers()["content-length"]),
+        (200, &length.to_string().parse().unwrap())
+    );
     let more_than_all = get_with(&site, uri, &[("range", "bytes=-65536")]).await;
     assert!((more_than_all.status, &more_than_all.body) == (206, &whole.body), "{:?}", more_than_all.headers);
     assert_eq!(more_than_all.header("content-range"), format!("bytes 0-{}/{length}", length - 1));
