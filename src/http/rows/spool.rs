@@ -153,13 +153,15 @@ impl Spool {
         let asked_at = Arc::new(Mutex::new(Instant::now()));
         let (spool, name, asked) = (Arc::clone(self), key.clone(), Arc::clone(&asked_at));
         let task = tokio::spawn(async move {
-            let _listed = Listed { spool: Arc::clone(&spool), key: name.clone() };
+            let _listed = Listed { spool: Arc::clone(&spool), key: name };
+            let asked_for = Arc::clone(&pull);
             let made = tokio::select! {
                 made = make(pull) => made,
                 () = abandoned(&asked) => Err(Arc::new(come_back(Duration::from_secs(1), "nobody came back for the file"))),
             };
             if let Ok(made) = &made {
-                spool.kept.insert(name, Arc::clone(made));
+                // Its own replies may have been the first to show in which zone rows are dated.
+                spool.kept.insert(asked_for.key(), Arc::clone(made));
             }
             made
         });

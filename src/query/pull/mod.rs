@@ -31,6 +31,8 @@ pub use walk::Pairs;
 use super::request::{QUARTER, Request};
 use super::service::Service;
 use super::totals::{Sums, TotalsQuery};
+use super::zone::channel_zone;
+use crate::domain::calendar::zone_name;
 use crate::domain::{Account, Caller, RequestCost};
 use crate::error::{Code, WeirError};
 use batch::Stamp;
@@ -86,8 +88,9 @@ impl Sealing {
         self.0 = self.0.take().zip(stamp).map(|(digest, stamp)| digest.chain_update(stamp));
     }
 
-    fn finish(&self) -> Option<String> {
-        let digest = self.0.clone()?.finalize();
+    /// With the zones in which its rows are dated: replies under it may have been the first to show them.
+    fn finish(&self, zones: &[Option<String>]) -> Option<String> {
+        let digest = self.0.clone()?.chain_update(format!("{zones:?}")).finalize();
         Some(URL_SAFE_NO_PAD.encode(digest.get(..18).unwrap_or_default()))
     }
 }
@@ -149,7 +152,16 @@ impl Pull {
         let Question { dataset, columns, limit, updated_since, controls, range, .. } = &self.question;
         let Question { phones, granularity, dimension, window, terms, walk, .. } = &self.question;
         let columns: Vec<&str> = columns.iter().map(|column| column.name).collect();
-        let answer = (self.caller.scope(), dataset, columns, limit, updated_since, controls.freshness, &walk.after);
+        let answer = (
+            self.caller.scope(),
+            self.zones(),
+            dataset,
+            columns,
+            limit,
+            updated_since,
+            controls.freshness,
+            &walk.after,
+        );
         let rows = (&walk.entities, &self.portions, phones, granularity, dimension, window, terms);
         // The hours of a range that is asked for exactly are in its windows; of totals they are not.
         let range = self.totals.as_ref().map(|_| range);
@@ -243,19 +255,29 @@ impl Pull {
             tokio::task::yield_now().await;
             sealing.add(Some(&self.held(portion, &request)?));
         }
-        sealing.finish()
+        sealing.finish(&self.zones())
     }
 
     /// The same of what was answered so far, whatever is held by now.
     #[must_use]
     pub fn seal_of_answer(&self) -> Option<String> {
-        self.sealing.lock().unwrap_or_else(PoisonError::into_inner).finish()
+        self.sealing.lock().unwrap_or_else(PoisonError::into_inner).finish(&self.zones())
     }
 
     fn begin_seal(&self) -> Sealing {
         let walk = &self.question.walk;
         let asked = serde_json::to_vec(&(&walk.path, &walk.pairs, &walk.after, &walk.entities)).ok();
         Sealing(asked.map(|asked| Sha256::new().chain_update(asked)))
+    }
+
+    /// In which zones rows are dated, as far as they are known.
+    fn zones(&self) -> Vec<Option<String>> {
+        let request = self.request(false);
+        let zone = |entity: &Entity| match entity {
+            Entity::Channel(channel) => channel_zone(&request, channel).ok().flatten().map(|zone| zone_name(&zone)),
+            Entity::App(app) => Some(zone_name(&app.zone)),
+        };
+        self.entities.iter().map(zone).collect()
     }
 
     fn seal_in(&self, batch: &Batch) {

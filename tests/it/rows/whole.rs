@@ -185,3 +185,17 @@ async fn a_page_is_asked_for_with_as_much_again_as_it_has_used() {
     let next: &Value = &small["next"];
     assert!(next.is_string());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_parquet_file_from_before_the_zone_was_known_is_not_given_again() {
+    let gateway = TestGateway::start();
+    let site = door(&gateway);
+    let uri = "/rows/phone_number_metrics.parquet?last=P3D&granularity=HALF_HOUR&cust_space_id=cams-alpha";
+    let dates = async || {
+        let rows = frame("parquet", &get(&site, uri).await, &BTreeMap::new());
+        rows.iter().filter(|row| !row["date"].is_null()).count()
+    };
+    assert_eq!(dates().await, 0, "half hours do not show where days begin");
+    assert_eq!(get(&site, "/rows/phone_number_metrics.csv?last=P3D&cust_space_id=cams-alpha").await.status, 200);
+    assert!(dates().await > 100, "days do");
+}
