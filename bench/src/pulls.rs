@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use crate::cases::ask;
 use crate::client::Connection;
 use crate::processes::{CHANNEL, Folder, Server, Setup};
-use crate::rows::{Judged, time};
-use crate::singles::Single;
+use crate::rows::time;
+use crate::singles::{Single, single};
 use crate::usage::{cpu_us, median, memory, most_memory, to_f64};
 use crate::{Options, Outcome};
 
@@ -82,10 +82,6 @@ pub(crate) fn measure(folder: &Folder, options: &Options) -> Outcome<Vec<Single>
         single("memory that such a pull takes at most", "≤ 64 MB", format!("{grown:.1} MB"), grown <= 64.0),
         totals(&weir)?,
     ])
-}
-
-fn single(work: impl Into<String>, goal: &str, found: String, reached: bool) -> Single {
-    Single { work: work.into(), judged: Judged { goal: goal.to_owned(), found, reached } }
 }
 
 /// A row with typed values, in the order of the columns.

@@ -55,7 +55,7 @@ pub(crate) fn measure(bench: &Bench, folder: &Folder, options: &Options) -> Outc
     Ok(singles)
 }
 
-fn single(work: impl Into<String>, goal: impl Into<String>, found: String, reached: bool) -> Single {
+pub(crate) fn single(work: impl Into<String>, goal: impl Into<String>, found: String, reached: bool) -> Single {
     Single { work: work.into(), judged: Judged { goal: goal.into(), found, reached } }
 }
 

@@ -53,19 +53,18 @@ pub(crate) struct Memory {
 
 pub(crate) fn memory(pid: u32) -> Outcome<Memory> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let field = |name: &str| -> Outcome<f64> {
-        let line = text.lines().find(|line| line.starts_with(name)).ok_or("smaps_rollup lacks a line")?;
-        let kib: u64 = line.split_whitespace().nth(1).ok_or("smaps_rollup has a line without number")?.parse()?;
-        Ok(to_f64(kib) * 1_024.0 / 1e6)
-    };
-    Ok(Memory { rss: field("Rss:")?, pss: field("Pss:")? })
+    Ok(Memory { rss: megabytes(&text, "Rss:")?, pss: megabytes(&text, "Pss:")? })
 }
 
 /// What a process took at most since the kernel began to count, in MB of 1,000,000 bytes.
 pub(crate) fn most_memory(pid: u32) -> Outcome<f64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = text.lines().find(|line| line.starts_with("VmHWM:")).ok_or("the status lacks VmHWM")?;
-    let kib: u64 = line.split_whitespace().nth(1).ok_or("VmHWM has no number")?.parse()?;
+    megabytes(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmHWM:")
+}
+
+/// A line of the kernel's that counts KiB.
+fn megabytes(text: &str, name: &str) -> Outcome<f64> {
+    let line = text.lines().find(|line| line.starts_with(name)).ok_or_else(|| format!("there is no line {name}"))?;
+    let kib: u64 = line.split_whitespace().nth(1).ok_or_else(|| format!("{name} has no number"))?.parse()?;
     Ok(to_f64(kib) * 1_024.0 / 1e6)
 }
 

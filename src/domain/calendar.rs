@@ -22,8 +22,7 @@ impl Date {
     /// On which `at` lies in `zone`.
     #[must_use]
     pub fn of(at: Timestamp, zone: &TimeZone) -> Self {
-        let local = zone.to_offset(at.to_jiff()).seconds();
-        let days = (at.as_secs() + i64::from(local)).div_euclid(86_400);
+        let days = local_secs(at, zone).div_euclid(86_400);
         Self(i32::try_from(days).unwrap_or_default())
     }
 
@@ -112,16 +111,21 @@ pub fn hours(window: Window, zone: &TimeZone) -> Vec<Window> {
 fn hour_end(at: Timestamp, zone: &TimeZone) -> Timestamp {
     // Clocks are off by quarters at the finest.
     const STEP: Duration = HOUR.checked_div(4).expect("four is not zero");
-    let local = |at: Timestamp| {
-        let seconds = at.as_secs() + i64::from(zone.to_offset(at.to_jiff()).seconds());
-        (seconds.div_euclid(3_600), seconds.rem_euclid(3_600))
-    };
-    let (hour, _) = local(at);
+    let hour = |local: i64| local.div_euclid(3_600);
+    let begun = hour(local_secs(at, zone));
     let mut end = at.floor(STEP) + STEP;
-    while local(end) != (local(end).0, 0) && local(end).0 == hour {
+    loop {
+        let local = local_secs(end, zone);
+        if hour(local) != begun || local.rem_euclid(3_600) == 0 {
+            return end;
+        }
         end = end + STEP;
     }
-    end
+}
+
+/// What the clocks of `zone` show at `at`, in seconds since they showed the beginning of 1970.
+fn local_secs(at: Timestamp, zone: &TimeZone) -> i64 {
+    at.as_secs() + i64::from(zone.to_offset(at.to_jiff()).seconds())
 }
 
 fn zoned(at: Timestamp, zone: &TimeZone) -> Zoned {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -152,16 +152,18 @@ fn named(file: &str) -> Result<(Dataset, Format), WeirError> {
 /// Whether the caller has this answer already.
 fn is_known(headers: &HeaderMap, etag: &str) -> bool {
     let strong = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
-    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let mut tags = known.flat_map(|value| value.split(',')).map(str::trim);
-    tags.any(|tag| tag == "*" || strong(tag) == strong(etag))
+    tags(headers, &header::IF_NONE_MATCH).any(|tag| tag == "*" || strong(tag) == strong(etag))
 }
 
 /// Whether the caller wants no other answer than one that it has a part of.
 fn wants_another(headers: &HeaderMap, etag: &str) -> bool {
-    let mut wanted = headers.get_all(header::IF_MATCH).iter().filter_map(|value| value.to_str().ok()).peekable();
-    let is_named = |value: &str| value.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag);
-    wanted.peek().is_some() && !wanted.any(is_named)
+    headers.contains_key(header::IF_MATCH) && !tags(headers, &header::IF_MATCH).any(|tag| tag == "*" || tag == etag)
+}
+
+/// The tags that a header names.
+fn tags<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
 /// The answer to somebody who has it already.

@@ -84,14 +84,12 @@ pub struct FlatPage {
 struct Sealing(Option<Sha256>);
 
 impl Sealing {
-    fn add(&mut self, stamp: Option<&Stamp>) {
-        self.0 = self.0.take().zip(stamp).map(|(digest, stamp)| digest.chain_update(stamp));
+    fn new() -> Self {
+        Self(Some(Sha256::new()))
     }
 
-    /// With the zones in which its rows are dated: replies under it may have been the first to show them.
-    fn finish(&self, zones: &[Option<String>]) -> Option<String> {
-        let digest = self.0.clone()?.chain_update(format!("{zones:?}")).finalize();
-        Some(URL_SAFE_NO_PAD.encode(digest.get(..18).unwrap_or_default()))
+    fn add(&mut self, stamp: Option<&Stamp>) {
+        self.0 = self.0.take().zip(stamp).map(|(digest, stamp)| digest.chain_update(stamp));
     }
 }
 
@@ -113,7 +111,7 @@ impl Service {
             portions: Vec::new(),
             cost: Arc::default(),
             done: AtomicUsize::new(0),
-            sealing: Mutex::new(Sealing(None)),
+            sealing: Mutex::new(Sealing::new()),
             patience: Instant::now() + max_wait,
         };
         let request = pull.request(false);
@@ -121,7 +119,6 @@ impl Service {
         pull.question.walk.goes_on_with(&pull.entities.iter().map(Entity::names).collect::<Vec<_>>())?;
         pull.totals = pull.totals()?;
         pull.portions = pull.portions(&request)?;
-        pull.sealing = Mutex::new(pull.begin_seal());
         Ok(pull)
     }
 }
@@ -250,24 +247,27 @@ impl Pull {
     /// otherwise.
     pub async fn seal(&self) -> Option<String> {
         let request = self.request(false);
-        let mut sealing = self.begin_seal();
+        let mut sealing = Sealing::new();
         for portion in &self.portions {
             tokio::task::yield_now().await;
-            sealing.add(Some(&self.held(portion, &request)?));
+            sealing.add(Some(&self.stamp_of_held(portion, &request)?));
         }
-        sealing.finish(&self.zones())
+        self.finish(&sealing)
     }
 
     /// The same of what was answered so far, whatever is held by now.
     #[must_use]
     pub fn seal_of_answer(&self) -> Option<String> {
-        self.sealing.lock().unwrap_or_else(PoisonError::into_inner).finish(&self.zones())
+        self.finish(&self.sealing.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn begin_seal(&self) -> Sealing {
+    /// A seal with what was asked, and with the zones in which rows are dated: replies under them may have been the first to
+    /// show those.
+    fn finish(&self, sealing: &Sealing) -> Option<String> {
         let walk = &self.question.walk;
-        let asked = serde_json::to_vec(&(&walk.path, &walk.pairs, &walk.after, &walk.entities)).ok();
-        Sealing(asked.map(|asked| Sha256::new().chain_update(asked)))
+        let asked = (&walk.path, &walk.pairs, &walk.after, &walk.entities, self.zones());
+        let digest = sealing.0.clone()?.chain_update(serde_json::to_vec(&asked).ok()?).finalize();
+        Some(URL_SAFE_NO_PAD.encode(digest.get(..18).unwrap_or_default()))
     }
 
     /// In which zones rows are dated, as far as they are known.

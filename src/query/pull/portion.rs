@@ -180,7 +180,7 @@ impl Pull {
     }
 
     /// The stamp of a portion, if all of its slices are held.
-    pub(super) fn held(&self, portion: &Portion, request: &Request) -> Option<Stamp> {
+    pub(super) fn stamp_of_held(&self, portion: &Portion, request: &Request) -> Option<Stamp> {
         match self.entities.get(portion.entity)? {
             Entity::Channel(channel) => {
                 let asked = self.messages(channel).ok()?.asked(request);

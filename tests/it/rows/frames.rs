@@ -9,10 +9,8 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value, json};
 use weir::domain::Timestamp;
 
-use super::{Frame, door, frame, get, types};
+use super::{FORMATS, Frame, door, frame, get, types};
 use crate::support::{TestGateway, codes};
-
-const FORMATS: [&str; 4] = ["csv", "json", "jsonl", "parquet"];
 
 /// A random question, as parameters and as GraphQL.
 struct Question {

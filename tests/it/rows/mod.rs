@@ -22,6 +22,8 @@ use weir::http::{HttpConfig, Site};
 
 use crate::support::TestGateway;
 
+const FORMATS: [&str; 4] = ["csv", "json", "jsonl", "parquet"];
+
 /// The door of a gateway.
 pub(crate) fn door(gateway: &TestGateway) -> Site {
     Site::new(HttpConfig::default(), gateway.gateway())

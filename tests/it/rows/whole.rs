@@ -11,10 +11,8 @@ use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 use weir::config::Config;
 
-use super::{door, frame, get, get_with, send};
+use super::{FORMATS, door, frame, get, get_with, send};
 use crate::support::{DISTRIBUTION, METRIC, TestGateway};
-
-const FORMATS: [&str; 4] = ["csv", "json", "jsonl", "parquet"];
 
 #[tokio::test(start_paused = true)]
 async fn windows_that_the_vendor_no_longer_answers_are_an_error_and_not_left_out() {
