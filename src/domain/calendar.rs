@@ -98,12 +98,9 @@ pub fn ceil_hour(at: Timestamp, zone: &TimeZone) -> Timestamp {
 /// The hours of `zone` that hold instants of a window. Wherever it begins, an hour ends where hours of the zone do.
 #[must_use]
 pub fn hours(window: Window, zone: &TimeZone) -> Vec<Window> {
-    let begun = floor_hour(window.start(), zone) - 2 * HOUR;
     let hour = |start| Window::new(start, hour_end(start, zone));
-    std::iter::successors(hour(begun), |last| hour(last.end()))
-        .take_while(|hour| hour.start() < window.end())
-        .filter(|hour| hour.end() > window.start())
-        .collect()
+    let all = std::iter::successors(hour(floor_hour(window.start(), zone)), |last| hour(last.end()));
+    all.take_while(|hour| hour.start() < window.end()).collect()
 }
 
 /// Where the hour of `zone` that holds `at` ends: at the next instant at which its clocks show another hour, or a whole one
@@ -337,6 +334,29 @@ mod tests {
             let wider = calendar_windows(from - DAY * 8, until, steps[step], &zone);
             let shared: Vec<_> = wider.into_iter().filter(|window| window.start() >= from).collect();
             prop_assert_eq!(windows, shared, "everybody shares the same windows");
+        }
+    }
+
+    #[test]
+    fn hours_have_the_same_edges_wherever_a_window_begins() {
+        let half = HOUR / 2;
+        // Clocks go back by half an hour, forward by half an hour, back by an hour; quarters.
+        for (name, day) in [
+            ("Australia/Lord_Howe", "2026-04-04T12:00:00Z"),
+            ("Australia/Lord_Howe", "2026-10-03T12:00:00Z"),
+            ("Europe/Berlin", "2026-10-24T20:00:00Z"),
+            ("Asia/Kathmandu", "2026-10-24T20:00:00Z"),
+        ] {
+            let (zone, begin) = (zone(name), at(day));
+            let end = begin + DAY;
+            let all = hours(Window::new(begin, end).unwrap(), &zone);
+            assert!(all.windows(2).all(|pair| pair[0].end() == pair[1].start()), "{name}: {all:?}");
+            for n in 1..40 {
+                let from = begin + half * n;
+                let own = hours(Window::new(from, end).unwrap(), &zone);
+                let expected: Vec<_> = all.iter().copied().filter(|hour| hour.end() > from).collect();
+                assert_eq!(own, expected, "{name} from {from}");
+            }
         }
     }
 }
