@@ -5,6 +5,7 @@
 pub mod ask;
 pub mod calendar;
 pub mod count;
+pub mod dataset;
 pub mod digest;
 pub mod duration;
 pub mod facts;

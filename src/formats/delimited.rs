@@ -6,7 +6,8 @@
 use std::ops::Range;
 
 use super::values::Values;
-use crate::query::pull::{Batch, Cell, Column};
+use crate::domain::dataset::{Cell, Column};
+use crate::query::pull::Batch;
 
 /// What Excel takes for "this is UTF-8".
 const BOM: &[u8] = b"\xef\xbb\xbf";

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::Trailer;
 use super::values::{self, Values};
-use crate::query::pull::{Batch, Cell, Column};
+use crate::domain::dataset::{Cell, Column};
+use crate::query::pull::Batch;
 
 /// Writes JSON.
 #[derive(Debug)]

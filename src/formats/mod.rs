@@ -11,9 +11,10 @@ use serde_json::{Map, Value, json};
 
 pub use parquet::{ParquetError, ParquetWriter};
 
+use crate::domain::dataset::Column;
 use crate::domain::{RequestCost, Vendor};
 use crate::error::WeirError;
-use crate::query::pull::{Batch, Column, Pull};
+use crate::query::pull::{Batch, Pull};
 use delimited::Csv;
 use json::Json;
 

@@ -12,7 +12,8 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
 
-use crate::query::pull::{Batch, Cell, Column, Kind};
+use crate::domain::dataset::{Cell, Column, Kind};
+use crate::query::pull::Batch;
 
 /// Rows that are held back until they are written together: readers skip and share out work by such groups.
 const GROUP_ROWS: usize = 100_000;

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::domain::calendar::Date;
+use crate::domain::dataset::Cell;
 use crate::domain::rfc3339::InstantWriter;
-use crate::query::pull::Cell;
 
 /// Writes one value after the other; neighbours share much of their text.
 #[derive(Debug, Default)]

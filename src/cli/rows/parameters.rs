@@ -113,7 +113,7 @@ mod tests {
     use clap::{Args as _, FromArgMatches as _};
 
     use super::*;
-    use crate::query::pull::Dataset;
+    use crate::domain::dataset::Dataset;
 
     fn read(args: &[&str]) -> Result<Parameters, clap::Error> {
         let matches =

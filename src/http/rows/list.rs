@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 use super::Rows;
 use super::tools::TOOLS;
 use crate::domain::Facts;
+use crate::domain::dataset::{Column, Dataset};
 use crate::domain::duration::format_iso;
 use crate::formats::Format;
 use crate::http::negotiate::wanted;
-use crate::query::pull::{Column, Dataset, MAX_LIMIT};
+use crate::query::pull::{MAX_LIMIT, is_made_of};
 
 const PAGE: &str = include_str!("../pages/rows.html");
 const SCRIPT: &str = include_str!("../pages/rows.js");
@@ -66,7 +67,7 @@ fn describe(dataset: Dataset, base: &str, sources: &[(&'static Facts, std::time:
     let url = |format: Format| format!("{base}/rows/{}.{}", dataset.as_str(), format.as_str());
     let urls = Format::ALL.into_iter().map(|format| (format.as_str().to_owned(), json!(url(format))));
     let tools = TOOLS.iter().map(|tool| json!({ "name": tool.name, "line": (tool.line)(&url(tool.format), dataset) }));
-    let own = sources.iter().filter(|(facts, _)| dataset.is_made_of(facts));
+    let own = sources.iter().filter(|(facts, _)| is_made_of(dataset, facts));
     let source = |(facts, settle): &(&Facts, std::time::Duration)| {
         json!({
             "vendor": facts.vendor.as_str(),

@@ -21,11 +21,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::domain::Caller;
+use crate::domain::dataset::Dataset;
 use crate::domain::wording::{echo, hint};
 use crate::error::{Code, WeirError};
 use crate::formats::Format;
 use crate::query::Service;
-use crate::query::pull::Dataset;
 use problem::problem;
 use spool::Spool;
 

@@ -1,7 +1,7 @@
 //! The line that each tool wants for the rows at a URL. `docs/bi/README.md` tells more of each.
 
+use crate::domain::dataset::{Dataset, Field, Kind};
 use crate::formats::Format;
-use crate::query::pull::{Dataset, Field, Kind};
 
 /// A tool that reads a URL.
 pub(super) struct Tool {

@@ -1,8 +1,8 @@
 //! Rows that came together, cell by cell. They stay where memory holds them.
 
-use super::columns::{Cell, Field};
 use super::walk::Place;
 use crate::domain::calendar::Date;
+use crate::domain::dataset::{Cell, Field};
 use crate::domain::{Finality, Source, Timestamp};
 use crate::query::operation_distributions::DistributionWindow;
 use crate::query::phone_number_metrics::{MetricRow, MetricRows};

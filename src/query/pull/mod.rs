@@ -6,7 +6,6 @@
 //! phone number or place: an order that a vendor's later word does not change.
 
 mod batch;
-mod columns;
 mod portion;
 mod question;
 mod walk;
@@ -24,7 +23,6 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 pub use batch::Batch;
-pub use columns::{Cell, Column, Dataset, Field, Kind};
 pub use question::MAX_LIMIT;
 pub use walk::Pairs;
 
@@ -33,14 +31,24 @@ use super::service::Service;
 use super::totals::{Sums, TotalsQuery};
 use super::zone::channel_zone;
 use crate::domain::calendar::zone_name;
-use crate::domain::{Account, Caller, RequestCost};
+use crate::domain::dataset::{Column, Dataset};
+use crate::domain::{Account, Caller, Facts, RequestCost};
 use crate::error::{Code, WeirError};
+use crate::vendor::{alibaba_cams, volcengine_rtc};
 use batch::Stamp;
 use portion::{Entity, Portion};
 use question::Question;
 
 /// Portions that are asked for at a time.
 const AHEAD: usize = 8;
+
+/// Whether the operation with these facts answers the rows of a dataset.
+#[must_use]
+pub fn is_made_of(dataset: Dataset, facts: &Facts) -> bool {
+    let is_of = |own: &Facts| facts.operation == own.operation;
+    (dataset.has_messages() && is_of(&alibaba_cams::phone_number_metrics::FACTS))
+        || (dataset.has_users() && is_of(&volcengine_rtc::operation_distributions::FACTS))
+}
 
 /// A question for flat rows that is about to be answered.
 pub struct Pull {

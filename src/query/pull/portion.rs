@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::Pull;
 use super::batch::{Batch, Stamp};
-use super::columns::Dataset;
 use super::question::Question;
 use crate::domain::calendar::{ceil_hour, floor_hour};
+use crate::domain::dataset::Dataset;
 use crate::domain::time::DAY;
 use crate::domain::{Held, Operation as _, Slice, Subject as _, Timestamp, Window};
 use crate::error::WeirError;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::columns::{Column, Dataset};
 use super::walk::{Pairs, Place, Walk};
+use crate::domain::dataset::{Column, Dataset};
 use crate::domain::duration::parse_iso;
 use crate::domain::time::DAY;
 use crate::domain::wording::{echo, hint};

@@ -1,8 +1,7 @@
 //! The datasets, and what their columns hold: the same at every door.
 
-use crate::domain::calendar::Date;
-use crate::domain::{Facts, Timestamp};
-use crate::vendor::{alibaba_cams, volcengine_rtc};
+use super::Timestamp;
+use super::calendar::Date;
 
 /// A table of flat rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -339,14 +338,6 @@ impl Dataset {
             Self::OperationDistributions => &["app_id", "dimension", "start_time", "end_time", "distribution_name"],
             Self::Measurements => &["vendor", "entity", "metric", "dimension", "name", "start_time", "end_time"],
         }
-    }
-
-    /// Whether the operation with these facts answers its rows.
-    #[must_use]
-    pub fn is_made_of(self, facts: &Facts) -> bool {
-        let is_of = |own: &Facts| facts.operation == own.operation;
-        (self.has_messages() && is_of(&alibaba_cams::phone_number_metrics::FACTS))
-            || (self.has_users() && is_of(&volcengine_rtc::operation_distributions::FACTS))
     }
 
     /// Whether rows of message counts are in it.
