@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
+use crate::archive::{self, ArchiveError, ArchiveErrorKind, Writer};
 use crate::config::Config;
-use crate::domain::{Account, AppId, ChannelId, Clock, Facts, Operation, Sent, Slice, Vendor};
+use crate::domain::{Account, AppId, Archived, ChannelId, Clock, Facts, Operation, Sent, Slice, Vendor};
 use crate::fast::FastPath;
 use crate::loader::Stores;
 use crate::planner::{Command, Peers, Scheduler, SliceCache};
+use crate::query::zone::zone_of_days;
 use crate::query::{Catalog, CatalogApp, CatalogChannel, Limits, Service};
 use crate::quota::agent::LeaseClient;
 use crate::quota::lease::Terms;
@@ -22,9 +24,9 @@ use crate::quota::{Call, Limiter, Metered, Rule};
 use crate::redis::{Redis, RedisError};
 use crate::schema::Gateway;
 use crate::store::lifetime::Lifetimes;
-use crate::store::{Memory, SharedAnswers, Store};
-use crate::vendor::alibaba_cams::Series;
+use crate::store::{ArchivedSlices, Keeping, Memory, SharedAnswers, SliceArchive, Store, ZoneOf};
 use crate::vendor::alibaba_cams::config::Template;
+use crate::vendor::alibaba_cams::{PhoneNumberMetrics, Series};
 use crate::vendor::endpoint::EndpointError;
 use crate::vendor::quotas::Quotas;
 use crate::vendor::transport::Transport;
@@ -57,7 +59,11 @@ pub struct App {
     gateway: Gateway,
     accounts: Vec<(StateFile, Vec<Limiter>)>,
     leased: Vec<Limiter>,
+    archive: Option<Writer>,
 }
+
+/// How long an ordinary stop goes on writing to the archive.
+const LAST_WRITES: Duration = Duration::from_secs(30);
 
 /// Why a config does not become a gateway.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +77,9 @@ pub enum BuildError {
     /// A Redis that cannot be used.
     #[error(transparent)]
     Redis(#[from] RedisError),
+    /// An archive that cannot be used.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// A time zone that nobody knows.
     #[error("unknown time zone `{0}`; use an IANA name such as Asia/Shanghai")]
     TimeZone(String),
@@ -83,8 +92,10 @@ impl App {
     /// An endpoint, a time zone or a state file that cannot be used; [`Config::load`] has checked the first two.
     pub fn build(config: &Config, runtime: &Runtime) -> Result<Self, BuildError> {
         let link = config.shared.redis().map(Redis::new).transpose()?;
-        let mut parts = Parts { config, runtime, permits: Permits::new(config, runtime, link) };
-        let catalog = catalog(config)?;
+        let catalog = Arc::new(catalog(config)?);
+        let archive = config.archive.url().map(|url| archive::open(url.expose_secret())).transpose()?.map(Writer::new);
+        let permits = Permits::new(config, runtime, link);
+        let mut parts = Parts { config, runtime, permits, catalog: Arc::clone(&catalog), archive: archive.clone() };
         let stores = Arc::new(parts.stores()?);
         let limits = Limits {
             max_wait: config.queue.max_wait,
@@ -94,11 +105,11 @@ impl App {
             pull_calls: usize::try_from(config.limits.pull_calls).unwrap_or(usize::MAX),
             call_rows: u64::from(config.upstream.max_rows),
         };
-        let service = Service::new(stores, Arc::new(catalog), Arc::clone(&runtime.clock), limits);
+        let service = Service::new(stores, catalog, Arc::clone(&runtime.clock), limits);
         let answer_bytes = usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX);
         let gateway = Gateway::new(service, fast_path(config)).with_answer_bytes(answer_bytes);
         let leased = parts.permits.leased();
-        Ok(Self { gateway, accounts: parts.permits.into_accounts(), leased })
+        Ok(Self { gateway, accounts: parts.permits.into_accounts(), leased, archive })
     }
 
     /// What answers requests.
@@ -107,10 +118,35 @@ impl App {
         &self.gateway
     }
 
+    /// What writes to the archive, if there is one.
+    #[must_use]
+    pub fn archive(&self) -> Option<&Writer> {
+        self.archive.as_ref()
+    }
+
+    /// Sees that what the config names can be used, as far as that takes asking: the archive. One that is not there now may
+    /// come later.
+    ///
+    /// # Errors
+    /// An archive that must not be used as it is.
+    pub async fn prepare(&self) -> Result<(), BuildError> {
+        let Some(writer) = &self.archive else { return Ok(()) };
+        match writer.archive().prepare().await {
+            Err(error) if error.kind == ArchiveErrorKind::Unavailable => {
+                tracing::error!(%error, "vendors are asked until it is there");
+                Ok(())
+            }
+            prepared => Ok(prepared?),
+        }
+    }
+
     /// Notes for each account whether every call is known to have been counted, and lets the accounts go; permits that
     /// are shared with replicas go back first, which takes as long as they are held. To be called when no request runs
     /// any more.
     pub async fn end(self) {
+        if let Some(writer) = &self.archive {
+            writer.finish(LAST_WRITES).await;
+        }
         futures_util::future::join_all(self.leased.iter().map(Limiter::all_given_back)).await;
         for (file, limiters) in self.accounts {
             if limiters.iter().all(Limiter::is_proven)
@@ -127,6 +163,8 @@ struct Parts<'a> {
     config: &'a Config,
     runtime: &'a Runtime,
     permits: Permits<'a>,
+    catalog: Arc<Catalog>,
+    archive: Option<Writer>,
 }
 
 impl Parts<'_> {
@@ -146,7 +184,7 @@ impl Parts<'_> {
             enable.insert(account.clone(), Command::new(metered, account.clone()));
         }
         let stores = Stores::new(enable)
-            .with(self.counts::<alibaba_cams::PhoneNumbers>(&clients)?)
+            .with(self.phone_numbers(&clients)?)
             .with(self.counts::<alibaba_cams::Templates>(&clients)?);
 
         let settle = self.config.cache.settle.of(Vendor::VolcengineRtc);
@@ -158,22 +196,63 @@ impl Parts<'_> {
             let client = volcengine_rtc::Client::new(entry, account.clone(), transport, clock, learned)?;
             callers.push((account, &entry.quota, client));
         }
-        Ok(stores.with(self.store(&distributions, callers)?))
+        let memory = self.memory(&distributions);
+        let catalog = Arc::clone(&self.catalog);
+        let zone_of: ZoneOf = Arc::new(move |key| {
+            let is_it =
+                |app: &&CatalogApp| app.account.name() == key.account && Some(app.id.as_str()) == key.entity.as_deref();
+            catalog.apps.iter().find(is_it).map(|app| app.zone.clone())
+        });
+        let archive = self.archived(&distributions, &memory, zone_of);
+        Ok(stores.with(self.store(&distributions, memory, archive, callers)?))
+    }
+
+    /// The store of message counts, whose rows are archived.
+    fn phone_numbers(&mut self, clients: &[CamsClient<'_>]) -> Result<Store<PhoneNumberMetrics>, BuildError> {
+        let operation = Arc::new(PhoneNumberMetrics::new(self.config.cache.settle.of(Vendor::AlibabaCams)));
+        let memory = self.memory(&operation);
+        let (catalog, learned) = (Arc::clone(&self.catalog), Arc::clone(&operation));
+        let zone_of: ZoneOf = Arc::new(move |key| {
+            let name = |channel: &CatalogChannel| channel.id.as_ref().map(|id| id.as_str().to_owned());
+            let is_it =
+                |channel: &&CatalogChannel| channel.account.name() == key.account && name(channel) == key.entity;
+            catalog.channels.iter().find(is_it).and_then(|channel| zone_of_days(channel, &learned))
+        });
+        let archive = self.archived(&operation, &memory, zone_of);
+        let callers = callers(&operation, clients);
+        self.store(&operation, memory, archive, callers)
     }
 
     /// The store of an operation that counts by buckets.
     fn counts<C: alibaba_cams::Counts>(&mut self, clients: &[CamsClient<'_>]) -> Result<Store<Series<C>>, BuildError> {
         let operation = Arc::new(Series::<C>::new(self.config.cache.settle.of(Vendor::AlibabaCams)));
-        let callers = clients.iter().map(|(account, quota, client)| {
-            (account.clone(), *quota, alibaba_cams::SeriesClient::new(Arc::clone(client), Arc::clone(&operation)))
-        });
-        self.store(&operation, callers)
+        let (memory, callers) = (self.memory(&operation), callers(&operation, clients));
+        self.store(&operation, memory, None, callers)
+    }
+
+    fn memory<O: Operation>(&self, operation: &Arc<O>) -> Arc<Memory<O>> {
+        let bytes = self.config.cache.bytes_of(operation.facts());
+        Arc::new(Memory::new(Arc::clone(operation), bytes, lifetimes(self.config)))
+    }
+
+    /// The archive of an operation, if there is one.
+    fn archived<O: Archived>(
+        &self,
+        operation: &Arc<O>,
+        memory: &Arc<Memory<O>>,
+        zone_of: ZoneOf,
+    ) -> Option<Arc<dyn SliceArchive<O>>> {
+        let writer = self.archive.clone()?;
+        let (operation, memory) = (Arc::clone(operation), Arc::clone(memory));
+        Some(Arc::new(ArchivedSlices::new(writer, operation, memory, zone_of, Arc::new(|_, _| false))))
     }
 
     /// The store of an operation: with a scheduler for each account that calls it.
     fn store<'q, O, C>(
         &mut self,
         operation: &Arc<O>,
+        memory: Arc<Memory<O>>,
+        archive: Option<Arc<dyn SliceArchive<O>>>,
         callers: impl IntoIterator<Item = (Account, &'q Quotas, C)>,
     ) -> Result<Store<O>, BuildError>
     where
@@ -181,17 +260,20 @@ impl Parts<'_> {
         C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
     {
         let (config, facts) = (self.config, operation.facts());
-        let memory = Arc::new(Memory::new(Arc::clone(operation), config.cache.bytes_of(facts), lifetimes(config)));
         let shared = self.permits.answers(config, operation, &memory);
+        let cache: Arc<dyn SliceCache<O>> = match &archive {
+            Some(archive) => Arc::new(Keeping::new(Arc::clone(&memory), Arc::clone(archive))),
+            None => Arc::clone(&memory) as Arc<dyn SliceCache<O>>,
+        };
         let mut schedulers = HashMap::new();
         for (account, quota, client) in callers {
             let metered = Metered::new(client, self.limiter(&account, facts, quota)?, account.vendor());
-            let cache = Arc::clone(&memory) as Arc<dyn SliceCache<_>>;
             let (peers, max_rows) = (peers(shared.as_ref()), u64::from(config.upstream.max_rows));
-            let scheduler = Scheduler::new(peers, Arc::clone(operation), metered, cache, account.clone(), max_rows);
+            let (cache, operation) = (Arc::clone(&cache), Arc::clone(operation));
+            let scheduler = Scheduler::new(peers, operation, metered, cache, account.clone(), max_rows);
             schedulers.insert(account, scheduler);
         }
-        Ok(Store::new(Arc::clone(operation), memory, schedulers).sharing(shared))
+        Ok(Store::new(Arc::clone(operation), memory, schedulers).sharing(shared).archiving(archive))
     }
 
     fn limiter(&mut self, account: &Account, facts: &Facts, quota: &Quotas) -> Result<Limiter, BuildError> {
@@ -205,6 +287,17 @@ impl Parts<'_> {
 
 /// An account of Alibaba Cloud, its quotas, and what calls for it.
 type CamsClient<'a> = (Account, &'a Quotas, Arc<alibaba_cams::Client>);
+
+/// What calls an operation that counts by buckets, account by account.
+fn callers<'c, C: alibaba_cams::Counts>(
+    operation: &Arc<Series<C>>,
+    clients: &'c [CamsClient<'c>],
+) -> Vec<(Account, &'c Quotas, alibaba_cams::SeriesClient<C>)> {
+    let caller = |(account, quota, client): &CamsClient<'c>| {
+        (account.clone(), *quota, alibaba_cams::SeriesClient::new(Arc::clone(client), Arc::clone(operation)))
+    };
+    clients.iter().map(caller).collect()
+}
 
 /// What the config names.
 fn catalog(config: &Config) -> Result<Catalog, BuildError> {

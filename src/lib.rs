@@ -28,6 +28,8 @@ pub mod planner;
 
 pub mod quota;
 
+pub mod archive;
+
 pub mod redis;
 
 pub mod vendor;

@@ -34,6 +34,7 @@ pub(super) fn build(config: &Config) -> Result<App, Failure> {
 /// # Errors
 /// The process was told a second time, and did not wait for requests in progress.
 pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) -> Result<(), Failure> {
+    app.prepare().await?;
     let mut hosts = config.http.hosts.clone();
     // The address itself is a name that nobody else can be reached under.
     hosts.extend(listener.local_addr().ok().map(|own| own.to_string()));

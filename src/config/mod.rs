@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 pub use env::process_env;
 pub use problem::ConfigError;
-pub use sections::{Cache, Graphiql, Http, Limits, Queue, Settle, Shared, Upstream};
+pub use sections::{Archive, Cache, Graphiql, Http, Limits, Queue, Settle, Shared, Upstream};
 
 use crate::quota::lease::Terms;
 use crate::vendor::{alibaba_cams, volcengine_rtc};
@@ -54,6 +54,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// What replicas on the same accounts share.
     pub shared: Shared,
+    /// Where answers are kept for ever.
+    pub archive: Archive,
     /// The gateway's own HTTP side.
     pub http: Http,
     /// What one request may take.
@@ -72,6 +74,7 @@ impl Default for Config {
             queue: Queue::default(),
             upstream: Upstream::default(),
             shared: Shared::default(),
+            archive: Archive::default(),
             http: Http::default(),
             limits: Limits::default(),
         }

@@ -177,6 +177,25 @@ impl Shared {
     }
 }
 
+/// `[archive]`: where answers are kept for ever.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Archive {
+    /// `sqlite:FILE`, or `postgres://USER:PASSWORD@HOST/DATABASE`, which replicas share; empty for none. May hold a password,
+    /// so it never prints.
+    pub url: SecretString,
+    /// The role of PostgreSQL that may read the tables; empty for none.
+    pub reader: String,
+}
+
+impl Archive {
+    /// Where the archive is, if one is configured.
+    #[must_use]
+    pub fn url(&self) -> Option<&SecretString> {
+        Some(&self.url).filter(|url| !url.expose_secret().is_empty())
+    }
+}
+
 /// `[http]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -4,7 +4,7 @@ use super::Timestamp;
 use super::calendar::Date;
 
 /// A table of flat rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Dataset {
     /// A row for a phone number in a bucket.
     PhoneNumberMetrics,
@@ -250,7 +250,7 @@ const OPERATION_DISTRIBUTIONS: &[Column] = &[
 ];
 
 const MEASUREMENTS: &[Column] = &[
-    column(Field::Vendor, "vendor", Kind::Text, "alibaba_cams or volcengine_rtc."),
+    column(Field::Vendor, "vendor", Kind::Text, "ALIBABA_CAMS or VOLCENGINE_RTC."),
     ACCOUNT,
     column(
         Field::Entity,

@@ -2,6 +2,7 @@
 //!
 //! Start with [`window`] (half-open spans), then [`operation`] (the seam between the layers).
 
+pub mod archived;
 pub mod ask;
 pub mod calendar;
 pub mod count;
@@ -18,6 +19,7 @@ pub mod time;
 pub mod window;
 pub mod wording;
 
+pub use archived::{ArchiveKey, ArchiveRow, Archived, ArchivedSlice, Number};
 pub use ask::{Ask, Caller, Class, Freshness, RequestCost};
 pub use count::{DistinctUsers, MessageCount};
 pub use facts::Facts;

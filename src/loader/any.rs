@@ -11,7 +11,7 @@ use crate::domain::{Account, Ask, Facts, Operation};
 use crate::error::WeirError;
 use crate::planner::Task;
 use crate::quota::Limiter;
-use crate::store::{Admitted, Outlook, Prepared, Store, Survey};
+use crate::store::{Admitted, Outlook, Prepared, Recalled, Store, Survey};
 
 /// The store of an operation, whichever it is.
 pub(super) trait AnyStore: Send + Sync {
@@ -28,15 +28,18 @@ pub(super) trait AnyStore: Send + Sync {
     /// How many slices a key asks for.
     fn n_slices(&self, key: &Key) -> u64;
 
-    /// Takes over what other replicas hold of what the keys lack.
-    fn recall<'a>(&'a self, keys: &'a [Key], ask: &'a Ask) -> BoxFuture<'a, ()>;
+    /// Takes over what other replicas and the archive hold of what the keys lack.
+    fn recall<'a>(&'a self, keys: &'a [Key], ask: &'a Ask) -> BoxFuture<'a, AnyRecalled>;
 
-    /// Looks the keys of a batch up.
-    fn prepare(&self, keys: Vec<Key>, ask: &Ask) -> Box<dyn Part>;
+    /// Looks the keys of a batch up, with what was recalled for them.
+    fn prepare(&self, keys: Vec<Key>, recalled: &AnyRecalled, ask: &Ask) -> Box<dyn Part>;
 
     /// The [`Face`] itself, for whoever knows the operation.
     fn as_any(&self) -> &dyn Any;
 }
+
+/// What was recalled from the archive for the keys of one store, whatever its operation.
+pub(super) type AnyRecalled = Box<dyn Any + Send>;
 
 /// What a batch does with the keys of one store, step by step.
 pub(super) trait Part {
@@ -91,12 +94,18 @@ impl<O: Operation> AnyStore for Face<O> {
         key.wants::<O>().iter().map(|want| self.0.n_slices(want.window)).sum()
     }
 
-    fn recall<'a>(&'a self, keys: &'a [Key], ask: &'a Ask) -> BoxFuture<'a, ()> {
-        self.0.recall(keys.iter().map(Key::wants::<O>), ask).boxed()
+    fn recall<'a>(&'a self, keys: &'a [Key], ask: &'a Ask) -> BoxFuture<'a, AnyRecalled> {
+        async move {
+            let recalled = self.0.recall(keys.iter().map(Key::wants::<O>).collect(), ask).await;
+            Box::new(recalled) as AnyRecalled
+        }
+        .boxed()
     }
 
-    fn prepare(&self, keys: Vec<Key>, ask: &Ask) -> Box<dyn Part> {
-        let prepared = keys.iter().map(|key| self.0.prepare(key.wants::<O>(), ask)).collect();
+    fn prepare(&self, keys: Vec<Key>, recalled: &AnyRecalled, ask: &Ask) -> Box<dyn Part> {
+        let none = Recalled::default();
+        let recalled = recalled.downcast_ref::<Recalled<O>>().unwrap_or(&none);
+        let prepared = keys.iter().map(|key| self.0.prepare(key.wants::<O>(), recalled, ask)).collect();
         Box::new(PartOf { store: Arc::clone(&self.0), keys, prepared, survey: None, admitted: None })
     }
 

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dataloader::BatchFn;
+use futures_util::future::join_all;
 
 use super::Stores;
-use super::any::{AnyStore, Part};
+use super::any::{AnyRecalled, AnyStore, Part};
 use super::key::{Gathered, Key};
 use crate::domain::Ask;
 use crate::error::{Code, WeirError};
@@ -44,12 +45,12 @@ impl Batch {
         sorted
     }
 
-    fn gather(&mut self, keys: Vec<Vec<Key>>) -> HashMap<Key, Gathered> {
+    fn gather(&mut self, keys: Vec<Vec<Key>>, recalled: &[AnyRecalled]) -> HashMap<Key, Gathered> {
         let (stores, ask) = (Arc::clone(&self.stores), self.ask.clone());
-        let asked = stores.all.iter().zip(keys).filter(|(_, keys)| !keys.is_empty());
-        let all = || asked.clone().flat_map(|(_, keys)| keys);
-        let explained: Vec<Key> = if ask.explain { all().collect() } else { Vec::new() };
-        let mut parts: Vec<Box<dyn Part>> = asked.clone().map(|(store, keys)| store.prepare(keys, &ask)).collect();
+        let explained: Vec<Key> = if ask.explain { keys.iter().flatten().cloned().collect() } else { Vec::new() };
+        let asked = stores.all.iter().zip(keys).zip(recalled).filter(|((_, keys), _)| !keys.is_empty());
+        let mut parts: Vec<Box<dyn Part>> =
+            asked.map(|((store, keys), recalled)| store.prepare(keys, recalled, &ask)).collect();
         let mut refusal = self.check(&mut parts);
         // What asks for too much may have taken long to see, and what is only explained takes nothing: others need not wait.
         let deciding =
@@ -97,18 +98,16 @@ impl BatchFn<Key, Gathered> for Batch {
     async fn load(&mut self, keys: &[Key]) -> HashMap<Key, Gathered> {
         let keys = self.by_store(keys);
         let stores = Arc::clone(&self.stores);
-        for (store, keys) in stores.all.iter().zip(&keys).filter(|(_, keys)| !keys.is_empty()) {
-            store.recall(keys, &self.ask).await;
-        }
+        let recalled = join_all(stores.all.iter().zip(&keys).map(|(store, keys)| store.recall(keys, &self.ask))).await;
         let of_store = |(store, keys): (&Arc<dyn AnyStore>, &Vec<Key>)| -> u64 {
             keys.iter().map(|key| store.n_slices(key)).sum()
         };
         if stores.all.iter().zip(&keys).map(of_store).sum::<u64>() <= planner::MANY_SLICES {
-            return self.gather(keys);
+            return self.gather(keys, &recalled);
         }
         let mut batch = self.clone();
         let gather = move || {
-            let gathered = batch.gather(keys);
+            let gathered = batch.gather(keys, &recalled);
             (gathered, batch.planned)
         };
         // Keys without an answer are reported by whoever waits for them.

@@ -201,6 +201,14 @@ impl Loader {
         self.stores.of::<O>().is_ok_and(|(_, store)| store.is_answerable(want, &self.ask))
     }
 
+    /// The windows of a subject that the archive keeps inside a span, in order of time.
+    pub async fn archived<O: Operation>(&self, subject: &O::Subject, span: Window) -> Vec<Window> {
+        match self.stores.of::<O>() {
+            Ok((_, store)) => store.archived(subject, span).await,
+            Err(_) => Vec::new(),
+        }
+    }
+
     /// Turns the vendor's statistics on; on success the channel's empty slices are forgotten. `None` where the request
     /// is only explained.
     ///

@@ -21,6 +21,12 @@ impl<D> Landed<D> {
         self.0.is_empty()
     }
 
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[(Window, Arc<Held<D>>)] {
+        &self.0
+    }
+
     /// Those that lie in a span.
     #[must_use]
     pub fn within(&self, span: Window) -> &[(Window, Arc<Held<D>>)] {

@@ -1,11 +1,11 @@
 //! Distinct call users per place over exact windows. Windows, applications and places do not add up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::catalog::CatalogApp;
-use super::range::{TimeRange, check_window_count, check_window_length};
+use super::range::{TimeRange, chain, check_window_count, check_window_length};
 use super::request::{Omitted, Request};
 use crate::domain::calendar::Date;
 use crate::domain::count::UserBounds;
@@ -132,8 +132,10 @@ impl Windows {
     /// What failed for all of them.
     pub async fn answer(self, request: &Request) -> Result<Option<Vec<Entry>>, Arc<WeirError>> {
         let Self { dimension, wants } = self;
+        let archived = archived(request, &wants).await;
         let is_kept = |(want, is_calendar): (Want, bool)| {
-            if is_calendar && !request.is_answerable::<OperationDistributions>(&want.slice) {
+            let is_answerable = || request.is_answerable::<OperationDistributions>(&want.slice);
+            if is_calendar && !archived.contains(&want.slice) && !is_answerable() {
                 let Slice { subject, window } = want.slice;
                 request.omit(Omitted { app: subject.app, dimension, window });
                 return None;
@@ -156,6 +158,23 @@ impl Windows {
         };
         Ok(Some(wants.into_iter().map(answer).collect()))
     }
+}
+
+/// The calendar windows that only the archive may hold, as far as it does.
+async fn archived(request: &Request, wants: &[(Want, bool)]) -> HashSet<Slice<DistributionSubject>> {
+    let mut spans: HashMap<&DistributionSubject, Window> = HashMap::new();
+    let is_gone = |(want, is_calendar): &&(Want, bool)| {
+        *is_calendar && !request.is_answerable::<OperationDistributions>(&want.slice)
+    };
+    for (Want { slice, .. }, _) in wants.iter().filter(is_gone) {
+        spans.entry(&slice.subject).and_modify(|span| *span = span.hull(slice.window)).or_insert(slice.window);
+    }
+    let mut archived = HashSet::new();
+    for (subject, span) in spans {
+        let windows = request.archived::<OperationDistributions>(subject, span).await;
+        archived.extend(windows.into_iter().map(|window| Slice { subject: subject.clone(), window }));
+    }
+    archived
 }
 
 /// What is certain of the distinct users of a range that the vendor does not answer in one piece. Never one number: a
@@ -183,7 +202,7 @@ pub async fn bounds(
     dimension: Dimension,
     range: TimeRange,
 ) -> Result<Option<Bounds>, Arc<WeirError>> {
-    let (span, windows) = range.distribution_cover(request.now(), &app.zone, request.earliest())?;
+    let (span, windows) = cover(request, app, dimension, range).await?;
     request.take_slices(windows.len() as u64)?;
     let wants = windows.iter().map(|window| Slice { subject: subject(app, dimension), window: *window }).collect();
     let Some(series) = request.series::<OperationDistributions>(wants).await? else { return Ok(None) };
@@ -204,6 +223,28 @@ pub async fn bounds(
     });
     let finality = if is_final { Finality::Final } else { Finality::Provisional };
     Ok(Some(Bounds { span, windows: windows.len(), places, finality }))
+}
+
+/// The fewest windows that tile a range: those that the vendor answers, and before that those that the archive holds.
+async fn cover(
+    request: &Request,
+    app: &CatalogApp,
+    dimension: Dimension,
+    range: TimeRange,
+) -> Result<(Window, Vec<Window>), WeirError> {
+    let (now, earliest) = (request.now(), request.earliest());
+    if let Some(whole) = range.distribution_reach(now, &app.zone).filter(|whole| whole.start() < earliest) {
+        let archived = request.archived::<OperationDistributions>(&subject(app, dimension), whole).await;
+        if let Some(old) = chain(whole, &archived, earliest) {
+            let from = old.last().map_or(whole.start(), |last| last.end());
+            let rest = match Window::new(from, whole.end()) {
+                Some(rest) => range.starting_at(rest).distribution_cover(now, &app.zone, earliest)?.1,
+                None => Vec::new(),
+            };
+            return Ok((whole, old.into_iter().chain(rest).collect()));
+        }
+    }
+    range.distribution_cover(now, &app.zone, earliest)
 }
 
 pub(super) fn subject(app: &CatalogApp, dimension: Dimension) -> DistributionSubject {

@@ -1,5 +1,6 @@
 //! Time ranges, and the windows they mean: pure.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -146,6 +147,19 @@ impl TimeRange {
         Ok((span, windows))
     }
 
+    /// The whole span of a range of distributions, whatever the vendor answers of it; `None` if it makes no sense.
+    pub(super) fn distribution_reach(self, now: Timestamp, zone: &TimeZone) -> Option<Window> {
+        self.distribution_span(now, zone, Timestamp::from_ms(i64::MIN)).ok()
+    }
+
+    /// The same kind of range, but over `rest` of it.
+    pub(super) fn starting_at(self, rest: Window) -> Self {
+        match self {
+            Self::Between { .. } => Self::Between { start: rest.start(), end: rest.end() },
+            Self::Last(_) => Self::Last(rest.length()),
+        }
+    }
+
     fn distribution_span(self, now: Timestamp, zone: &TimeZone, earliest: Timestamp) -> Result<Window, WeirError> {
         match self {
             Self::Between { start, end } => {
@@ -169,6 +183,34 @@ impl TimeRange {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// The fewest of `windows`, in order of time, that follow one another from the start of `whole` to its end or to the first
+/// edge at or after `until`. `None` if there is no such chain.
+pub(super) fn chain(whole: Window, windows: &[Window], until: Timestamp) -> Option<Vec<Window>> {
+    let mut windows: Vec<Window> = windows.iter().copied().filter(|window| whole.covers(*window)).collect();
+    windows.sort_unstable();
+    // By how many windows an edge is reached, and by which last one.
+    let mut reached: HashMap<Timestamp, (usize, Option<Window>)> = HashMap::from([(whole.start(), (0, None))]);
+    for window in windows {
+        if window.start() >= until {
+            continue;
+        }
+        let Some(n) = reached.get(&window.start()).map(|(n, _)| n + 1) else { continue };
+        let edge = reached.entry(window.end()).or_insert((n, Some(window)));
+        if n < edge.0 {
+            *edge = (n, Some(window));
+        }
+    }
+    let ends = reached.iter().filter(|(edge, _)| **edge >= until || **edge == whole.end());
+    let mut at = *ends.min_by_key(|(edge, (n, _))| (*n, **edge))?.0;
+    let mut chain = Vec::new();
+    while let Some(window) = reached.get(&at).and_then(|(_, last)| *last) {
+        at = window.start();
+        chain.push(window);
+    }
+    chain.reverse();
+    Some(chain)
+}
 
 /// What the end of a `last` range is lowered to.
 fn snap(granularity: Granularity) -> Duration {

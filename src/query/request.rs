@@ -127,6 +127,12 @@ impl Request {
         self.loader.is_answerable::<O>(want)
     }
 
+    /// The windows of a subject that the archive keeps inside a span, in order of time. What is archived meanwhile may be
+    /// used by the next.
+    pub(super) async fn archived<O: Operation>(&self, subject: &O::Subject, span: Window) -> Vec<Window> {
+        self.loader.archived::<O>(subject, span).await
+    }
+
     /// An operation, with what its replies have taught.
     pub(super) fn operation<O: Operation>(&self) -> Result<&O, WeirError> {
         self.loader.operation::<O>()

@@ -18,12 +18,18 @@ use crate::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberMetrics
 /// # Errors
 /// No store answers message counts.
 pub fn channel_zone(request: &Request, channel: &CatalogChannel) -> Result<Option<TimeZone>, WeirError> {
+    request.operation::<PhoneNumberMetrics>().map(|operation| zone_of_days(channel, operation))
+}
+
+/// The same, by what `operation` has learned.
+#[must_use]
+pub fn zone_of_days(channel: &CatalogChannel, operation: &PhoneNumberMetrics) -> Option<TimeZone> {
     if let Some(zone) = &channel.zone {
-        return Ok(Some(zone.clone()));
+        return Some(zone.clone());
     }
-    let midnights = request.operation::<PhoneNumberMetrics>()?.midnights(&days(channel));
-    let [only] = midnights.as_slice() else { return Ok(None) };
-    Ok(zone_of_midnight(*only))
+    let midnights = operation.midnights(&days(channel));
+    let [only] = midnights.as_slice() else { return None };
+    zone_of_midnight(*only)
 }
 
 /// The days of a channel as a whole.

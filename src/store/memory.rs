@@ -61,21 +61,25 @@ impl<O: Operation> Memory<O> {
         Look { ask, now: Instant::now(), own: of(run.clone()), whole: whole.map(of) }
     }
 
-    /// Keeps what another replica fetched `age` ago, as if it had been fetched here.
+    /// Keeps what was fetched elsewhere `age` ago, as if it had been fetched here, if it is of use yet. Answers what is
+    /// held then: a better one, if there is.
     pub(super) fn adopt(
         &self,
         slice: &Slice<O::Subject>,
         keep: Keep,
         age: Duration,
         held: impl FnOnce(Option<Instant>, Option<Instant>) -> Held<O::Data>,
-    ) {
+    ) -> Arc<Held<O::Data>> {
         let now = Instant::now();
         let left = |life: Duration| now + life.saturating_sub(age);
         let life = lifetime(keep, self.lifetimes);
         let held = held(life.map(|(fresh, _)| left(fresh)), life.map(|(_, stale)| left(stale)));
-        if held.stale_until.is_none_or(|until| now < until) {
-            self.keep(&slice.subject, &mut [(slice.window, Arc::new(held))]);
+        let mut kept = [(slice.window, Arc::new(held))];
+        if kept[0].1.stale_until.is_none_or(|until| now < until) {
+            self.keep(&slice.subject, &mut kept);
         }
+        let [(_, held)] = kept;
+        held
     }
 
     /// Keeps slices of one reply, unless better ones are held: those come in their stead.

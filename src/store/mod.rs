@@ -1,9 +1,11 @@
-//! A set of keys in, tickets out: first memory, then what is in flight, then the planner.
+//! A set of keys in, tickets out: first memory, then what replicas share, then the archive, then what is in flight, then the
+//! planner.
 //!
 //! Keys are compared whole, and what is shared does not depend on the caller; whoever may not see something is turned
 //! away before the store is asked.
 
 mod admission;
+mod archived;
 mod block;
 pub mod lifetime;
 mod memory;
@@ -19,13 +21,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use admission::{Admitted, Survey};
+pub use archived::{ArchivedSlices, IsWatched, Keeping, Recalled, SliceArchive, ZoneOf};
 pub use memory::Memory;
 pub use prepared::{Outlook, PlannedCall, Prepared};
 pub use shared::SharedAnswers;
 pub use ticket::{Answered, Series, Served, Ticket};
 
 use crate::domain::{Account, Ask, Class, Freshness, Held, Operation, RequestCost, Slice, Subject, Window};
-use crate::error::WeirError;
+use crate::error::{Code, WeirError};
 use crate::planner::{Parts, Scheduler, SliceCache as _, Subscriber, Task};
 use crate::quota::Limiter;
 use lifetime::Use;
@@ -56,13 +59,14 @@ pub struct Store<O: Operation> {
     memory: Arc<Memory<O>>,
     schedulers: HashMap<Account, Scheduler<O>>,
     shared: Option<Arc<SharedAnswers<O>>>,
+    archive: Option<Arc<dyn SliceArchive<O>>>,
 }
 
 impl<O: Operation> Store<O> {
     /// A store over `memory` that fetches through `schedulers`.
     #[must_use]
     pub fn new(operation: Arc<O>, memory: Arc<Memory<O>>, schedulers: HashMap<Account, Scheduler<O>>) -> Self {
-        Self { operation, memory, schedulers, shared: None }
+        Self { operation, memory, schedulers, shared: None, archive: None }
     }
 
     /// The same, looking into what replicas share after memory.
@@ -71,17 +75,41 @@ impl<O: Operation> Store<O> {
         Self { shared, ..self }
     }
 
-    /// Takes over what other replicas hold of the wants and memory lacks; at once if there are none, if nothing is
-    /// lacking or if Redis is away.
-    pub async fn recall(&self, wants: impl Iterator<Item = &[Slice<O::Subject>]>, ask: &Ask) {
-        let Some(shared) = self.shared.as_ref().filter(|shared| shared.is_there()) else { return };
+    /// The same, looking into the archive after that.
+    #[must_use]
+    pub fn archiving(self, archive: Option<Arc<dyn SliceArchive<O>>>) -> Self {
+        Self { archive, ..self }
+    }
+
+    /// Takes over what other replicas hold of the wants and memory lacks, and then what the archive does; at once if there
+    /// are none, if nothing is lacking or if they are away.
+    pub async fn recall(&self, wants: Vec<&[Slice<O::Subject>]>, ask: &Ask) -> Recalled<O> {
+        if let Some(shared) = self.shared.as_ref().filter(|shared| shared.is_there()) {
+            shared.take_over(self.lacking(&wants, ask), false).await;
+        }
+        match &self.archive {
+            Some(archive) => archive.recall(self.lacking(&wants, ask), ask.at).await,
+            None => Recalled::default(),
+        }
+    }
+
+    /// The slices of the wants that memory does not answer.
+    fn lacking(&self, wants: &[&[Slice<O::Subject>]], ask: &Ask) -> Vec<Slice<O::Subject>> {
         let mut lacking = Vec::new();
-        for want in wants.flatten() {
+        for want in wants.iter().copied().flatten() {
             let mut look = self.memory.look(want, ask);
             let windows = self.windows(want, ask).filter(|window| !matches!(look.up(*window), Some((_, Use::Fresh))));
             lacking.extend(windows.map(|window| Slice { subject: want.subject.clone(), window }));
         }
-        shared.take_over(lacking, false).await;
+        lacking
+    }
+
+    /// The windows of a subject that the archive keeps inside a span.
+    pub async fn archived(&self, subject: &O::Subject, span: Window) -> Vec<Window> {
+        match &self.archive {
+            Some(archive) => archive.windows(subject, span).await,
+            None => Vec::new(),
+        }
     }
 
     /// What is known of the operation.
@@ -138,15 +166,23 @@ impl<O: Operation> Store<O> {
     }
 
     /// Looks a field up; nothing is asked for and nothing is counted yet. Slices that need a call are judged against
-    /// the vendor's lookback, and against what is known to fail.
+    /// the vendor's lookback, and against what is known to fail. `recalled` is what was found for them in the archive.
     #[must_use]
-    pub fn prepare(&self, wants: &[Slice<O::Subject>], ask: &Ask) -> Prepared<O> {
+    pub fn prepare(&self, wants: &[Slice<O::Subject>], recalled: &Recalled<O>, ask: &Ask) -> Prepared<O> {
         let mut prepared = Prepared::new(self.memory.epoch());
         for (index, want) in wants.iter().enumerate() {
             let (mut look, mut slice, mut outage) = (self.memory.look(want, ask), want.clone(), None);
             for window in self.windows(want, ask) {
                 slice.window = window;
+                let archived = recalled.get(&slice);
                 let step = match look.up(window) {
+                    // Memory may have had no room for it.
+                    _ if let Some(held) = archived.filter(|held| held.is_settled()) => {
+                        Step::Ready(Ok(Served::from_archive(Arc::clone(held))))
+                    }
+                    Some((held, Use::Fresh)) if archived.is_some_and(|archived| Arc::ptr_eq(archived, &held)) => {
+                        Step::Ready(Ok(Served::from_archive(held)))
+                    }
                     Some((held, Use::Fresh)) => Step::Ready(Ok(Served::from_cache(held))),
                     Some((held, Use::WhileRefreshing)) => {
                         prepared.refresh.push(slice.clone());
@@ -156,6 +192,12 @@ impl<O: Operation> Store<O> {
                         let outage = outage.get_or_insert_with(|| self.outage(&want.subject));
                         let fallback = held.map(|(held, _)| held);
                         match self.fetch(&slice, fallback, outage, ask, &mut prepared.refresh) {
+                            // It has become nothing better, and never will.
+                            Some(Step::Ready(Err(error)))
+                                if let Some(held) = archived.filter(|_| error.code == Code::OutOfRetention) =>
+                            {
+                                Step::Ready(Ok(Served::from_archive(Arc::clone(held))))
+                            }
                             Some(step) => step,
                             None if prepared.widen(index, window) => continue,
                             None => Step::Gap(Gap { slice: slice.clone(), fallback: None }),

@@ -168,6 +168,10 @@ impl<D> Served<D> {
         Self { held, source: Source::Cache }
     }
 
+    pub(super) fn from_archive(held: Arc<Held<D>>) -> Self {
+        Self { held, source: Source::Archive }
+    }
+
     fn from_upstream(held: Arc<Held<D>>) -> Self {
         Self { held, source: Source::Upstream }
     }

@@ -34,7 +34,7 @@ const ROOM: &[&str] = &[
 ];
 
 /// What each module may use beyond itself and what is [`for_all`]: a module, or some names in it. `*` is everything.
-const ALLOWED: [(&str, &[&str]); 20] = [
+const ALLOWED: [(&str, &[&str]); 21] = [
     ("app", &["*"]),
     ("cli", &["*"]),
     (
@@ -73,7 +73,8 @@ const ALLOWED: [(&str, &[&str]); 20] = [
         ],
     ),
     ("loader", &["store", "planner", "quota::QuotaStatus", "quota::Limiter", "vendor::alibaba_cams"]),
-    ("store", &["planner", "quota::Limiter", "redis"]),
+    ("store", &["archive", "planner", "quota::Limiter", "redis"]),
+    ("archive", &[]),
     ("planner", &["quota"]),
     // The lease of permits that replicas share goes over the link.
     ("quota", &["redis"]),

@@ -10,6 +10,7 @@
 )]
 
 mod answers;
+mod archive;
 mod batching;
 mod bi;
 mod blocks;

@@ -17,7 +17,7 @@ use weir::domain::{
 use weir::planner::{Scheduler, SliceCache};
 use weir::quota::{Call, Limiter, Metered, Permit, Rule};
 use weir::store::lifetime::Lifetimes;
-use weir::store::{Memory, Store, Ticket};
+use weir::store::{Memory, Recalled, Store, Ticket};
 use weir::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberMetrics, PhoneNumberPoint};
 
 use crate::support::{METRIC, NOW, TestGateway, codes, cpu, window};
@@ -129,7 +129,8 @@ pub(crate) fn request<O: Operation>(
     wants: &[Slice<O::Subject>],
     ask: &Ask,
 ) -> Vec<Ticket<O::Data>> {
-    let fields: Vec<_> = wants.iter().map(|want| store.prepare(std::slice::from_ref(want), ask)).collect();
+    let fields: Vec<_> =
+        wants.iter().map(|want| store.prepare(std::slice::from_ref(want), &Recalled::default(), ask)).collect();
     let survey = store.survey(&fields, ask);
     let admitted = store.admit(fields, survey, None, ask);
     let mut tasks = Vec::new();

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -15,8 +16,10 @@ use serde_json::value::RawValue;
 use super::Granularity;
 use super::series::{CountSubject, Counts, Series};
 use super::wire::Params;
+use crate::domain::dataset::Dataset;
 use crate::domain::{
-    Account, ChannelId, Facts, Finality, MessageCount, PhoneNumber, Point, Subject, Timestamp, Vendor,
+    Account, ArchiveKey, ArchiveRow, Archived, ChannelId, Facts, Finality, MessageCount, Number, PhoneNumber, Point,
+    Slice, Subject, Timestamp, Vendor,
 };
 use crate::vendor::loose::number;
 
@@ -165,6 +168,51 @@ impl Counts for PhoneNumbers {
     /// The phones of one reply share their text.
     fn bytes(_: &PhoneNumberPoint) -> usize {
         size_of::<PhoneNumberPoint>()
+    }
+}
+
+impl Archived for PhoneNumberMetrics {
+    const DATASET: Dataset = Dataset::PhoneNumberMetrics;
+
+    fn archive_key(subject: &MetricSubject) -> ArchiveKey {
+        ArchiveKey {
+            dataset: Self::DATASET,
+            account: subject.account.name().to_owned(),
+            entity: subject.channel.as_ref().map(|channel| channel.as_str().to_owned()),
+            granularity: Some(subject.granularity.as_str()),
+            dimension: None,
+            name: subject.phone.as_ref().map(|phone| phone.expose().to_owned()),
+        }
+    }
+
+    fn to_rows(_: &Slice<MetricSubject>, points: &Vec<PhoneNumberPoint>) -> Vec<ArchiveRow> {
+        let row = |point: &PhoneNumberPoint| ArchiveRow {
+            name: point.phone.expose().into(),
+            start: point.start,
+            end: point.end,
+            numbers: [point.sent, point.delivered].map(|count| Number::Integer(count.as_i64())),
+            finality: point.finality,
+        };
+        points.iter().map(row).collect()
+    }
+
+    fn from_rows(_: &MetricSubject, rows: Vec<ArchiveRow>, _: Finality) -> Option<(Vec<PhoneNumberPoint>, u32)> {
+        let mut last: Option<(Arc<str>, PhoneNumber)> = None;
+        let mut point = |row: ArchiveRow| {
+            let phone = match &last {
+                Some((text, phone)) if *text == row.name => phone.clone(),
+                _ => PhoneNumber::parse(&row.name)?,
+            };
+            last = Some((row.name, phone.clone()));
+            let [Number::Integer(sent), Number::Integer(delivered)] = row.numbers else { return None };
+            let (sent, delivered) = (MessageCount::new(sent)?, MessageCount::new(delivered)?);
+            let (start, end, finality) = (row.start, row.end, row.finality);
+            Some(PhoneNumberPoint { phone, start, end, sent, delivered, finality })
+        };
+        let mut points: Vec<_> = rows.into_iter().map(&mut point).collect::<Option<_>>()?;
+        points.sort_unstable_by(|one, other| order(one).cmp(&order(other)));
+        let bytes = size_of::<Vec<PhoneNumberPoint>>() + size_of_val(points.as_slice());
+        Some((points, u32::try_from(bytes).unwrap_or(u32::MAX)))
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::dataset::Dataset;
 use crate::domain::{
-    Account, AppId, CallError, CallErrorKind, Cut, DistinctUsers, Facts, Finality, Keep, Operation, Slice, Subject,
-    Timestamp, Vendor, Window,
+    Account, AppId, ArchiveKey, ArchiveRow, Archived, CallError, CallErrorKind, Cut, DistinctUsers, Facts, Finality,
+    Keep, Number, Operation, Slice, Subject, Timestamp, Vendor, Window,
 };
 
 /// Two calls a second, windows of at most 7 days within the last 30, by its page. The
@@ -180,6 +181,46 @@ impl Operation for OperationDistributions {
         let bytes = weight(&answer);
         let is_empty = answer.is_empty();
         vec![Cut { window: call.window, data: Distribution { shares: answer, finality }, keep, is_empty, bytes }]
+    }
+}
+
+impl Archived for OperationDistributions {
+    const DATASET: Dataset = Dataset::OperationDistributions;
+
+    fn archive_key(subject: &DistributionSubject) -> ArchiveKey {
+        ArchiveKey {
+            dataset: Self::DATASET,
+            account: subject.account.name().to_owned(),
+            entity: Some(subject.app.as_str().to_owned()),
+            granularity: None,
+            dimension: Some(match subject.dimension {
+                Dimension::Province => "PROVINCE",
+                Dimension::Country => "COUNTRY",
+            }),
+            name: None,
+        }
+    }
+
+    fn to_rows(slice: &Slice<DistributionSubject>, distribution: &Distribution) -> Vec<ArchiveRow> {
+        let row = |share: &Share| ArchiveRow {
+            name: share.name.as_str().into(),
+            start: slice.window.start(),
+            end: slice.window.end(),
+            numbers: [share.users.as_f64(), share.proportion].map(Number::Float),
+            finality: distribution.finality,
+        };
+        distribution.shares.iter().map(row).collect()
+    }
+
+    fn from_rows(_: &DistributionSubject, rows: Vec<ArchiveRow>, finality: Finality) -> Option<(Distribution, u32)> {
+        let share = |row: ArchiveRow| {
+            let [Number::Float(users), Number::Float(proportion)] = row.numbers else { return None };
+            Some(Share { name: row.name.as_ref().to_owned(), users: DistinctUsers::new(users)?, proportion })
+        };
+        let mut shares: Vec<_> = rows.into_iter().map(share).collect::<Option<_>>()?;
+        shares.sort_by(|a, b| b.users.as_f64().total_cmp(&a.users.as_f64()).then_with(|| a.name.cmp(&b.name)));
+        let bytes = weight(&shares);
+        Some((Distribution { shares, finality }, bytes))
     }
 }
 

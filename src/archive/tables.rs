@@ -1,0 +1,343 @@
+//! The tables of an archive, and the statements that both stores share: what they say of a column comes from the datasets.
+
+use std::time::Duration;
+
+use crate::domain::dataset::{Cell, Column, Dataset, Field, Kind};
+use crate::domain::duration::format_iso;
+use crate::domain::time::DAY;
+use crate::domain::{ArchiveKey, ArchiveRow, ArchivedSlice, Finality, Number, Window};
+
+use super::Dated;
+use super::merge::Restated;
+
+/// A table of rows, as far as its statements are made of its names.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) dataset: Dataset,
+    pub(super) entity: &'static str,
+    /// What tells series of one entity apart: the step, or the kind of place.
+    pub(super) kind: &'static str,
+    pub(super) row_name: &'static str,
+    pub(super) numbers: [&'static str; 2],
+    /// Whether the numbers are whole.
+    pub(super) counts: bool,
+}
+
+pub(super) const TABLES: [Table; 2] = [
+    Table {
+        dataset: Dataset::PhoneNumberMetrics,
+        entity: "cust_space_id",
+        kind: "granularity",
+        row_name: "phone_number",
+        numbers: ["sent_count", "delivered_count"],
+        counts: true,
+    },
+    Table {
+        dataset: Dataset::OperationDistributions,
+        entity: "app_id",
+        kind: "dimension",
+        row_name: "distribution_name",
+        numbers: ["distinct_users", "proportion"],
+        counts: false,
+    },
+];
+
+/// What one number of a row means where both vendors' are one table: table, metric, column, and how `dimension` is spelled.
+const MEASURES: [(usize, &str, &str, &str); 3] = [
+    (0, "sent_count", "ALIBABA_CAMS", "'phone_number'"),
+    (0, "delivered_count", "ALIBABA_CAMS", "'phone_number'"),
+    (1, "distinct_users", "VOLCENGINE_RTC", "lower(dimension)"),
+];
+
+/// What was fetched, slice by slice.
+pub(super) const COLLECTED: [Column; 11] = [
+    text(Field::Source, "dataset", "The table that holds its rows."),
+    text(Field::Account, "account", "The configured account that serves it."),
+    null(text(Field::Entity, "entity", "The CustSpaceId or AppId; null where an account's only channel has none.")),
+    null(text(Field::Granularity, "granularity", "The step of a series of messages: DAILY or HALF_HOUR; else null.")),
+    null(text(Field::Dimension, "dimension", "The kind of place of distinct users: PROVINCE or COUNTRY; else null.")),
+    null(text(
+        Field::Name,
+        "window_length",
+        "The length of a window of distinct users, ISO 8601, such as P1D; else null.",
+    )),
+    instant(Field::StartTime, "start_time", "The first instant inside: of messages, those that begin in this UTC day."),
+    instant(Field::EndTime, "end_time", "The first instant after."),
+    text(Field::Finality, "finality", "FINAL, or PROVISIONAL where the vendor may still change any of it."),
+    instant(Field::FetchedAt, "fetched_at", "When the request was sent that brought it."),
+    Column {
+        kind: Kind::Integer,
+        ..text(Field::Buckets, "row_count", "How many rows are kept of it; none is an answer too.")
+    },
+];
+
+/// What was FINAL and has been told otherwise since.
+pub(super) const RESTATED: [Column; 13] = [
+    text(Field::Source, "dataset", "The table that holds the row."),
+    text(Field::Account, "account", "The configured account that serves it."),
+    null(text(Field::Entity, "entity", "The CustSpaceId or AppId; null where an account's only channel has none.")),
+    null(text(Field::Granularity, "granularity", "The step of a series of messages; else null.")),
+    null(text(Field::Dimension, "dimension", "The kind of place of distinct users; else null.")),
+    text(Field::Name, "name", "The phone number or the place."),
+    instant(Field::StartTime, "start_time", "The first instant inside."),
+    instant(Field::EndTime, "end_time", "The first instant after."),
+    text(Field::Metric, "metric", "Which of its numbers."),
+    null(float(Field::Value, "held_value", "The number as it is kept; null if there was no such row.")),
+    null(float(Field::Value, "told_value", "The number as it was told later; null if there was no such row any more.")),
+    null(instant(Field::FetchedAt, "held_fetched_at", "When the kept one was fetched.")),
+    instant(Field::FetchedAt, "told_fetched_at", "When the other one was fetched."),
+];
+
+const fn text(field: Field, name: &'static str, description: &'static str) -> Column {
+    Column { field, name, kind: Kind::Text, is_nullable: false, unit: None, adds_up: None, description }
+}
+
+const fn instant(field: Field, name: &'static str, description: &'static str) -> Column {
+    Column { kind: Kind::Instant, ..text(field, name, description) }
+}
+
+const fn float(field: Field, name: &'static str, description: &'static str) -> Column {
+    Column { kind: Kind::Float, ..text(field, name, description) }
+}
+
+const fn null(column: Column) -> Column {
+    Column { is_nullable: true, ..column }
+}
+
+impl Table {
+    /// The table of a dataset.
+    pub(super) fn of(dataset: Dataset) -> &'static Self {
+        TABLES.iter().find(|table| table.dataset == dataset).unwrap_or(&TABLES[0])
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.dataset.as_str()
+    }
+
+    pub(super) fn columns(&self) -> &'static [Column] {
+        self.dataset.columns()
+    }
+
+    /// The condition on the rows and lines of a key, and how many parameters it takes: account, then entity unless it is
+    /// null, then kind unless it is null.
+    pub(super) fn of_key(&self, key: &ArchiveKey, is_line: bool) -> (String, usize) {
+        let mut n = 1;
+        let mut is = |column: &str, there: bool| {
+            if there {
+                n += 1;
+                format!("{column} = ${n}")
+            } else {
+                format!("{column} IS NULL")
+            }
+        };
+        let entity = is(if is_line { "entity" } else { self.entity }, key.entity.is_some());
+        let kind = is(self.kind, key.granularity.or(key.dimension).is_some());
+        (format!("account = $1 AND {entity} AND {kind}"), n)
+    }
+}
+
+/// What a row of a slice holds.
+pub(super) fn cell<'a>(field: Field, dated: &'a Dated, at: usize, row: &'a ArchiveRow) -> Cell<'a> {
+    let key = &*dated.slice.key;
+    match field {
+        Field::Account => Cell::Text(&key.account),
+        Field::CustSpaceId | Field::AppId => optional(key.entity.as_deref()),
+        Field::PhoneNumber | Field::PlaceName => Cell::Text(&row.name),
+        Field::Granularity => optional(key.granularity),
+        Field::Dimension => optional(key.dimension),
+        Field::Indicator => Cell::Text("user_num"),
+        Field::StartTime => Cell::Instant(row.start),
+        Field::EndTime => Cell::Instant(row.end),
+        Field::Date => dated.dates.get(at).copied().flatten().map_or(Cell::Null, Cell::Date),
+        Field::SentCount | Field::DistinctUsers => number(row.numbers[0]),
+        Field::DeliveredCount | Field::Proportion => number(row.numbers[1]),
+        Field::DeliveryRate => rate(row),
+        Field::Finality => Cell::Text(finality(row.finality)),
+        Field::FetchedAt => Cell::Instant(dated.slice.fetched_at),
+        Field::Source => Cell::Text("ARCHIVE"),
+        _ => Cell::Null,
+    }
+}
+
+/// The values for [`Table::of_key`].
+pub(super) fn key_values(key: &ArchiveKey) -> Vec<&str> {
+    let own = [Some(key.account.as_str()), key.entity.as_deref(), key.granularity.or(key.dimension)];
+    own.into_iter().flatten().collect()
+}
+
+/// How long the windows of a key are, where that is told.
+pub(super) fn window_length(key: &ArchiveKey, window: Window) -> Option<String> {
+    key.dimension.map(|_| format_iso(window.length()))
+}
+
+/// The UTC day of a series in which a row is kept; windows are kept as they are.
+pub(super) fn slice_of(key: &ArchiveKey, row: &ArchiveRow) -> Option<Window> {
+    let start = if key.granularity.is_some() { row.start.floor(DAY) } else { row.start };
+    Window::new(start, if key.granularity.is_some() { start + DAY } else { row.end })
+}
+
+pub(super) const fn finality(finality: Finality) -> &'static str {
+    match finality {
+        Finality::Final => "FINAL",
+        Finality::Provisional => "PROVISIONAL",
+    }
+}
+
+pub(super) fn finality_of(text: &str) -> Finality {
+    if text == "FINAL" { Finality::Final } else { Finality::Provisional }
+}
+
+fn number(number: Number) -> Cell<'static> {
+    match number {
+        Number::Integer(count) => Cell::Integer(count),
+        Number::Float(number) => Cell::Float(number),
+    }
+}
+
+/// A number as a float: `restated` holds both kinds.
+#[expect(clippy::cast_precision_loss, reason = "a column that holds numbers of either vendor holds floats")]
+fn as_float(number: Number) -> f64 {
+    match number {
+        Number::Integer(count) => count as f64,
+        Number::Float(number) => number,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts beyond 2^53 lose digits that no rate shows")]
+fn rate(row: &ArchiveRow) -> Cell<'static> {
+    match row.numbers {
+        [Number::Integer(sent), Number::Integer(delivered)] if sent > 0 => Cell::Float(delivered as f64 / sent as f64),
+        _ => Cell::Null,
+    }
+}
+
+/// How a dialect spells what the tables need.
+pub(super) struct Dialect {
+    pub(super) type_of: fn(Kind) -> &'static str,
+    pub(super) true_false: [&'static str; 2],
+}
+
+/// A table with its columns; each with what it means as a comment, which SQLite keeps with the table.
+pub(super) fn create(name: &str, columns: &[Column], dialect: &Dialect) -> String {
+    let column = |(at, column): (usize, &Column)| {
+        let null = if column.is_nullable { "" } else { " NOT NULL" };
+        let comma = if at + 1 < columns.len() { "," } else { "" };
+        format!("  {} {}{null}{comma} -- {}\n", column.name, (dialect.type_of)(column.kind), describe(column))
+    };
+    let columns: String = columns.iter().enumerate().map(column).collect();
+    format!("CREATE TABLE {name} (\n{columns})")
+}
+
+/// What a column means, with its unit and its catch.
+pub(super) fn describe(column: &Column) -> String {
+    let unit = column.unit.map(|unit| format!(" Unit: {unit}.")).unwrap_or_default();
+    format!("{}{unit}", column.description)
+}
+
+/// Indexes: one that tells slices and rows apart, and one for whoever asks for an entity over a time.
+pub(super) fn indexes() -> Vec<String> {
+    let mut indexes = Vec::new();
+    for Table { dataset, entity, kind, row_name, .. } in &TABLES {
+        let (name, table) = (dataset.as_str(), dataset.as_str());
+        indexes.push(format!(
+            "CREATE UNIQUE INDEX {name}_rows ON {table} ({entity}, {kind}, start_time, end_time, {row_name}, account)"
+        ));
+        indexes.push(format!("CREATE INDEX {name}_times ON {table} ({entity}, start_time)"));
+    }
+    let line = "dataset, entity, granularity, dimension, start_time, end_time, account";
+    indexes.push(format!("CREATE UNIQUE INDEX collected_slices ON collected ({line})"));
+    indexes.push(format!("CREATE UNIQUE INDEX collected_phones_slices ON collected_phones ({line}, phone_number)"));
+    indexes
+}
+
+/// Both views.
+pub(super) fn views(dialect: &Dialect) -> [String; 2] {
+    let [yes, no] = dialect.true_false;
+    let float = (dialect.type_of)(Kind::Float);
+    let measure = |(at, metric, vendor, dimension): &(usize, &str, &str, &str)| {
+        let table = &TABLES[*at];
+        let adds_up = if table.counts { yes } else { no };
+        // Half hours would count every message twice.
+        let only = if table.counts { "\n  WHERE granularity = 'DAILY'" } else { "" };
+        format!(
+            "  SELECT '{vendor}' AS vendor, account, {} AS entity, '{metric}' AS metric, {dimension} AS dimension, \
+             {} AS name,\n    start_time, end_time, CAST({metric} AS {float}) AS value, {adds_up} AS is_additive, finality, \
+             fetched_at\n  FROM {}{only}",
+            table.entity,
+            table.row_name,
+            table.name(),
+        )
+    };
+    let measures: Vec<String> = MEASURES.iter().map(measure).collect();
+    let daily = "CREATE VIEW phone_number_daily AS\n  SELECT account, cust_space_id, phone_number, date, start_time, end_time, \
+                 sent_count, delivered_count,\n    delivery_rate, finality, fetched_at\n  FROM phone_number_metrics\n  \
+                 WHERE granularity = 'DAILY'";
+    [format!("CREATE VIEW measurements AS\n{}", measures.join("\n  UNION ALL\n")), daily.to_owned()]
+}
+
+/// The names of the table of lines of a key: single phone numbers have their own.
+pub(super) const fn lines_of(key: &ArchiveKey) -> &'static str {
+    if key.name.is_some() { "collected_phones" } else { "collected" }
+}
+
+/// How long a store waits for a lock of the database.
+pub(super) const BUSY: Duration = Duration::from_secs(5);
+
+/// The columns of lines of single phone numbers: which one, too.
+pub(super) fn phone_lines() -> Vec<Column> {
+    let phone = Dataset::PhoneNumberMetrics.columns().iter().find(|column| column.field == Field::PhoneNumber);
+    COLLECTED.iter().chain(phone).copied().collect()
+}
+
+/// The names of a line's columns.
+pub(super) fn line_names(key: &ArchiveKey) -> Vec<&'static str> {
+    let names = COLLECTED.iter().map(|column| column.name);
+    names.chain(key.name.as_ref().map(|_| "phone_number")).collect()
+}
+
+/// What a line holds, in the order of [`line_names`].
+pub(super) fn line_cells<'a>(slice: &'a ArchivedSlice, length: Option<&'a str>, row_count: u64) -> Vec<Cell<'a>> {
+    let key = &*slice.key;
+    let mut cells = vec![
+        Cell::Text(key.dataset.as_str()),
+        Cell::Text(&key.account),
+        optional(key.entity.as_deref()),
+        optional(key.granularity),
+        optional(key.dimension),
+        optional(length),
+        Cell::Instant(slice.window.start()),
+        Cell::Instant(slice.window.end()),
+        Cell::Text(finality(slice.finality)),
+        Cell::Instant(slice.fetched_at),
+        Cell::Integer(i64::try_from(row_count).unwrap_or(i64::MAX)),
+    ];
+    cells.extend(key.name.as_deref().map(Cell::Text));
+    cells
+}
+
+/// What a line of `restated` holds, in the order of its columns.
+pub(super) fn restated_cells<'a>(slice: &'a ArchivedSlice, one: &'a Restated) -> Option<[Cell<'a>; 13]> {
+    let (key, row) = (&*slice.key, one.row()?);
+    let value = |row: Option<&ArchiveRow>| {
+        row.and_then(|row| row.numbers.get(one.number)).map_or(Cell::Null, |number| Cell::Float(as_float(*number)))
+    };
+    Some([
+        Cell::Text(key.dataset.as_str()),
+        Cell::Text(&key.account),
+        optional(key.entity.as_deref()),
+        optional(key.granularity),
+        optional(key.dimension),
+        Cell::Text(&row.name),
+        Cell::Instant(row.start),
+        Cell::Instant(row.end),
+        Cell::Text(Table::of(key.dataset).numbers.get(one.number)?),
+        value(one.held.as_ref().map(|(row, _)| row)),
+        value(one.told.as_ref()),
+        one.held.as_ref().map_or(Cell::Null, |(_, at)| Cell::Instant(*at)),
+        Cell::Instant(slice.fetched_at),
+    ])
+}
+
+fn optional(text: Option<&str>) -> Cell<'_> {
+    text.map_or(Cell::Null, Cell::Text)
+}

@@ -1,0 +1,205 @@
+//! Writes slices in the background: asks never wait for it. What waits is bounded; what finds no room is counted, and is
+//! written when it is fetched again.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::{Archive, ArchiveError, Dated};
+
+/// The most rows that wait: about 50 MB.
+const MOST_WAITING: usize = 500_000;
+/// About how many rows one transaction writes.
+const BATCH_ROWS: usize = 5_000;
+/// The most slices of one transaction.
+const BATCH_SLICES: usize = 1_000;
+/// How long the first failure is waited out, and the longest that any is.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+
+/// Makes the slices that it was handed, when it is their turn.
+pub type Making = Box<dyn FnOnce() -> Vec<Dated> + Send>;
+
+/// A handle on what is written. Cheap to clone.
+#[derive(Clone)]
+pub struct Writer(Arc<Inner>);
+
+struct Inner {
+    archive: Arc<dyn Archive>,
+    queue: Mutex<Queue>,
+    news: Notify,
+    idle: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<(usize, Making)>,
+    /// Rows in `waiting`, and of the batch that is being written.
+    rows: usize,
+    is_running: bool,
+    standing: Standing,
+}
+
+/// How the writing goes.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// Rows that wait to be written.
+    pub waiting: usize,
+    /// Slices that were written.
+    pub slices: u64,
+    /// Rows that were written.
+    pub rows: u64,
+    /// Slices that found no room to wait, or could not be written when weir ended.
+    pub lost: u64,
+    /// FINAL numbers that the vendor has told otherwise since.
+    pub restated: u64,
+    /// Why the last write failed, if it did.
+    pub failing: Option<ArchiveError>,
+}
+
+impl Writer {
+    /// Writes into `archive`.
+    #[must_use]
+    pub fn new(archive: Arc<dyn Archive>) -> Self {
+        let (queue, news, idle) = (Mutex::default(), Notify::new(), Notify::new());
+        Self(Arc::new(Inner { archive, queue, news, idle }))
+    }
+
+    /// Where it writes.
+    #[must_use]
+    pub fn archive(&self) -> &Arc<dyn Archive> {
+        &self.0.archive
+    }
+
+    /// Takes slices of about so many rows in, to be written soon.
+    pub fn take(&self, rows: usize, making: Making) {
+        let rows = rows.max(1);
+        let mut queue = self.0.lock();
+        if queue.rows + rows > MOST_WAITING {
+            if queue.standing.lost == 0 {
+                tracing::error!("the archive is too slow or gone: slices are not written until they are fetched again");
+            }
+            queue.standing.lost += 1;
+            return;
+        }
+        queue.rows += rows;
+        queue.waiting.push_back((rows, making));
+        if !queue.is_running {
+            // Without a runtime the process is ending.
+            let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+            queue.is_running = true;
+            let writer = self.clone();
+            runtime.spawn(async move { writer.run().await });
+        }
+        drop(queue);
+        self.0.news.notify_one();
+    }
+
+    /// How the writing goes.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let queue = self.0.lock();
+        Standing { waiting: queue.rows, ..queue.standing.clone() }
+    }
+
+    /// Waits until all is written that was taken in so far; `most` at most. What is left then is counted as lost.
+    pub async fn finish(&self, most: Duration) {
+        let written = async {
+            loop {
+                let idle = self.0.idle.notified();
+                if self.0.lock().rows == 0 {
+                    return;
+                }
+                idle.await;
+            }
+        };
+        if tokio::time::timeout(most, written).await.is_err() {
+            let mut queue = self.0.lock();
+            let left = queue.waiting.len();
+            queue.waiting.clear();
+            queue.standing.lost += left as u64;
+            tracing::error!(rows = queue.rows, "weir ends before the archive has taken everything that was fetched");
+        }
+    }
+
+    async fn run(self) {
+        loop {
+            let batch = self.next_batch();
+            if batch.is_empty() {
+                self.0.idle.notify_waiters();
+                self.0.news.notified().await;
+                continue;
+            }
+            let rows: usize = batch.iter().map(|(rows, _)| rows).sum();
+            let make = move || batch.into_iter().flat_map(|(_, making)| making()).collect::<Vec<_>>();
+            let slices = tokio::task::spawn_blocking(make).await.unwrap_or_default();
+            self.write(Arc::new(slices)).await;
+            self.0.lock().rows -= rows;
+        }
+    }
+
+    fn next_batch(&self) -> Vec<(usize, Making)> {
+        let mut queue = self.0.lock();
+        let (mut batch, mut rows) = (Vec::new(), 0);
+        while rows < BATCH_ROWS
+            && batch.len() < BATCH_SLICES
+            && let Some((own, making)) = queue.waiting.pop_front()
+        {
+            rows += own;
+            batch.push((own, making));
+        }
+        batch
+    }
+
+    /// Writes a batch, however long the archive is gone.
+    async fn write(&self, slices: Arc<Vec<Dated>>) {
+        let mut pause = PAUSE.0;
+        loop {
+            let began = Instant::now();
+            match self.0.archive.write(Arc::clone(&slices)).await {
+                Ok(written) => {
+                    let mut queue = self.0.lock();
+                    let standing = &mut queue.standing;
+                    standing.slices += written.slices;
+                    standing.rows += written.rows;
+                    standing.restated += written.restated;
+                    if standing.failing.take().is_some() {
+                        tracing::info!("the archive is written again");
+                    }
+                    drop(queue);
+                    if written.restated > 0 {
+                        tracing::warn!(
+                            numbers = written.restated,
+                            "the vendor tells numbers otherwise that were final; the first stay, the others are in `restated`"
+                        );
+                    }
+                    tracing::debug!(rows = written.rows, elapsed = ?began.elapsed(), "written to the archive");
+                    return;
+                }
+                Err(error) => {
+                    let known = self.0.lock().standing.failing.replace(error.clone());
+                    if known.is_none_or(|known| known.message != error.message) {
+                        tracing::error!(%error, "not written to the archive; it is tried again");
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Writer").field(&self.0.archive).finish()
+    }
+}

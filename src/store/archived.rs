@@ -1,0 +1,258 @@
+//! The archive as the store of one operation uses it: slices in, slices out.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use jiff::tz::TimeZone;
+use tokio::time::Instant;
+
+use super::memory::Memory;
+use crate::archive::{ArchiveError, Dated, Want, Windows, Writer};
+use crate::domain::calendar::Date;
+use crate::domain::{
+    ArchiveKey, Archived, ArchivedSlice, Ask, Cut, Finality, Held, Keep, Operation, Slice, Timestamp, Window,
+};
+use crate::error::WeirError;
+use crate::planner::{Landed, SliceCache};
+
+/// How long the archive is waited for: the vendor may answer sooner than one that hangs.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it is left alone after it has failed.
+const AWAY: Duration = Duration::from_secs(5);
+/// Bytes in memory of a row, about.
+const ROW_BYTES: usize = 64;
+
+/// In which zone the rows of a key are dated.
+pub type ZoneOf = Arc<dyn Fn(&ArchiveKey) -> Option<TimeZone> + Send + Sync>;
+/// Whether a slice is to be kept while the vendor may still change it.
+pub type IsWatched = Arc<dyn Fn(&ArchiveKey, Window) -> bool + Send + Sync>;
+
+/// What was found in the archive for one request, by what was asked for.
+pub struct Recalled<O: Operation>(HashMap<Slice<O::Subject>, Arc<Held<O::Data>>>);
+
+/// The slices of one operation in the archive.
+pub trait SliceArchive<O: Operation>: Send + Sync + 'static {
+    /// What is kept of the slices. Nothing if the archive cannot be asked: then the vendor is.
+    fn recall(&self, wanted: Vec<Slice<O::Subject>>, at: Timestamp) -> BoxFuture<'_, Recalled<O>>;
+
+    /// The windows of a subject that are kept inside a span, in order of time.
+    fn windows<'a>(&'a self, subject: &'a O::Subject, span: Window) -> BoxFuture<'a, Vec<Window>>;
+
+    /// Keeps what a call has brought, soon.
+    fn keep(&self, subject: &O::Subject, landed: &Landed<O::Data>);
+}
+
+/// The slices of one operation whose rows have a table.
+pub struct ArchivedSlices<O: Archived> {
+    writer: Writer,
+    operation: Arc<O>,
+    memory: Arc<Memory<O>>,
+    zone_of: ZoneOf,
+    is_watched: IsWatched,
+    away_until: Mutex<Option<Instant>>,
+}
+
+impl<O: Archived> ArchivedSlices<O> {
+    /// Keeps what `writer` writes, and what is read in `memory`.
+    #[must_use]
+    pub fn new(
+        writer: Writer,
+        operation: Arc<O>,
+        memory: Arc<Memory<O>>,
+        zone_of: ZoneOf,
+        is_watched: IsWatched,
+    ) -> Self {
+        Self { writer, operation, memory, zone_of, is_watched, away_until: Mutex::new(None) }
+    }
+
+    /// Asks the archive, unless it has just failed.
+    async fn ask<T: Default>(&self, asked: BoxFuture<'_, Result<T, ArchiveError>>) -> T {
+        let now = Instant::now();
+        if self.away_until().is_some_and(|until| now < until) {
+            return T::default();
+        }
+        let problem = match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(found)) => {
+                *self.away_until() = None;
+                return found;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("the archive has not answered for {PATIENCE:?}"),
+        };
+        if self.away_until().replace(Instant::now() + AWAY).is_none() {
+            tracing::error!(%problem, "the archive is not read: vendors are asked instead");
+        }
+        T::default()
+    }
+
+    fn away_until(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.away_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to be read, subject by subject.
+    fn wants(&self, wanted: &[Slice<O::Subject>]) -> (Vec<O::Subject>, Vec<Want>) {
+        let (mut subjects, mut wants): (Vec<O::Subject>, Vec<Want>) = (Vec::new(), Vec::new());
+        let mut places: HashMap<&O::Subject, usize> = HashMap::new();
+        for slice in wanted {
+            let at = *places.entry(&slice.subject).or_insert_with(|| {
+                subjects.push(slice.subject.clone());
+                let windows = match self.operation.grid() {
+                    Some(_) => Windows::Within(slice.window),
+                    None => Windows::Exactly(Vec::new()),
+                };
+                wants.push(Want { key: Arc::new(O::archive_key(&slice.subject)), windows });
+                wants.len() - 1
+            });
+            match wants.get_mut(at).map(|want| &mut want.windows) {
+                Some(Windows::Within(span)) => *span = span.hull(slice.window),
+                Some(Windows::Exactly(windows)) => windows.push(slice.window),
+                None => {}
+            }
+        }
+        (subjects, wants)
+    }
+
+    /// Takes a slice over into memory, as what was fetched then.
+    fn adopt(&self, subject: &O::Subject, kept: ArchivedSlice, at: Timestamp) -> Option<Adopted<O>> {
+        let ArchivedSlice { window, finality, fetched_at, rows, .. } = kept;
+        let is_empty = rows.is_empty();
+        let (data, bytes) = O::from_rows(subject, rows, finality)?;
+        let slice = Slice { subject: subject.clone(), window };
+        let keep = if finality == Finality::Final { Keep::Settled } else { Keep::Provisional };
+        self.operation.learn_from(&slice, &data, fetched_at.min(at));
+        let held = self.memory.adopt(&slice, keep, at.since(fetched_at), |fresh_until, stale_until| Held {
+            data: Arc::new(data),
+            sent_at: fetched_at,
+            fresh_until,
+            stale_until,
+            is_empty,
+            bytes,
+        });
+        Some((slice, held))
+    }
+}
+
+/// A slice that was taken over.
+type Adopted<O> = (Slice<<O as Operation>::Subject>, Arc<Held<<O as Operation>::Data>>);
+
+impl<O: Archived> SliceArchive<O> for ArchivedSlices<O> {
+    fn recall(&self, wanted: Vec<Slice<O::Subject>>, at: Timestamp) -> BoxFuture<'_, Recalled<O>> {
+        Box::pin(async move {
+            let (subjects, wants) = self.wants(&wanted);
+            if wants.is_empty() {
+                return Recalled::default();
+            }
+            let found = self.ask(self.writer.archive().read(wants)).await;
+            let kept = subjects.iter().zip(found).flat_map(|(subject, slices)| {
+                slices.into_iter().filter_map(move |slice| self.adopt(subject, slice, at))
+            });
+            Recalled(kept.collect())
+        })
+    }
+
+    fn windows<'a>(&'a self, subject: &'a O::Subject, span: Window) -> BoxFuture<'a, Vec<Window>> {
+        Box::pin(async move {
+            let lines = self.ask(self.writer.archive().collected(O::archive_key(subject), span)).await;
+            lines.into_iter().map(|line| line.window).collect()
+        })
+    }
+
+    fn keep(&self, subject: &O::Subject, landed: &Landed<O::Data>) {
+        let key = Arc::new(O::archive_key(subject));
+        let is_kept = |(window, held): &&(Window, Arc<Held<_>>)| held.is_settled() || (self.is_watched)(&key, *window);
+        let kept: Vec<(Window, Arc<Held<O::Data>>)> = landed.all().iter().filter(is_kept).cloned().collect();
+        if kept.is_empty() {
+            return;
+        }
+        let rows = kept.iter().map(|(_, held)| held.bytes as usize / ROW_BYTES).sum();
+        let (subject, zone_of) = (subject.clone(), Arc::clone(&self.zone_of));
+        self.writer.take(
+            rows,
+            Box::new(move || {
+                let zone = zone_of(&key);
+                let dated = |(window, held): (Window, Arc<Held<O::Data>>)| {
+                    let finality = if held.is_settled() { Finality::Final } else { Finality::Provisional };
+                    let rows = O::to_rows(&Slice { subject: subject.clone(), window }, &held.data);
+                    let dates = rows.iter().map(|row| zone.as_ref().map(|zone| Date::of(row.start, zone))).collect();
+                    let slice =
+                        ArchivedSlice { key: Arc::clone(&key), window, finality, fetched_at: held.sent_at, rows };
+                    Dated { slice, dates }
+                };
+                kept.into_iter().map(dated).collect()
+            }),
+        );
+    }
+}
+
+impl<O: Operation> Recalled<O> {
+    /// What was found for a slice.
+    pub(super) fn get(&self, slice: &Slice<O::Subject>) -> Option<&Arc<Held<O::Data>>> {
+        // Without an archive no slice is hashed.
+        if self.0.is_empty() { None } else { self.0.get(slice) }
+    }
+}
+
+impl<O: Operation> Default for Recalled<O> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+/// Memory in front of the archive: what calls bring is kept in both.
+pub struct Keeping<O: Operation> {
+    memory: Arc<Memory<O>>,
+    archive: Arc<dyn SliceArchive<O>>,
+}
+
+impl<O: Operation> Keeping<O> {
+    /// Keeps in both.
+    #[must_use]
+    pub fn new(memory: Arc<Memory<O>>, archive: Arc<dyn SliceArchive<O>>) -> Self {
+        Self { memory, archive }
+    }
+}
+
+impl<O: Operation> SliceCache<O> for Keeping<O> {
+    fn fresh(&self, run: &Slice<O::Subject>, ask: &Ask) -> Landed<O::Data> {
+        self.memory.fresh(run, ask)
+    }
+
+    fn has_fresh(&self, slice: &Slice<O::Subject>) -> bool {
+        self.memory.has_fresh(slice)
+    }
+
+    fn epoch(&self) -> u64 {
+        SliceCache::epoch(&*self.memory)
+    }
+
+    fn put(&self, subject: &O::Subject, cuts: Vec<Cut<O::Data>>, sent_at: Timestamp) -> Landed<O::Data> {
+        let landed = self.memory.put(subject, cuts, sent_at);
+        self.archive.keep(subject, &landed);
+        landed
+    }
+
+    fn refuse(&self, subject: &O::Subject, error: &Arc<WeirError>) {
+        self.memory.refuse(subject, error);
+    }
+}
+
+impl<O: Operation> fmt::Debug for Recalled<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Recalled").field(&self.0.len()).finish()
+    }
+}
+
+impl<O: Operation> fmt::Debug for Keeping<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Keeping").field(&self.memory).finish()
+    }
+}
+
+impl<O: Archived> fmt::Debug for ArchivedSlices<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArchivedSlices").field("writer", &self.writer).finish_non_exhaustive()
+    }
+}
