@@ -6,15 +6,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::archive::{self, ArchiveError, ArchiveErrorKind, Writer};
-use crate::config::Config;
-use crate::domain::{Account, AppId, Archived, ChannelId, Clock, Facts, Operation, Sent, Slice, Vendor};
+use crate::config::{Config, watch};
+use crate::domain::{Account, AppId, ArchiveKey, Archived, ChannelId, Clock, Facts, Operation, Sent, Slice, Vendor};
 use crate::fast::FastPath;
 use crate::loader::Stores;
 use crate::planner::{Command, Peers, Scheduler, SliceCache};
+use crate::query::collect::Series;
 use crate::query::zone::zone_of_days;
 use crate::query::{Catalog, CatalogApp, CatalogChannel, Limits, Service};
 use crate::quota::agent::LeaseClient;
@@ -25,12 +27,13 @@ use crate::redis::{Redis, RedisError};
 use crate::schema::Gateway;
 use crate::store::lifetime::Lifetimes;
 use crate::store::{ArchivedSlices, Keeping, Memory, SharedAnswers, SliceArchive, Store, ZoneOf};
+use crate::vendor::alibaba_cams::PhoneNumberMetrics;
 use crate::vendor::alibaba_cams::config::Template;
-use crate::vendor::alibaba_cams::{PhoneNumberMetrics, Series};
 use crate::vendor::endpoint::EndpointError;
 use crate::vendor::quotas::Quotas;
 use crate::vendor::transport::Transport;
 use crate::vendor::{alibaba_cams, volcengine_rtc};
+use crate::watch::{Lead, Watch, Watched};
 
 /// What a gateway stands on, beside its config.
 pub struct Runtime {
@@ -60,6 +63,7 @@ pub struct App {
     accounts: Vec<(StateFile, Vec<Limiter>)>,
     leased: Vec<Limiter>,
     archive: Option<Writer>,
+    watch: Option<Watch>,
 }
 
 /// How long an ordinary stop goes on writing to the archive.
@@ -105,17 +109,27 @@ impl App {
             pull_calls: usize::try_from(config.limits.pull_calls).unwrap_or(usize::MAX),
             call_rows: u64::from(config.upstream.max_rows),
         };
-        let service = Service::new(stores, catalog, Arc::clone(&runtime.clock), limits);
+        let service = Service::new(stores, Arc::clone(&catalog), Arc::clone(&runtime.clock), limits);
         let answer_bytes = usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX);
+        let watch = archive.clone().map(|writer| {
+            let watched = watched(config, &catalog);
+            Watch::new(service.clone(), watched, writer, Arc::new(Alone))
+        });
         let gateway = Gateway::new(service, fast_path(config)).with_answer_bytes(answer_bytes);
         let leased = parts.permits.leased();
-        Ok(Self { gateway, accounts: parts.permits.into_accounts(), leased, archive })
+        Ok(Self { gateway, accounts: parts.permits.into_accounts(), leased, archive, watch })
     }
 
     /// What answers requests.
     #[must_use]
     pub fn gateway(&self) -> &Gateway {
         &self.gateway
+    }
+
+    /// What collects what is watched, if there is an archive to keep it.
+    #[must_use]
+    pub fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref()
     }
 
     /// What writes to the archive, if there is one.
@@ -196,7 +210,7 @@ impl Parts<'_> {
             let client = volcengine_rtc::Client::new(entry, account.clone(), transport, clock, learned)?;
             callers.push((account, &entry.quota, client));
         }
-        let memory = self.memory(&distributions);
+        let memory = self.watched_memory(&distributions);
         let catalog = Arc::clone(&self.catalog);
         let zone_of: ZoneOf = Arc::new(move |key| {
             let is_it =
@@ -210,7 +224,7 @@ impl Parts<'_> {
     /// The store of message counts, whose rows are archived.
     fn phone_numbers(&mut self, clients: &[CamsClient<'_>]) -> Result<Store<PhoneNumberMetrics>, BuildError> {
         let operation = Arc::new(PhoneNumberMetrics::new(self.config.cache.settle.of(Vendor::AlibabaCams)));
-        let memory = self.memory(&operation);
+        let memory = self.watched_memory(&operation);
         let (catalog, learned) = (Arc::clone(&self.catalog), Arc::clone(&operation));
         let zone_of: ZoneOf = Arc::new(move |key| {
             let name = |channel: &CatalogChannel| channel.id.as_ref().map(|id| id.as_str().to_owned());
@@ -224,8 +238,11 @@ impl Parts<'_> {
     }
 
     /// The store of an operation that counts by buckets.
-    fn counts<C: alibaba_cams::Counts>(&mut self, clients: &[CamsClient<'_>]) -> Result<Store<Series<C>>, BuildError> {
-        let operation = Arc::new(Series::<C>::new(self.config.cache.settle.of(Vendor::AlibabaCams)));
+    fn counts<C: alibaba_cams::Counts>(
+        &mut self,
+        clients: &[CamsClient<'_>],
+    ) -> Result<Store<alibaba_cams::Series<C>>, BuildError> {
+        let operation = Arc::new(alibaba_cams::Series::<C>::new(self.config.cache.settle.of(Vendor::AlibabaCams)));
         let (memory, callers) = (self.memory(&operation), callers(&operation, clients));
         self.store(&operation, memory, None, callers)
     }
@@ -233,6 +250,19 @@ impl Parts<'_> {
     fn memory<O: Operation>(&self, operation: &Arc<O>) -> Arc<Memory<O>> {
         let bytes = self.config.cache.bytes_of(operation.facts());
         Arc::new(Memory::new(Arc::clone(operation), bytes, lifetimes(self.config)))
+    }
+
+    /// The memory of an operation whose slices may be fetched again without being asked for.
+    fn watched_memory<O: Archived>(&self, operation: &Arc<O>) -> Arc<Memory<O>> {
+        let watched = watched(self.config, &self.catalog);
+        let every = move |subject: &O::Subject, window| {
+            let key = O::archive_key(subject);
+            let own = watched.iter().filter(|own| own.series.is_of(&key, window));
+            own.map(|own| own.every).filter(|every| !every.is_zero()).min()
+        };
+        let bytes = self.config.cache.bytes_of(operation.facts());
+        let memory = Memory::new(Arc::clone(operation), bytes, lifetimes(self.config));
+        Arc::new(if self.config.watch.is_empty() { memory } else { memory.refetched_every(Box::new(every)) })
     }
 
     /// The archive of an operation, if there is one.
@@ -244,7 +274,14 @@ impl Parts<'_> {
     ) -> Option<Arc<dyn SliceArchive<O>>> {
         let writer = self.archive.clone()?;
         let (operation, memory) = (Arc::clone(operation), Arc::clone(memory));
-        Some(Arc::new(ArchivedSlices::new(writer, operation, memory, zone_of, Arc::new(|_, _| false))))
+        let watched = watched(self.config, &self.catalog);
+        // Of one phone number alone only what is final is kept.
+        let is_watched = move |key: &ArchiveKey, window| {
+            watched
+                .iter()
+                .any(|own| !own.every.is_zero() && own.series.is_of(key, window) && own.series.is_whole(window))
+        };
+        Some(Arc::new(ArchivedSlices::new(writer, operation, memory, zone_of, Arc::new(is_watched))))
     }
 
     /// The store of an operation: with a scheduler for each account that calls it.
@@ -288,9 +325,44 @@ impl Parts<'_> {
 /// An account of Alibaba Cloud, its quotas, and what calls for it.
 type CamsClient<'a> = (Account, &'a Quotas, Arc<alibaba_cams::Client>);
 
+/// A process without others.
+struct Alone;
+
+impl Lead for Alone {
+    fn leads(&self) -> BoxFuture<'_, bool> {
+        Box::pin(std::future::ready(true))
+    }
+}
+
+/// What is collected, series by series.
+fn watched(config: &Config, catalog: &Catalog) -> Vec<Watched> {
+    let mut watched = Vec::new();
+    for watch in &config.watch {
+        let is_named = |named: &[String], id: Option<&str>| {
+            named.is_empty() || id.is_some_and(|id| named.iter().any(|named| named == id))
+        };
+        let series: Vec<Series> = match watch.dataset {
+            watch::Watched::PhoneNumberMetrics => {
+                let channels = catalog.channels.iter();
+                let own =
+                    channels.filter(|channel| is_named(&watch.channels, channel.id.as_ref().map(|id| id.as_str())));
+                let granularity = watch.granularity.into();
+                own.map(|channel| Series::Messages { channel: channel.clone(), granularity }).collect()
+            }
+            watch::Watched::OperationDistributions => {
+                let own = catalog.apps.iter().filter(|app| is_named(&watch.apps, Some(app.id.as_str())));
+                let (dimension, window) = (watch.dimension.into(), watch.window);
+                own.map(|app| Series::Users { app: app.clone(), dimension, window }).collect()
+            }
+        };
+        watched.extend(series.into_iter().map(|series| Watched { series, since: watch.since, every: watch.every }));
+    }
+    watched
+}
+
 /// What calls an operation that counts by buckets, account by account.
 fn callers<'c, C: alibaba_cams::Counts>(
-    operation: &Arc<Series<C>>,
+    operation: &Arc<alibaba_cams::Series<C>>,
     clients: &'c [CamsClient<'c>],
 ) -> Vec<(Account, &'c Quotas, alibaba_cams::SeriesClient<C>)> {
     let caller = |(account, quota, client): &CamsClient<'c>| {

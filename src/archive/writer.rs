@@ -105,8 +105,8 @@ impl Writer {
         Standing { waiting: queue.rows, ..queue.standing.clone() }
     }
 
-    /// Waits until all is written that was taken in so far; `most` at most. What is left then is counted as lost.
-    pub async fn finish(&self, most: Duration) {
+    /// Waits until all is written that was taken in so far, `most` at most; whether it is.
+    pub async fn flush(&self, most: Duration) -> bool {
         let written = async {
             loop {
                 let idle = self.0.idle.notified();
@@ -116,7 +116,12 @@ impl Writer {
                 idle.await;
             }
         };
-        if tokio::time::timeout(most, written).await.is_err() {
+        tokio::time::timeout(most, written).await.is_ok()
+    }
+
+    /// The same at the end: what is left then is counted as lost.
+    pub async fn finish(&self, most: Duration) {
+        if !self.flush(most).await {
             let mut queue = self.0.lock();
             let left = queue.waiting.len();
             queue.waiting.clear();

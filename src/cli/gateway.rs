@@ -52,8 +52,13 @@ pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) -> R
         ..http::Timeouts::default()
     };
     let site = http::Site::new(http, Arc::new(app.gateway().clone()));
+    let watch = app.watch().cloned();
     until_told(async move |told| {
+        let watch = watch.map(|watch| tokio::spawn(watch.run()));
         http::serve(listener, site, timeouts, async move { drop(told.await) }).await;
+        if let Some(watch) = watch {
+            watch.abort();
+        }
         app.end().await;
         Ok(())
     })

@@ -13,6 +13,7 @@ pub mod sections;
 pub mod units;
 pub mod validate;
 pub mod vendors;
+pub mod watch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ use serde::Deserialize;
 pub use env::process_env;
 pub use problem::ConfigError;
 pub use sections::{Archive, Cache, Graphiql, Http, Limits, Queue, Settle, Shared, Upstream};
+
+pub use watch::Watch;
 
 use crate::quota::lease::Terms;
 use crate::vendor::{alibaba_cams, volcengine_rtc};
@@ -56,6 +59,8 @@ pub struct Config {
     pub shared: Shared,
     /// Where answers are kept for ever.
     pub archive: Archive,
+    /// What is collected into the archive without being asked for.
+    pub watch: Vec<Watch>,
     /// The gateway's own HTTP side.
     pub http: Http,
     /// What one request may take.
@@ -75,6 +80,7 @@ impl Default for Config {
             upstream: Upstream::default(),
             shared: Shared::default(),
             archive: Archive::default(),
+            watch: Vec::new(),
             http: Http::default(),
             limits: Limits::default(),
         }

@@ -8,8 +8,12 @@ use bytesize::ByteSize;
 use jiff::SignedDuration;
 use serde::de::{Deserializer, Error, Visitor};
 
+use crate::domain::duration::parse_iso;
+
 /// The longest duration that is taken: a year. Longer ones are slips of the pen, and far longer ones overflow clocks.
 pub const LONGEST: Duration = Duration::from_hours(366 * 24);
+/// The longest length of days: what the vendors' metrics may be asked back for.
+const LONGEST_SPAN: Duration = Duration::from_hours(3_660 * 24);
 
 /// Reads `"5m"`, `"8h30m"`, `"0s"` or ISO 8601 like `"PT5M"`.
 ///
@@ -20,6 +24,21 @@ pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     let duration: SignedDuration = text.trim().parse().map_err(|_unhelpful: jiff::Error| not_one)?;
     let duration = Duration::try_from(duration).map_err(|_negative| "a duration cannot be negative")?;
     if duration > LONGEST { Err("longer than a year; the longest is \"8784h\"") } else { Ok(duration) }
+}
+
+/// Reads a length of days, `"P90D"`, or of less as [`parse_duration`] does. Ten years are the most.
+///
+/// # Errors
+/// Text that is neither, nothing at all, or more; the message does not repeat the text.
+pub fn parse_span(text: &str) -> Result<Duration, &'static str> {
+    let text = text.trim();
+    let length = parse_iso(text).or_else(|_| parse_duration(text));
+    let length = length.map_err(|_unhelpful| "not a length of time; write days like \"P90D\", or hours like \"6h\"")?;
+    match length {
+        Duration::ZERO => Err("must be longer than zero"),
+        length if length > LONGEST_SPAN => Err("longer than ten years; the longest is \"P3660D\""),
+        length => Ok(length),
+    }
 }
 
 /// Reads `"256MiB"`, `"1GB"` or plain bytes.
@@ -44,6 +63,14 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     deserializer.deserialize_any(Text {
         expected: "a duration in quotes with its unit, like \"5m\", \"8h30m\" or \"0s\"",
         parse: parse_duration,
+        bare: None,
+    })
+}
+
+pub(super) fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    deserializer.deserialize_any(Text {
+        expected: "a length of time in quotes, like \"P90D\" or \"6h\"",
+        parse: parse_span,
         bare: None,
     })
 }
@@ -106,6 +133,16 @@ mod tests {
         for text in ["", "5", "five minutes", "-5m", "5m ago", "PT-5M", "9000h", "1 fortnight", "99999999999999999999h"]
         {
             assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn spans_are_days_or_less() {
+        for (text, hours) in [("P90D", 90 * 24), ("P7D", 168), ("6h", 6), ("PT6H", 6), ("P1DT12H", 36)] {
+            assert_eq!(parse_span(text), Ok(Duration::from_hours(hours)), "{text}");
+        }
+        for text in ["", "0s", "P0D", "P1M", "90", "-P1D", "P3661D"] {
+            assert!(parse_span(text).is_err(), "{text}");
         }
     }
 

@@ -12,7 +12,8 @@ use super::Config;
 use super::document::Document;
 use super::problem::{KeyPath, Problems};
 use super::vendors::Entry;
-use crate::domain::calendar;
+use super::watch::{Watch, Watched};
+use crate::domain::calendar::{self, CalendarStep};
 use crate::domain::wording::nearest;
 use crate::vendor::alibaba_cams;
 use crate::vendor::endpoint::Endpoint;
@@ -65,6 +66,9 @@ pub(super) fn validate(
             check.time_zone(&path, &account.time_zone);
         }
     }
+    for (path, watch) in check.paths("watch").zip(&config.watch) {
+        check.watch(&path, watch, config);
+    }
     for (path, account) in check.paths("volcengine_rtc").zip(&config.volcengine_rtc) {
         check.volcengine_rtc(&path, &account.region, &account.version, &account.time_zone);
     }
@@ -88,6 +92,36 @@ impl Check<'_, '_, '_> {
         let section = KeyPath::key(section);
         let left_out = self.left_out.clone();
         (0..).map(move |index| section.at(index)).filter(move |path| !left_out.contains(path))
+    }
+
+    fn watch(&mut self, path: &KeyPath, watch: &Watch, config: &Config) {
+        if config.archive.url().is_none() {
+            self.refuse(path, "what is collected is kept in an archive: set `[archive] url`, like \"sqlite:weir.db\"");
+        }
+        let channels = config.alibaba_cams.iter().flat_map(|account| &account.channels);
+        let apps = config.volcengine_rtc.iter().flat_map(|account| &account.apps);
+        let (key, named, known, other): (_, _, Vec<&String>, _) = match watch.dataset {
+            Watched::PhoneNumberMetrics => ("channels", &watch.channels, channels.collect(), ("apps", &watch.apps)),
+            Watched::OperationDistributions => ("apps", &watch.apps, apps.collect(), ("channels", &watch.channels)),
+        };
+        if !other.1.is_empty() {
+            self.refuse(&path.then(other.0), &format!("belongs to another dataset; this one has `{key}`"));
+        }
+        for (index, name) in named.iter().enumerate().filter(|(_, name)| !known.contains(name)) {
+            let nearest = nearest(name, known.iter().map(|known| known.as_str()));
+            let hint = nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+            self.refuse(&path.then(key).at(index), &format!("no configured account serves it{hint}"));
+        }
+        if watch.dataset == Watched::OperationDistributions && CalendarStep::of(watch.window).is_none() {
+            let message = "must be \"P1D\", \"P7D\" or a divisor of a day in whole hours, like \"6h\"";
+            self.refuse(&path.then("window"), message);
+        }
+        if watch.since < watch.window {
+            self.refuse(&path.then("since"), "must be at least as long as one window");
+        }
+        if !watch.every.is_zero() && watch.every < Duration::from_mins(1) {
+            self.refuse(&path.then("every"), "must be \"0s\", for only what is final, or at least \"1m\"");
+        }
     }
 
     fn sections(&mut self, config: &Config) {

@@ -18,6 +18,7 @@ use any::{AnyStore, Face};
 use batch::Batch;
 use key::{Answer, Gathered, Key};
 
+use crate::archive::Collected;
 use crate::domain::{Account, Ask, Class, Facts, Operation, Sent, Slice, Window};
 use crate::error::{Code, WeirError};
 use crate::planner::Command;
@@ -201,12 +202,10 @@ impl Loader {
         self.stores.of::<O>().is_ok_and(|(_, store)| store.is_answerable(want, &self.ask))
     }
 
-    /// The windows of a subject that the archive keeps inside a span, in order of time.
-    pub async fn archived<O: Operation>(&self, subject: &O::Subject, span: Window) -> Vec<Window> {
-        match self.stores.of::<O>() {
-            Ok((_, store)) => store.archived(subject, span).await,
-            Err(_) => Vec::new(),
-        }
+    /// What the archive keeps of a subject inside a span, in order of time; `None` without one, and if it cannot be asked.
+    pub async fn collected<O: Operation>(&self, subject: &O::Subject, span: Window) -> Option<Vec<Collected>> {
+        let (_, store) = self.stores.of::<O>().ok()?;
+        store.collected(subject, span).await
     }
 
     /// Turns the vendor's statistics on; on success the channel's empty slices are forgotten. `None` where the request

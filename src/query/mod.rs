@@ -6,6 +6,7 @@
 //! are decided here and nowhere else. Look next at `request.rs`.
 
 pub mod catalog;
+pub mod collect;
 mod controls;
 mod counts;
 mod cursor;

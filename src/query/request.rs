@@ -7,6 +7,7 @@ use super::Outlook;
 use super::catalog::{Catalog, CatalogChannel};
 use super::quota::Quota;
 use super::reuse::{Epoch, Lasting, Reuse};
+use crate::archive::Collected;
 use crate::domain::{AppId, Ask, Caller, Facts, Freshness, Operation, Sent, Slice, Source, Timestamp, Vendor, Window};
 use crate::error::WeirError;
 use crate::loader::Loader;
@@ -127,10 +128,15 @@ impl Request {
         self.loader.is_answerable::<O>(want)
     }
 
-    /// The windows of a subject that the archive keeps inside a span, in order of time. What is archived meanwhile may be
-    /// used by the next.
+    /// What the archive keeps of a subject inside a span, in order of time; `None` without one, and if it cannot be asked.
+    pub(super) async fn collected<O: Operation>(&self, subject: &O::Subject, span: Window) -> Option<Vec<Collected>> {
+        self.loader.collected::<O>(subject, span).await
+    }
+
+    /// The windows of it.
     pub(super) async fn archived<O: Operation>(&self, subject: &O::Subject, span: Window) -> Vec<Window> {
-        self.loader.archived::<O>(subject, span).await
+        let collected = self.collected::<O>(subject, span).await;
+        collected.into_iter().flatten().map(|collected| collected.window).collect()
     }
 
     /// An operation, with what its replies have taught.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::catalog::Catalog;
+use super::collect::Collections;
 use super::controls::Controls;
 use super::quota::Quota;
 use super::request::Request;
@@ -37,13 +38,14 @@ pub struct Service {
     catalog: Arc<Catalog>,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    collections: Arc<Collections>,
 }
 
 impl Service {
     /// Answers from `stores` for what `catalog` names.
     #[must_use]
     pub fn new(stores: Arc<Stores>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self { stores, catalog, clock, limits }
+        Self { stores, catalog, clock, limits, collections: Arc::default() }
     }
 
     /// A request that begins now.
@@ -79,8 +81,15 @@ impl Service {
         Request::new(loader, Arc::clone(&self.catalog), epoch)
     }
 
+    /// What is collected, and how far that is.
+    #[must_use]
+    pub fn collections(&self) -> &Collections {
+        &self.collections
+    }
+
     /// The present instant.
-    pub(super) fn now(&self) -> Timestamp {
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 

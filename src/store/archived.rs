@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use tokio::time::Instant;
 
 use super::memory::Memory;
-use crate::archive::{ArchiveError, Dated, Want, Windows, Writer};
+use crate::archive::{ArchiveError, Collected, Dated, Want, Windows, Writer};
 use crate::domain::calendar::Date;
 use crate::domain::{
     ArchiveKey, Archived, ArchivedSlice, Ask, Cut, Finality, Held, Keep, Operation, Slice, Timestamp, Window,
@@ -38,8 +38,8 @@ pub trait SliceArchive<O: Operation>: Send + Sync + 'static {
     /// What is kept of the slices. Nothing if the archive cannot be asked: then the vendor is.
     fn recall(&self, wanted: Vec<Slice<O::Subject>>, at: Timestamp) -> BoxFuture<'_, Recalled<O>>;
 
-    /// The windows of a subject that are kept inside a span, in order of time.
-    fn windows<'a>(&'a self, subject: &'a O::Subject, span: Window) -> BoxFuture<'a, Vec<Window>>;
+    /// What is kept of a subject inside a span, in order of time; `None` if the archive cannot be asked.
+    fn collected<'a>(&'a self, subject: &'a O::Subject, span: Window) -> BoxFuture<'a, Option<Vec<Collected>>>;
 
     /// Keeps what a call has brought, soon.
     fn keep(&self, subject: &O::Subject, landed: &Landed<O::Data>);
@@ -69,15 +69,15 @@ impl<O: Archived> ArchivedSlices<O> {
     }
 
     /// Asks the archive, unless it has just failed.
-    async fn ask<T: Default>(&self, asked: BoxFuture<'_, Result<T, ArchiveError>>) -> T {
+    async fn ask<T>(&self, asked: BoxFuture<'_, Result<T, ArchiveError>>) -> Option<T> {
         let now = Instant::now();
         if self.away_until().is_some_and(|until| now < until) {
-            return T::default();
+            return None;
         }
         let problem = match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(found)) => {
                 *self.away_until() = None;
-                return found;
+                return Some(found);
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("the archive has not answered for {PATIENCE:?}"),
@@ -85,7 +85,7 @@ impl<O: Archived> ArchivedSlices<O> {
         if self.away_until().replace(Instant::now() + AWAY).is_none() {
             tracing::error!(%problem, "the archive is not read: vendors are asked instead");
         }
-        T::default()
+        None
     }
 
     fn away_until(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
@@ -145,7 +145,7 @@ impl<O: Archived> SliceArchive<O> for ArchivedSlices<O> {
             if wants.is_empty() {
                 return Recalled::default();
             }
-            let found = self.ask(self.writer.archive().read(wants)).await;
+            let found = self.ask(self.writer.archive().read(wants)).await.unwrap_or_default();
             let kept = subjects.iter().zip(found).flat_map(|(subject, slices)| {
                 slices.into_iter().filter_map(move |slice| self.adopt(subject, slice, at))
             });
@@ -153,11 +153,8 @@ impl<O: Archived> SliceArchive<O> for ArchivedSlices<O> {
         })
     }
 
-    fn windows<'a>(&'a self, subject: &'a O::Subject, span: Window) -> BoxFuture<'a, Vec<Window>> {
-        Box::pin(async move {
-            let lines = self.ask(self.writer.archive().collected(O::archive_key(subject), span)).await;
-            lines.into_iter().map(|line| line.window).collect()
-        })
+    fn collected<'a>(&'a self, subject: &'a O::Subject, span: Window) -> BoxFuture<'a, Option<Vec<Collected>>> {
+        Box::pin(self.ask(self.writer.archive().collected(O::archive_key(subject), span)))
     }
 
     fn keep(&self, subject: &O::Subject, landed: &Landed<O::Data>) {

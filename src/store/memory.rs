@@ -22,6 +22,12 @@ const REFUSAL_TTL: Duration = Duration::from_secs(30);
 /// How many refusals are remembered at most.
 const MAX_REFUSALS: u64 = 10_000;
 
+/// How often what may still change of a slice is fetched again without being asked for, if it is.
+pub type RefetchedEvery<O> = Box<dyn Fn(&<O as Operation>::Subject, Window) -> Option<Duration> + Send + Sync>;
+
+/// How much longer an answer lives than until it is fetched again: the fetching takes its time.
+const REFETCH_MARGIN: Duration = Duration::from_mins(2);
+
 /// The memory of one operation. moka keeps the bound and drops what has expired by real time; whether an entry may be
 /// served is judged here, by tokio's time.
 pub struct Memory<O: Operation> {
@@ -29,6 +35,8 @@ pub struct Memory<O: Operation> {
     blocks: Cache<Slice<O::Subject>, Arc<Block<O::Data>>>,
     refusals: Cache<O::Subject, (Instant, Arc<WeirError>)>,
     lifetimes: Lifetimes,
+    /// How often what may still change of a slice is fetched again without being asked for, if it is.
+    refetched: Option<RefetchedEvery<O>>,
     epoch: AtomicU64,
     /// Held while a block is compared with what is to be held of it, and replaced.
     keeping: Mutex<()>,
@@ -44,7 +52,20 @@ impl<O: Operation> Memory<O> {
             .expire_after(UntilUseless)
             .build();
         let refusals = Cache::builder().max_capacity(MAX_REFUSALS).time_to_live(REFUSAL_TTL).build();
-        Self { operation, blocks, refusals, lifetimes, epoch: AtomicU64::new(0), keeping: Mutex::new(()) }
+        let (epoch, keeping) = (AtomicU64::new(0), Mutex::new(()));
+        Self { operation, blocks, refusals, lifetimes, refetched: None, epoch, keeping }
+    }
+
+    /// The same, where slices are fetched again without being asked for: until then they are good enough.
+    #[must_use]
+    pub fn refetched_every(self, every: RefetchedEvery<O>) -> Self {
+        Self { refetched: Some(every), ..self }
+    }
+
+    fn lifetimes_of(&self, subject: &O::Subject, window: Window) -> Lifetimes {
+        let every = self.refetched.as_ref().and_then(|every| every(subject, window));
+        let provisional_ttl = every.map_or(Duration::ZERO, |every| every + REFETCH_MARGIN);
+        Lifetimes { provisional_ttl: provisional_ttl.max(self.lifetimes.provisional_ttl), ..self.lifetimes }
     }
 
     /// What is held for the slice and what it is good for to `ask`: the slice of the whole subject or the slice itself,
@@ -72,7 +93,7 @@ impl<O: Operation> Memory<O> {
     ) -> Arc<Held<O::Data>> {
         let now = Instant::now();
         let left = |life: Duration| now + life.saturating_sub(age);
-        let life = lifetime(keep, self.lifetimes);
+        let life = lifetime(keep, self.lifetimes_of(&slice.subject, slice.window));
         let held = held(life.map(|(fresh, _)| left(fresh)), life.map(|(_, stale)| left(stale)));
         let mut kept = [(slice.window, Arc::new(held))];
         if kept[0].1.stale_until.is_none_or(|until| now < until) {
@@ -156,6 +177,8 @@ impl<O: Operation> SliceCache<O> for Memory<O> {
 
     fn put(&self, subject: &O::Subject, cuts: Vec<Cut<O::Data>>, sent_at: Timestamp) -> Landed<O::Data> {
         let now = Instant::now();
+        // Either all slices of a reply are fetched again, or none.
+        let lifetimes = cuts.first().map_or(self.lifetimes, |cut| self.lifetimes_of(subject, cut.window));
         // All empty slices of a reply that live equally long are one.
         let mut empty: Vec<(Keep, Arc<Held<O::Data>>)> = Vec::new();
         let mut hold = |cut: Cut<O::Data>| {
@@ -163,7 +186,7 @@ impl<O: Operation> SliceCache<O> for Memory<O> {
             if let Some((_, held)) = known {
                 return (cut.window, Arc::clone(held));
             }
-            let life = lifetime(cut.keep, self.lifetimes);
+            let life = lifetime(cut.keep, lifetimes);
             let held = Arc::new(Held {
                 data: Arc::new(cut.data),
                 sent_at,

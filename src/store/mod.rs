@@ -22,11 +22,12 @@ use tokio::time::Instant;
 
 pub use admission::{Admitted, Survey};
 pub use archived::{ArchivedSlices, IsWatched, Keeping, Recalled, SliceArchive, ZoneOf};
-pub use memory::Memory;
+pub use memory::{Memory, RefetchedEvery};
 pub use prepared::{Outlook, PlannedCall, Prepared};
 pub use shared::SharedAnswers;
 pub use ticket::{Answered, Series, Served, Ticket};
 
+use crate::archive::Collected;
 use crate::domain::{Account, Ask, Class, Freshness, Held, Operation, RequestCost, Slice, Subject, Window};
 use crate::error::{Code, WeirError};
 use crate::planner::{Parts, Scheduler, SliceCache as _, Subscriber, Task};
@@ -104,11 +105,11 @@ impl<O: Operation> Store<O> {
         lacking
     }
 
-    /// The windows of a subject that the archive keeps inside a span.
-    pub async fn archived(&self, subject: &O::Subject, span: Window) -> Vec<Window> {
+    /// What the archive keeps of a subject inside a span, in order of time; `None` without one, and if it cannot be asked.
+    pub async fn collected(&self, subject: &O::Subject, span: Window) -> Option<Vec<Collected>> {
         match &self.archive {
-            Some(archive) => archive.windows(subject, span).await,
-            None => Vec::new(),
+            Some(archive) => archive.collected(subject, span).await,
+            None => None,
         }
     }
 

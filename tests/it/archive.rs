@@ -1,5 +1,7 @@
 //! The archive: what was told once is known for ever, after a restart and past the vendor's own memory.
 
+mod watch;
+
 use std::path::Path;
 use std::time::Duration;
 

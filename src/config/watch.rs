@@ -1,0 +1,101 @@
+//! `[[watch]]`: what is collected without being asked for.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::units;
+use crate::domain::time::{DAY, MINUTE};
+use crate::vendor::alibaba_cams::Granularity;
+use crate::vendor::volcengine_rtc::Dimension;
+
+/// Series that are collected as soon as the vendor answers them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    /// Which numbers.
+    pub dataset: Watched,
+    /// Whose messages: the `CustSpaceId`s; all configured ones without it.
+    #[serde(default)]
+    pub channels: Vec<String>,
+    /// Whose users: the `AppId`s; all configured ones without it.
+    #[serde(default)]
+    pub apps: Vec<String>,
+    /// The step of messages.
+    #[serde(default)]
+    pub granularity: Step,
+    /// By which kind of place users are told apart.
+    #[serde(default)]
+    pub dimension: Place,
+    /// The windows of users: those of the calendar.
+    #[serde(default = "day", deserialize_with = "units::span")]
+    pub window: Duration,
+    /// How far back the first filling goes, where the vendor still answers.
+    #[serde(default = "since", deserialize_with = "units::span")]
+    pub since: Duration,
+    /// How often what may still change is fetched again; zero for only when it is final.
+    #[serde(default = "every", deserialize_with = "units::duration")]
+    pub every: Duration,
+}
+
+/// A dataset that can be collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Watched {
+    /// Messages sent and delivered.
+    PhoneNumberMetrics,
+    /// Distinct users.
+    OperationDistributions,
+}
+
+/// The step of messages, as the config spells it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Step {
+    /// Days.
+    #[default]
+    Daily,
+    /// Half hours.
+    HalfHour,
+}
+
+/// The kind of place, as the config spells it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Place {
+    /// Provinces.
+    #[default]
+    Province,
+    /// Countries.
+    Country,
+}
+
+impl From<Step> for Granularity {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Daily => Self::Daily,
+            Step::HalfHour => Self::HalfHour,
+        }
+    }
+}
+
+impl From<Place> for Dimension {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Province => Self::Province,
+            Place::Country => Self::Country,
+        }
+    }
+}
+
+fn day() -> Duration {
+    DAY
+}
+
+fn since() -> Duration {
+    90 * DAY
+}
+
+fn every() -> Duration {
+    30 * MINUTE
+}

@@ -1,0 +1,300 @@
+//! What is collected of a series: its windows, when they are final, and the way to fetch them. Which of them are due is
+//! decided above.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::catalog::{CatalogApp, CatalogChannel};
+use super::operation_distributions;
+use super::range::check_window_length;
+use super::request::Request;
+use super::zone::days;
+use crate::archive::Collected;
+use crate::domain::calendar::{CalendarStep, calendar_windows, floor_hour};
+use crate::domain::dataset::Dataset;
+use crate::domain::duration::format_iso;
+use crate::domain::time::{DAY, HOUR};
+use crate::domain::{Account, ArchiveKey, Archived, Facts, Operation as _, Slice, Timestamp, Window};
+use crate::error::{Code, WeirError};
+use crate::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberMetrics};
+use crate::vendor::volcengine_rtc::{Dimension, OperationDistributions};
+use crate::vendor::{alibaba_cams, volcengine_rtc};
+
+/// What is collected window by window.
+#[derive(Debug, Clone)]
+pub enum Series {
+    /// The messages of a channel.
+    Messages {
+        /// Which.
+        channel: CatalogChannel,
+        /// In which steps.
+        granularity: Granularity,
+    },
+    /// The users of an application.
+    Users {
+        /// Which.
+        app: CatalogApp,
+        /// By which kind of place.
+        dimension: Dimension,
+        /// The length of its windows: a step of the calendar.
+        window: Duration,
+    },
+}
+
+/// What a series is called at every door.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name {
+    /// Which numbers.
+    pub dataset: Dataset,
+    /// The configured account that serves it.
+    pub account: String,
+    /// The channel or the application; `None` for the only channel of an account without named ones.
+    pub entity: Option<String>,
+    /// The step of messages.
+    pub granularity: Option<&'static str>,
+    /// The kind of place of users.
+    pub dimension: Option<&'static str>,
+    /// The length of a window of users, ISO 8601.
+    pub window: Option<String>,
+}
+
+/// A window of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timed {
+    /// The window.
+    pub window: Window,
+    /// From when on all of it is final.
+    pub final_from: Timestamp,
+}
+
+/// How far the collecting of a series is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The windows of its span.
+    pub windows: usize,
+    /// Those that are kept and cannot change any more.
+    pub finals: usize,
+    /// Those that are kept and may still change.
+    pub provisional: usize,
+    /// Those that are to be fetched now.
+    pub due: usize,
+    /// Those that were never fetched and that the vendor has forgotten.
+    pub missing: usize,
+    /// Where the oldest that is kept begins.
+    pub oldest: Option<Timestamp>,
+    /// For how long the one that waits longest could have been fetched as final.
+    pub late: Option<Duration>,
+    /// When the next one is due, if none is now.
+    pub next: Option<Timestamp>,
+}
+
+/// A series that is collected.
+#[derive(Debug, Clone)]
+pub struct Collection {
+    /// What it is called.
+    pub name: Name,
+    /// How far it is.
+    pub progress: Progress,
+    /// Whether this process collects it; another replica does if not.
+    pub is_ours: bool,
+    /// When it was last asked for here.
+    pub ran_at: Option<Timestamp>,
+    /// Why that failed, if it did.
+    pub problem: Option<Code>,
+}
+
+/// What is collected, and how far that is. It is written by the collector and read by all doors.
+#[derive(Debug, Default)]
+pub struct Collections(Mutex<Vec<Collection>>);
+
+impl Collections {
+    /// All of them, in the order of their names.
+    #[must_use]
+    pub fn all(&self) -> Vec<Collection> {
+        self.lock().clone()
+    }
+
+    /// Notes how far a series is.
+    pub fn note(&self, name: Name, progress: Progress, is_ours: bool) {
+        let mut all = self.lock();
+        match all.binary_search_by(|known| known.name.cmp(&name)) {
+            Ok(at) => {
+                let known = &mut all[at];
+                (known.progress, known.is_ours) = (progress, is_ours);
+            }
+            Err(at) => all.insert(at, Collection { name, progress, is_ours, ran_at: None, problem: None }),
+        }
+    }
+
+    /// Notes that a series was asked for, and what failed.
+    pub fn note_run(&self, name: &Name, at: Timestamp, problem: Option<Code>) {
+        if let Some(known) = self.lock().iter_mut().find(|known| known.name == *name) {
+            (known.ran_at, known.problem) = (Some(at), problem);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Collection>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Series {
+    /// The account that serves it.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        match self {
+            Self::Messages { channel, .. } => &channel.account,
+            Self::Users { app, .. } => &app.account,
+        }
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> Name {
+        let (key, window) = match self {
+            Self::Messages { channel, granularity } => {
+                (PhoneNumberMetrics::archive_key(&messages(channel, *granularity)), None)
+            }
+            Self::Users { app, dimension, window } => {
+                let subject = operation_distributions::subject(app, *dimension);
+                (OperationDistributions::archive_key(&subject), Some(format_iso(*window)))
+            }
+        };
+        let (dataset, account, entity) = (key.dataset, key.account, key.entity);
+        Name { dataset, account, entity, granularity: key.granularity, dimension: key.dimension, window }
+    }
+
+    /// Whether a slice is of this series: named alike, and one of its windows or the part of one that is over.
+    #[must_use]
+    pub fn is_of(&self, key: &ArchiveKey, window: Window) -> bool {
+        let (dataset, entity) = match self {
+            Self::Messages { channel, .. } => (Dataset::PhoneNumberMetrics, channel.id.as_ref().map(|id| id.as_str())),
+            Self::Users { app, .. } => (Dataset::OperationDistributions, Some(app.id.as_str())),
+        };
+        let is_same_kind = match self {
+            Self::Messages { granularity, .. } => key.granularity == Some(granularity.as_str()),
+            Self::Users { dimension, .. } => {
+                key.dimension.is_some_and(|name| name.eq_ignore_ascii_case(dimension.as_str()))
+            }
+        };
+        let is_same =
+            (key.dataset, key.account.as_str(), key.entity.as_deref()) == (dataset, self.account().name(), entity);
+        is_same && is_same_kind && key.name.is_none() && self.whole(window).is_some()
+    }
+
+    /// The window that a slice is, or is the first part of.
+    fn whole(&self, part: Window) -> Option<Window> {
+        match self {
+            Self::Messages { .. } => Some(part),
+            Self::Users { app, window: step, .. } => {
+                let step = CalendarStep::of(*step)?;
+                let whole = calendar_windows(part.start(), part.start() + HOUR, step, &app.zone).first().copied()?;
+                (whole.start() == part.start() && whole.covers(part)).then_some(whole)
+            }
+        }
+    }
+
+    /// Whether a slice is a whole window of it.
+    #[must_use]
+    pub fn is_whole(&self, window: Window) -> bool {
+        self.whole(window) == Some(window)
+    }
+
+    /// The part of the window that runs that is over, as everybody asks for it; `None` of messages, which are kept by the
+    /// day, and while there is none.
+    #[must_use]
+    pub fn running(&self, now: Timestamp) -> Option<Window> {
+        let Self::Users { app, window: step, .. } = self else { return None };
+        let end = floor_hour(now, &app.zone);
+        let begun = calendar_windows(end - 8 * DAY, end, CalendarStep::of(*step)?, &app.zone).last().copied()?;
+        Window::new(begun.start(), begun.end().min(end)).filter(|part| *part != begun)
+    }
+
+    /// How far back its vendor answers, if it says so.
+    #[must_use]
+    pub fn lookback(&self) -> Option<Duration> {
+        let facts: &Facts = match self {
+            Self::Messages { .. } => &alibaba_cams::phone_number_metrics::FACTS,
+            Self::Users { .. } => &volcengine_rtc::operation_distributions::FACTS,
+        };
+        facts.lookback
+    }
+
+    /// Whether neighbouring windows are fetched by one call.
+    #[must_use]
+    pub fn joins(&self) -> bool {
+        matches!(self, Self::Messages { .. })
+    }
+
+    /// Its windows that begin at or after `from`, in order of time: of messages those that have begun, of users those that
+    /// are over.
+    ///
+    /// # Errors
+    /// No store answers it.
+    pub fn windows(&self, from: Timestamp, request: &Request) -> Result<Vec<Timed>, WeirError> {
+        let now = request.ask().at;
+        Ok(match self {
+            Self::Messages { channel, granularity } => {
+                let operation = request.operation::<PhoneNumberMetrics>()?;
+                let subject = messages(channel, *granularity);
+                let timed = |window| {
+                    let (_, final_from) = operation.final_from(&Slice { subject: subject.clone(), window });
+                    Timed { window, final_from }
+                };
+                let whole = Window::new(from.ceil(DAY), now);
+                whole.into_iter().flat_map(|whole| whole.cells_of(Some(DAY))).map(timed).collect()
+            }
+            Self::Users { app, dimension, window } => {
+                let operation = request.operation::<OperationDistributions>()?;
+                let subject = operation_distributions::subject(app, *dimension);
+                let step = CalendarStep::of(*window).ok_or_else(|| WeirError::bad_input("no step of the calendar"))?;
+                let windows = calendar_windows(from, now, step, &app.zone).into_iter();
+                // A week in which an hour is passed twice is longer than the vendor answers.
+                let is_answered = |window: &Window| window.end() <= now && check_window_length(window.length()).is_ok();
+                let timed = |window| {
+                    let (_, final_from) = operation.final_from(&Slice { subject: subject.clone(), window });
+                    Timed { window, final_from }
+                };
+                windows.filter(is_answered).map(timed).collect()
+            }
+        })
+    }
+
+    /// What the archive keeps of it inside a span, in order of time; `None` without one, and if it cannot be asked.
+    pub async fn collected(&self, span: Window, request: &Request) -> Option<Vec<Collected>> {
+        match self {
+            Self::Messages { channel, granularity } => {
+                request.collected::<PhoneNumberMetrics>(&messages(channel, *granularity), span).await
+            }
+            Self::Users { app, dimension, .. } => {
+                let subject = operation_distributions::subject(app, *dimension);
+                request.collected::<OperationDistributions>(&subject, span).await
+            }
+        }
+    }
+
+    /// Fetches windows; whatever comes is kept in the archive. The first failure, if there is any.
+    ///
+    /// # Errors
+    /// What failed.
+    pub async fn fetch(&self, windows: &[Window], request: &Request) -> Result<(), Arc<WeirError>> {
+        match self {
+            Self::Messages { channel, granularity } => {
+                let subject = messages(channel, *granularity);
+                let want = |window: &Window| Slice { subject: subject.clone(), window: *window };
+                let series = request.series::<PhoneNumberMetrics>(windows.iter().map(want).collect()).await?;
+                series.into_iter().flatten().try_for_each(|answered| answered.outcome.map(drop))
+            }
+            Self::Users { app, dimension, .. } => {
+                let subject = operation_distributions::subject(app, *dimension);
+                let want = |window: &Window| Slice { subject: subject.clone(), window: *window };
+                let series = request.series::<OperationDistributions>(windows.iter().map(want).collect()).await?;
+                series.into_iter().flatten().try_for_each(|answered| answered.outcome.map(drop))
+            }
+        }
+    }
+}
+
+fn messages(channel: &CatalogChannel, granularity: Granularity) -> MetricSubject {
+    MetricSubject { granularity, ..days(channel) }
+}

@@ -1,0 +1,254 @@
+//! Collects what is watched, so that nothing is forgotten that a vendor told: each window as soon as it is final, and what
+//! may still change every now and then.
+//!
+//! What is due is worked out from what the archive holds ([`plan`]), so that a collector that was killed loses nothing: the
+//! next one sees what is missing. What the vendor is about to forget goes first, then the newest. Calls are of class
+//! BACKGROUND: whoever looks at a screen goes before them.
+
+mod plan;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+
+use crate::archive::Writer;
+use crate::domain::time::HOUR;
+use crate::domain::{Account, Caller, Class, Freshness, Timestamp, Window};
+use crate::query::collect::Series;
+use crate::query::{Controls, Request, Service};
+use plan::{Due, Look, plan};
+
+/// About how many calls are asked for at a time: enough that no permit is left unused, and few enough that what becomes due
+/// meanwhile does not wait for long.
+const CALLS: usize = 8;
+/// The longest run of windows that one call is to bring.
+const RUN: usize = 31;
+/// How long permits are waited for: they are what is left over.
+const PATIENCE: Duration = Duration::from_mins(30);
+/// How long a series is left alone after a failure, at first and at most.
+const REST: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(30));
+/// After how long a series is looked at again at the latest: windows end meanwhile.
+const LOOK: Duration = Duration::from_mins(30);
+/// How long the clock is not looked at: it may be set.
+const NAP: Duration = Duration::from_mins(1);
+/// How long the archive may take to write what was fetched, before more is.
+const WRITING: Duration = Duration::from_mins(5);
+
+/// Tells which of several replicas collects.
+pub trait Lead: Send + Sync + 'static {
+    /// Whether this process is the one, now.
+    fn leads(&self) -> BoxFuture<'_, bool>;
+}
+
+/// A series that is watched.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// What is collected.
+    pub series: Series,
+    /// How far back.
+    pub since: Duration,
+    /// How often what may still change is fetched again; zero for only when it is final.
+    pub every: Duration,
+}
+
+/// Collects what is watched.
+#[derive(Clone)]
+pub struct Watch {
+    service: Service,
+    watched: Vec<Watched>,
+    writer: Writer,
+    lead: Arc<dyn Lead>,
+}
+
+/// A series, and when it is looked at next.
+struct State {
+    watched: Watched,
+    next: Timestamp,
+    rest: Duration,
+    /// The part of the running window that was fetched last, and when.
+    running: Option<(Window, Timestamp)>,
+}
+
+/// Neighbouring windows of one series that one call brings.
+struct Unit {
+    series: usize,
+    windows: Vec<Window>,
+    is_final: bool,
+    is_urgent: bool,
+    /// Whether it is a part of the window that runs.
+    is_running: bool,
+}
+
+impl Watch {
+    /// Collects `watched` through `service`; what is fetched is written by `writer`.
+    #[must_use]
+    pub fn new(service: Service, watched: Vec<Watched>, writer: Writer, lead: Arc<dyn Lead>) -> Self {
+        Self { service, watched, writer, lead }
+    }
+
+    /// Collects for ever.
+    pub async fn run(self) {
+        let mut accounts: HashMap<Account, Vec<State>> = HashMap::new();
+        for watched in self.watched.clone() {
+            let state = State { watched, next: Timestamp::from_ms(i64::MIN), rest: REST.0, running: None };
+            accounts.entry(state.watched.series.account().clone()).or_default().push(state);
+        }
+        join_all(accounts.into_values().map(|states| self.run_account(states))).await;
+    }
+
+    /// Each account has its own permits, and waits for no other.
+    async fn run_account(&self, mut states: Vec<State>) {
+        loop {
+            let leads = self.lead.leads().await;
+            let units = self.look(&mut states, leads).await;
+            if units.is_empty() || !leads {
+                let next = states.iter().map(|state| state.next).min().unwrap_or(self.service.now());
+                let now = self.service.now();
+                tokio::time::sleep(next.since(now).clamp(Duration::from_secs(1), NAP)).await;
+                continue;
+            }
+            self.collect(&mut states, first(units)).await;
+        }
+    }
+
+    /// What is due of the series that are to be looked at now.
+    async fn look(&self, states: &mut [State], leads: bool) -> Vec<Unit> {
+        let mut units = Vec::new();
+        for (at, state) in states.iter_mut().enumerate() {
+            let request = self.request(Freshness::Any);
+            let now = request.ask().at;
+            if state.next > now {
+                continue;
+            }
+            state.next = now + LOOK;
+            let Some(plan) = planned(&state.watched, &request).await else {
+                state.next = now + NAP;
+                continue;
+            };
+            if let Some(next) = plan.progress.next {
+                state.next = state.next.min(next);
+            }
+            if !plan.due.is_empty() {
+                // Whoever does not collect looks at what the collector has done.
+                state.next = if leads { now } else { now + NAP };
+            }
+            let name = state.watched.series.name();
+            tracing::debug!(dataset = name.dataset.as_str(), account = name.account, progress = ?plan.progress, "watched");
+            self.service.collections().note(name, plan.progress, leads);
+            units.extend(units_of(at, &plan.due, state.watched.series.joins()));
+            units.extend(state.running(at, now, leads));
+        }
+        units
+    }
+
+    /// Fetches units and waits until they are written.
+    async fn collect(&self, states: &mut [State], units: Vec<Unit>) {
+        let now = self.service.now();
+        for unit in units.iter().filter(|unit| unit.is_running) {
+            if let (Some(state), Some(part)) = (states.get_mut(unit.series), unit.windows.first()) {
+                state.running = Some((*part, now));
+            }
+        }
+        let fetch = async |unit: Unit| {
+            let freshness = if unit.is_final { Freshness::FinalOnly } else { Freshness::Any };
+            let Some(state) = states.get(unit.series) else { return (unit.series, Ok(())) };
+            (unit.series, state.watched.series.fetch(&unit.windows, &self.request(freshness)).await)
+        };
+        let fetched = join_all(units.into_iter().map(fetch)).await;
+        self.writer.flush(WRITING).await;
+        let is_stuck = self.writer.standing().failing.is_some();
+        for (at, outcome) in fetched {
+            let Some(state) = states.get_mut(at) else { continue };
+            let name = state.watched.series.name();
+            self.service.collections().note_run(&name, now, outcome.as_ref().err().map(|error| error.code));
+            match outcome {
+                Ok(()) if !is_stuck => state.rest = REST.0,
+                Ok(()) => state.next = state.next.max(now + NAP),
+                Err(error) => {
+                    tracing::warn!(dataset = name.dataset.as_str(), account = name.account, %error, "not collected; it is tried again");
+                    state.next = self.service.now() + state.rest;
+                    state.rest = (state.rest * 2).min(REST.1);
+                }
+            }
+        }
+    }
+
+    fn request(&self, freshness: Freshness) -> Request {
+        let controls = Controls {
+            priority: Class::Background,
+            max_stale: Some(Duration::ZERO),
+            max_wait: Some(PATIENCE),
+            freshness,
+            explain: false,
+        };
+        self.service.request(Caller::Anonymous, &controls)
+    }
+}
+
+impl State {
+    /// The part of the running window that is over, every now and then: it is what a dashboard shows of today. It is not
+    /// archived, since the next is longer.
+    fn running(&mut self, series: usize, now: Timestamp, leads: bool) -> Option<Unit> {
+        let Watched { series: own, every, .. } = &self.watched;
+        let part = own.running(now).filter(|_| !every.is_zero())?;
+        let due = match self.running {
+            Some((known, at)) if known == part => at + *every,
+            _ => now,
+        };
+        // With the next whole hour it is another.
+        self.next = self.next.min(if leads { due.max(now) } else { due.max(now + NAP) }).min(part.end() + HOUR);
+        let unit = Unit { series, windows: vec![part], is_final: false, is_urgent: false, is_running: true };
+        (due <= now).then_some(unit)
+    }
+}
+
+async fn planned(watched: &Watched, request: &Request) -> Option<plan::Plan> {
+    let Watched { series, since, every } = watched;
+    let now = request.ask().at;
+    let from = now - *since;
+    let windows = series.windows(from, request).ok()?;
+    let span = Window::new(windows.first()?.window.start(), windows.last()?.window.end())?;
+    let collected = series.collected(span, request).await?;
+    let lookback = series.lookback();
+    Some(plan(&Look { windows: &windows, collected: &collected, now, every: *every, lookback }))
+}
+
+/// Runs of what is due, or single windows where each is a call.
+fn units_of(series: usize, due: &[Due], joins: bool) -> Vec<Unit> {
+    let mut units: Vec<Unit> = Vec::new();
+    // From the newest on, so that the run that is cut short is the oldest.
+    for Due { window, is_final, is_urgent } in due.iter().rev().copied() {
+        match units.last_mut() {
+            Some(unit)
+                if joins
+                    && unit.windows.len() < RUN
+                    && (unit.is_final, unit.is_urgent) == (is_final, is_urgent)
+                    && unit.windows.last().is_some_and(|last| last.start() == window.end()) =>
+            {
+                unit.windows.push(window);
+            }
+            _ => units.push(Unit { series, windows: vec![window], is_final, is_urgent, is_running: false }),
+        }
+    }
+    units
+}
+
+/// Those that are fetched first: what is about to be forgotten, the oldest first; then the newest.
+fn first(mut units: Vec<Unit>) -> Vec<Unit> {
+    let start = |unit: &Unit| unit.windows.last().map(|window| window.start().as_ms());
+    units.sort_by_key(|unit| {
+        let start = start(unit).unwrap_or_default();
+        (!unit.is_urgent, if unit.is_urgent { start } else { -start })
+    });
+    units.truncate(CALLS);
+    units
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("watched", &self.watched.len()).finish_non_exhaustive()
+    }
+}
