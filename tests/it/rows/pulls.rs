@@ -78,6 +78,41 @@ async fn what_would_cost_too_much_or_wait_too_long_is_refused_before_anything_is
     assert_eq!((pages.status, pages.code().as_str()), (400, "TOO_EXPENSIVE"));
 }
 
+/// What an error tells to do can be done at this door; where another door has another word for it, it says so.
+#[tokio::test(start_paused = true)]
+async fn errors_speak_the_words_of_this_door() {
+    let gateway = TestGateway::builder().legs(20..80, 20..80).build();
+    let site = door(&gateway);
+    let controls = json!({ "priority": "BULK", "maxWait": "PT1H" });
+    let before_it: Vec<_> =
+        (0..40).map(|n| gateway.ask_with(&window("app-one", n), json!({}), controls.clone())).collect();
+    let before_it: Vec<_> = before_it.into_iter().map(tokio::spawn).collect();
+    sleep(Duration::from_secs(1)).await;
+    for (asked, code, advice) in [
+        ("last=P1D&app_id=app-two&max_wait=PT2S", "QUOTA_WAIT_TOO_LONG", "max_wait"),
+        ("last=P1D&app_id=app-two&max_wait=PT0S", "QUOTA_WAIT_TOO_LONG", "max_wait"),
+        ("last=P24D&app_id=app-two&window=PT6H&max_wait=PT4S", "QUOTA_WAIT_TOO_LONG", "max_wait"),
+        ("start=2026-11-01T00:00:00Z&end=2026-11-20T00:00:00Z&window=P8D", "RANGE_TOO_LONG", "shorter windows"),
+        ("last=P29D&window=PT0.001S", "BAD_USER_INPUT", "window"),
+        ("start=2016-01-01T00:00:00Z&end=2026-11-20T00:00:00Z&window=PT1S", "TOO_EXPENSIVE", "longer windows"),
+        ("app_id=nobody", "UNKNOWN_APPLICATION", "nobody"),
+    ] {
+        let got = get(&site, &format!("/rows/operation_distributions.json?{asked}")).await;
+        assert_eq!(got.code(), code, "{asked}: {got:?}");
+        let problem = got.json();
+        let (here, _) = problem["detail"]
+            .as_str()
+            .unwrap()
+            .split_once("in GraphQL")
+            .unwrap_or((problem["detail"].as_str().unwrap(), ""));
+        assert!(here.contains(advice), "{asked}: {problem}");
+        for word in ["maxWait", "extensions", "appId", "operationDistributions", "field"] {
+            assert!(!here.contains(word), "{asked}: {word} in {problem}");
+        }
+    }
+    before_it.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
 #[tokio::test(start_paused = true)]
 async fn rows_may_take_more_calls_than_a_graphql_request() {
     let gateway = twenty_apps();
