@@ -103,8 +103,11 @@ impl Rows {
             Format::Csv | Format::Json | Format::Jsonl => text::answer(pull, &asked, headers).await?,
             Format::Parquet => self.spool.answer(pull, &asked, headers).await?,
         };
+        let is_problem = response.status().is_client_error() || response.status().is_server_error();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_DISPOSITION, asked.disposition());
+        if !is_problem {
+            headers.insert(header::CONTENT_DISPOSITION, asked.disposition());
+        }
         headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
         Ok(response)
     }

@@ -124,6 +124,12 @@ async fn parquet_comes_whole_in_parts_and_by_its_length() {
     assert_eq!(more_than_all.header("content-range"), format!("bytes 0-{}/{length}", length - 1));
     let beyond = get_with(&site, uri, &[("range", &format!("bytes={length}-"))]).await;
     assert_eq!((beyond.status, beyond.header("content-range")), (416, format!("bytes */{length}").as_str()));
+    let changed = get_with(&site, uri, &[("if-match", "\"other\"")]).await;
+    assert_eq!(changed.status, 412);
+    for (refused, word) in [(&beyond, "behind"), (&changed, "If-Match")] {
+        assert_eq!((refused.code().as_str(), refused.header("content-disposition")), ("BAD_USER_INPUT", ""));
+        assert!(refused.json()["detail"].as_str().unwrap().contains(word), "{refused:?}");
+    }
     assert_eq!(get_with(&site, uri, &[("range", "bytes=0-3"), ("if-range", "\"other\"")]).await.status, 200);
     assert_eq!(gateway.calls(METRIC), calls, "it was made once");
 }
