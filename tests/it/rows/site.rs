@@ -7,11 +7,12 @@ use std::time::Duration;
 use axum::http::Method;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+use weir::sim::{Fault, Scope, Times};
 
 use super::{door, frame, get, get_with, send};
 use crate::support::log::Log;
-use crate::support::{METRIC, TestGateway};
+use crate::support::{DISTRIBUTION, METRIC, TestGateway};
 
 /// What nothing can change any more.
 const FINAL: &str = "start=2026-10-01T00:00:00Z&end=2026-10-05T00:00:00Z&cust_space_id=cams-alpha";
@@ -62,6 +63,29 @@ async fn a_whole_that_is_short_has_its_length_and_one_that_is_long_streams() {
     assert!(chunk.len() < 4 << 20);
     let rest = first.into_body().collect().await.unwrap().to_bytes();
     assert!(rest.len() > 2 << 20, "{}", rest.len());
+}
+
+/// A head costs what its status and its headers do: the first rows, and not the rest of a long pull.
+#[tokio::test(start_paused = true)]
+async fn the_head_of_a_long_pull_costs_its_first_rows_alone() {
+    for format in ["csv", "json", "jsonl"] {
+        let gateway = TestGateway::builder().legs(20..80, 20..80).build();
+        let site = door(&gateway);
+        let uri = format!("/rows/operation_distributions.{format}?last=P25D&window=PT6H");
+        let (began, head) = (Instant::now(), send(&site, Method::HEAD, &uri, &[]).await);
+        assert_eq!((head.status().as_u16(), head.headers().contains_key("content-length")), (200, false), "{format}");
+        assert!(began.elapsed() < Duration::from_secs(1), "{format}: {:?}", began.elapsed());
+        sleep(Duration::from_mins(1)).await;
+        assert!((1..=3).contains(&gateway.calls(DISTRIBUTION)), "{format}: {} calls", gateway.calls(DISTRIBUTION));
+        // What can be whole in time has its length, whoever asks for it first.
+        let short = format!("/rows/operation_distributions.{format}?last=P2D&app_id=app-one&window=P1D");
+        let head = send(&site, Method::HEAD, &short, &[]).await;
+        assert!(head.headers().contains_key("content-length"), "{format}: {:?}", head.headers());
+        // A failure has its status.
+        gateway.sim().faults().push(Fault::PermissionDenied, Scope::Everything, Times::ForEver);
+        let failed = send(&site, Method::HEAD, &uri.replace("PT6H", "PT3H"), &[]).await;
+        assert_eq!(failed.status(), 502, "{format}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
