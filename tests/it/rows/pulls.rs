@@ -140,6 +140,31 @@ async fn errors_speak_the_words_of_this_door() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_range_is_asked_for_in_pieces_that_a_request_may_have() {
+    let few = TestGateway::builder().config(|config| config.limits.slices = 12).build();
+    let (few, many) = (door(&few), door(&TestGateway::start()));
+    let range = "start=2026-08-01T07:30:00Z&end=2026-10-20T00:00:00Z";
+    let phones = get(&many, "/rows/phone_number_metrics.json?last=P7D&cust_space_id=cams-alpha").await.json();
+    let phones: std::collections::BTreeSet<_> =
+        phones["rows"].as_array().unwrap().iter().map(|row| row["phone_number"].as_str().unwrap().to_owned()).collect();
+    assert!(phones.len() > 2);
+    let phones: String = phones.iter().take(3).map(|phone| format!("&phone_number={phone}")).collect();
+    for asked in ["phone_number_metrics.json?", "phone_number_totals.json?period=DAY&"] {
+        for whose in ["cust_space_id=cams-alpha".to_owned(), format!("cust_space_id=cams-alpha{phones}")] {
+            let path = format!("/rows/{asked}{range}&{whose}&columns=start_time,phone_number,sent_count");
+            let (few, many) = (get(&few, &path).await, get(&many, &path).await);
+            let rows = few.json()["rows"].clone();
+            assert!(rows.as_array().is_some_and(|rows| rows.len() > 70), "{path}: {few:?}");
+            assert_eq!(rows, many.json()["rows"], "{path}");
+        }
+    }
+    let too_many: String = (10..23).map(|n| format!("&phone_number=+86138000000{n}")).collect();
+    let refused =
+        get(&few, &format!("/rows/phone_number_metrics.json?last=P2D&cust_space_id=cams-alpha{too_many}")).await;
+    assert_eq!((refused.status, refused.code().as_str()), (400, "TOO_EXPENSIVE"), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn rows_may_take_more_calls_than_a_graphql_request() {
     let gateway = twenty_apps();
     let site = door(&gateway);
