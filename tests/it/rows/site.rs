@@ -1,6 +1,6 @@
 //! What HTTP promises of rows: names, lengths, parts, compression, and a list of all that there is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::time::Duration;
 
@@ -235,6 +235,24 @@ async fn the_list_names_what_there_is_and_every_line_of_it_works() {
         let got = get(&site, path).await;
         assert_eq!(got.status, status, "{path}: {got:?}");
         assert!(!got.code().is_empty() && got.json()["detail"].as_str().unwrap().contains(hint), "{path}: {got:?}");
+    }
+}
+
+/// Whoever finds a tool in the documents finds its line on the page, and the other way round.
+#[tokio::test(start_paused = true)]
+async fn the_tools_of_the_list_are_those_of_the_documents() {
+    let documents = include_str!("../../../docs/bi/README.md").lines();
+    let documented: BTreeSet<&str> = documents
+        .filter_map(|line| Some(line.strip_prefix("| [")?.split_once("](")?.0))
+        .flat_map(|names| names.split(", "))
+        .collect();
+    assert!(["dlt", "Tableau", "Superset", "Metabase"].iter().all(|tool| documented.contains(tool)), "{documented:?}");
+    let list = get(&door(&TestGateway::start()), "/rows").await.json();
+    for dataset in list["datasets"].as_array().unwrap() {
+        let names = dataset["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap());
+        let listed: BTreeSet<&str> =
+            names.flat_map(|names| names.split(", ")).map(|name| name.split(" (").next().unwrap()).collect();
+        assert_eq!(listed, documented, "{}", dataset["name"]);
     }
 }
 
