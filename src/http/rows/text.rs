@@ -66,7 +66,7 @@ pub(super) async fn answer(pull: Arc<Pull>, asked: &Asked, headers: &HeaderMap) 
         work: Some(work),
         batches,
         batch: None,
-        step: Step::Begin,
+        state: State::Begin,
         next: next.clone(),
         has_blanks: asked.format == Format::Json,
         sent: Arc::clone(&sent),
@@ -150,7 +150,7 @@ struct Writing {
     batches: Batches,
     /// What is written of the batch that came last.
     batch: Option<(Arc<Batch>, usize)>,
-    step: Step,
+    state: State,
     /// The cursor of the next page.
     next: Option<String>,
     /// Whether blanks may stand between rows.
@@ -159,7 +159,7 @@ struct Writing {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum State {
     Begin,
     Rows,
     Done,
@@ -178,7 +178,7 @@ impl Writing {
                 Ok(Some(chunk)) => Some((Ok(chunk), writing)),
                 Ok(None) => None,
                 Err(error) => {
-                    writing.step = Step::Done;
+                    writing.state = State::Done;
                     Some((Err(error), writing))
                 }
             }
@@ -187,12 +187,12 @@ impl Writing {
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, Arc<WeirError>> {
-        match self.step {
-            Step::Begin => {
-                self.step = Step::Rows;
+        match self.state {
+            State::Begin => {
+                self.state = State::Rows;
                 self.write(TextWriter::begin).map(Some)
             }
-            Step::Rows => loop {
+            State::Rows => loop {
                 if let Some((batch, from)) = self.batch.take().filter(|(batch, from)| *from < batch.len()) {
                     let to = batch.len().min(from + CHUNK_ROWS);
                     self.batch = Some((Arc::clone(&batch), to));
@@ -207,12 +207,12 @@ impl Writing {
                     Ok(None) => return self.end().map(Some),
                 }
             },
-            Step::Done => Ok(None),
+            State::Done => Ok(None),
         }
     }
 
     fn end(&mut self) -> Result<Bytes, Arc<WeirError>> {
-        self.step = Step::Done;
+        self.state = State::Done;
         let trailer = Trailer::new(self.next.take(), self.sent.cost());
         let written = self.write(|writer, out| writer.end(&trailer, out))?;
         let rest = self.work.take().map(|work| work.out.finish()).unwrap_or_default();
