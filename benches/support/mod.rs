@@ -66,7 +66,7 @@ impl Warm {
         let mut config = demo_config();
         config.cache.max_bytes = 4 << 30;
         let mut sim = SimulatorConfig::new(1, Arc::clone(&clock));
-        sim.limits.phone_number_metric = 10_000;
+        sim.limits.set("GetChatappPhoneNumberMetric", 10_000);
         config.alibaba_cams[0].quota.set("GetChatappPhoneNumberMetric", 10_000);
         let channels = (0..other_slices.div_ceil(DAYS_A_CHANNEL)).map(|n| format!("bench-{n:03}"));
         config.alibaba_cams[0].channels.extend(channels.clone());

@@ -74,11 +74,11 @@ pub async fn serve(listener: TcpListener, site: Site, timeouts: Timeouts, shutdo
         tokio::select! {
             () = &mut until => break,
             accepted = accept(&listener, &room) => match accepted {
-                Ok((stream, place)) => {
+                Ok((stream, slot)) => {
                     let (service, stopped) = (site.clone(), stopped.clone());
                     connections.spawn(async move {
                         connection(stream, service, timeouts, stopped).await;
-                        drop(place);
+                        drop(slot);
                     });
                 }
                 Err(error) => {
@@ -107,13 +107,13 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(Tc
     if room.available_permits() == 0 {
         debug!("all connections are taken, new callers wait");
     }
-    let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    let slot = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     // An answer is written at once; waiting for more to send would only delay it.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "a connection could not be tuned");
     }
-    Ok((stream, place))
+    Ok((stream, slot))
 }
 
 /// One connection to its end; after `stopped` it takes no further request.

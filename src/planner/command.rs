@@ -73,12 +73,12 @@ impl<C: Call> Command<C> {
         if since >= ask.deadline {
             return Err(too_late());
         }
-        let place = limiter.enqueue(ask.class, ask.caller.clone());
+        let entry = limiter.enqueue(ask.class, ask.caller.clone());
         // By now others may have been promised the same permit.
-        if let Some(wait) = limiter.expected_wait_of([place.id()]) {
+        if let Some(wait) = limiter.expected_wait_of([entry.id()]) {
             self.judge(wait, ask)?;
         }
-        let permit = tokio::time::timeout_at(ask.deadline, place.permit()).await.ok().flatten().ok_or_else(too_late)?;
+        let permit = tokio::time::timeout_at(ask.deadline, entry.permit()).await.ok().flatten().ok_or_else(too_late)?;
         let (sender, answer) = oneshot::channel();
         let lone = Lone { subscriber: Subscriber::new(ask.clone()), vendor: self.account.vendor() };
         let metered = Arc::clone(&self.metered);

@@ -100,14 +100,14 @@ impl<O: Operation> Draft<O> {
             new_calls += more;
             changes.insert(key, Change { added, calls });
         }
-        let places: Vec<_> =
-            queued.iter().filter_map(|key| state.group(key)).map(|group| group.places.as_slice()).collect();
+        let entries: Vec<_> =
+            queued.iter().filter_map(|key| state.group(key)).map(|group| group.entries.as_slice()).collect();
         let lifted = self.limiter.expected_wait(class, 1);
-        let queued_wait = |places: &&[(u64, Class)]| {
-            let last = self.limiter.expected_wait_of(places.iter().map(|(place, _)| *place));
+        let queued_wait = |entries: &&[(u64, Class)]| {
+            let last = self.limiter.expected_wait_of(entries.iter().map(|(entry, _)| *entry));
             last.map_or(lifted, |last| last.min(lifted))
         };
-        let queued_wait = places.iter().map(queued_wait).max().unwrap_or_default();
+        let queued_wait = entries.iter().map(queued_wait).max().unwrap_or_default();
         drop(state);
         let own_wait =
             if new_calls == 0 { Duration::ZERO } else { self.limiter.expected_wait(class, ahead + new_calls) };

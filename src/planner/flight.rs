@@ -120,9 +120,9 @@ impl<O: Operation> Audience for Flight<O> {
         }
     }
 
-    fn queued_again(&self, place: u64, class: Class) {
+    fn queued_again(&self, entry: u64, class: Class) {
         if let Some(group) = lock(&self.state).group_mut(&self.group) {
-            group.gaps_of_mut(&self.brought, |gap| gap.place = Some((place, class)));
+            group.gaps_of_mut(&self.brought, |gap| gap.entry = Some((entry, class)));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is wanted together: the gaps of one group, who waits for each, and the places it holds in the queue.
+//! What is wanted together: the gaps of one group, who waits for each, and the entries it holds in the queue.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(super) struct Gap<D> {
     /// In which class it is planned while it waits.
     class: Class,
     /// Where the call that is out waits for the permit of another attempt, or has waited.
-    pub(super) place: Option<(u64, Class)>,
+    pub(super) entry: Option<(u64, Class)>,
 }
 
 /// The gaps of a subject by their starts; they do not overlap.
@@ -34,7 +34,7 @@ type Gaps<D> = BTreeMap<Timestamp, Gap<D>>;
 impl<D> Gap<D> {
     pub(super) fn new(window: Window, rank: u64, is_out: bool) -> Self {
         let (subscribers, class) = (Vec::new(), Class::Background);
-        Self { window, rank, subscribers, on_time: 0, is_out, class, place: None }
+        Self { window, rank, subscribers, on_time: 0, is_out, class, entry: None }
     }
 
     pub(super) fn join(&mut self, subscriber: &Arc<Subscriber>) -> Pending<D> {
@@ -71,8 +71,8 @@ pub(super) struct Group<S, D> {
     gaps: HashMap<S, Gaps<D>>,
     /// The gaps that wait, each in its class.
     pub(super) wanted: Wanted<S>,
-    /// Its places in the limiter's queue, with the class of each.
-    pub(super) places: Vec<(u64, Class)>,
+    /// Its entries in the limiter's queue, with the class of each.
+    pub(super) entries: Vec<(u64, Class)>,
     /// How many of its calls have taken off and not landed.
     pub(super) out: usize,
     pub(super) is_gathering: bool,
@@ -233,6 +233,6 @@ fn split<D>(own: &mut Gaps<D>, span: Window) {
 
 impl<S, D> Default for Group<S, D> {
     fn default() -> Self {
-        Self { gaps: HashMap::new(), wanted: Wanted::default(), places: Vec::new(), out: 0, is_gathering: false }
+        Self { gaps: HashMap::new(), wanted: Wanted::default(), entries: Vec::new(), out: 0, is_gathering: false }
     }
 }

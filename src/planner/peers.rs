@@ -145,6 +145,6 @@ async fn next_permit<O: Operation>(
     if permit.is_some() {
         return permit;
     }
-    let place = upstream.limiter().enqueue(flight.class(), flight.caller());
-    tokio::time::timeout_at(flight.deadline(), place.permit()).await.ok().flatten()
+    let entry = upstream.limiter().enqueue(flight.class(), flight.caller());
+    tokio::time::timeout_at(flight.deadline(), entry.permit()).await.ok().flatten()
 }

@@ -118,17 +118,17 @@ impl<O: Operation> Inner<O> {
         let limiter = self.upstream.limiter();
         let act = |action| match action {
             Action::Enqueue(group, class, caller) => {
-                let place = limiter.enqueue(class, caller);
-                state.note_place(&group, place.id(), class);
-                let (inner, id, since) = (Arc::clone(self), place.id(), Instant::now());
-                Some(tasks::with_permit(place, move |permit| inner.fly(group, id, since, permit)))
+                let entry = limiter.enqueue(class, caller);
+                state.note_entry(&group, entry.id(), class);
+                let (inner, id, since) = (Arc::clone(self), entry.id(), Instant::now());
+                Some(tasks::with_permit(entry, move |permit| inner.fly(group, id, since, permit)))
             }
-            Action::Cancel(place) => {
-                limiter.cancel(place);
+            Action::Cancel(entry) => {
+                limiter.cancel(entry);
                 None
             }
-            Action::Lift(place, class) => {
-                limiter.move_to(place, class);
+            Action::Lift(entry, class) => {
+                limiter.move_to(entry, class);
                 None
             }
             Action::Gather(group) => {
@@ -140,9 +140,9 @@ impl<O: Operation> Inner<O> {
         actions.into_iter().filter_map(act).collect()
     }
 
-    /// The permit of a place is there: makes the call that is due now.
-    async fn fly(self: Arc<Self>, group: GroupKey<O::Subject>, place: u64, since: Instant, permit: Permit) {
-        let Some(flight) = self.take_off(group, place) else { return };
+    /// The permit of an entry is there: makes the call that is due now.
+    async fn fly(self: Arc<Self>, group: GroupKey<O::Subject>, entry: u64, since: Instant, permit: Permit) {
+        let Some(flight) = self.take_off(group, entry) else { return };
         let landing = match &self.peers {
             None => {
                 let result = self.upstream.run(&flight.call, permit, since.elapsed(), &flight).await;
@@ -157,11 +157,11 @@ impl<O: Operation> Inner<O> {
         }
     }
 
-    fn take_off(self: &Arc<Self>, group: GroupKey<O::Subject>, place: u64) -> Option<Flight<O>> {
+    fn take_off(self: &Arc<Self>, group: GroupKey<O::Subject>, entry: u64) -> Option<Flight<O>> {
         let mut departure = None;
         self.change(|state| {
             let is_held = |slice: &_| self.cache.has_fresh(slice);
-            let (departs, actions) = state.take_off(&group, place, is_held, Instant::now());
+            let (departs, actions) = state.take_off(&group, entry, is_held, Instant::now());
             departure = departs;
             actions
         });

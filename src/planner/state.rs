@@ -1,8 +1,8 @@
 //! What gathers, what is planned and what has taken off: a pure state machine. It is told what happens and when, and
 //! returns what is to be done.
 //!
-//! A place in the limiter's queue is not tied to a call. While a group waits, every new gap of the group is planned
-//! together with those still waiting, and the number of queued places follows the number of planned calls; when a place
+//! An entry in the limiter's queue is not tied to a call. While a group waits, every new gap of the group is planned
+//! together with those still waiting, and the number of queued entries follows the number of planned calls; when an entry
 //! gets its permit, the first call of the plan *as it is then* takes off. While a call of the group is out and none is
 //! queued, new gaps gather until it ends, a moment at most. Groups never wait for one another.
 
@@ -31,11 +31,11 @@ pub(super) struct State<O: Operation> {
 /// What is to be done, in this order and before the state is told anything else.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Action<S> {
-    /// Join the queue for a call of the group; the state is told the place's number by [`State::note_place`].
+    /// Join the queue for a call of the group; the state is told the entry's number by [`State::note_entry`].
     Enqueue(GroupKey<S>, Class, Caller),
-    /// Give a place up.
+    /// Give an entry up.
     Cancel(u64),
-    /// Move a place to a higher class.
+    /// Move an entry to a higher class.
     Lift(u64, Class),
     /// Come back to the group when it has gathered for long enough.
     Gather(GroupKey<S>),
@@ -169,9 +169,9 @@ impl<O: Operation> State<O> {
         let class = subscriber.ask.class;
         subscriber.ask.cost.count_collapsed(self.n_slices(part.window));
         let gap = self.groups.get_mut(key)?.part_mut(&part.subject, part.window)?;
-        if let Some((place, known)) = gap.place.as_mut().filter(|(_, known)| class < *known) {
+        if let Some((entry, known)) = gap.entry.as_mut().filter(|(_, known)| class < *known) {
             *known = class;
-            actions.push(Action::Lift(*place, class));
+            actions.push(Action::Lift(*entry, class));
         }
         Some(gap.join(subscriber))
     }
@@ -191,10 +191,10 @@ impl<O: Operation> State<O> {
         pending
     }
 
-    /// A place was taken for a call of the group.
-    pub(super) fn note_place(&mut self, key: &GroupKey<O::Subject>, place: u64, class: Class) {
+    /// An entry was taken for a call of the group.
+    pub(super) fn note_entry(&mut self, key: &GroupKey<O::Subject>, entry: u64, class: Class) {
         if let Some(group) = self.groups.get_mut(key) {
-            group.places.push((place, class));
+            group.entries.push((entry, class));
         }
     }
 
@@ -245,18 +245,18 @@ impl<O: Operation> State<O> {
         actions
     }
 
-    /// The permit of `place` is there: the most urgent call of the plan takes off; `None` if there is none any more.
+    /// The permit of `entry` is there: the most urgent call of the plan takes off; `None` if there is none any more.
     /// `is_held` tells what is held already of what the call brings beside.
     pub(super) fn take_off(
         &mut self,
         key: &GroupKey<O::Subject>,
-        place: u64,
+        entry: u64,
         is_held: impl Fn(&Slice<O::Subject>) -> bool,
         now: Instant,
     ) -> (Option<Departure<O::Subject>>, Actions<O::Subject>) {
         let (grid, mut actions) = (self.operation.grid(), Vec::new());
         let Some(group) = self.groups.get_mut(key) else { return (None, actions) };
-        group.places.retain(|(id, _)| *id != place);
+        group.entries.retain(|(id, _)| *id != entry);
         let next = loop {
             let calls = calls(&*self.operation, &[&group.wanted], self.max_rows);
             let class = |call: &Slice<_>| group.wanted.class_of(call, &key.0);
@@ -382,7 +382,7 @@ impl<O: Operation> State<O> {
         }
     }
 
-    /// Makes the queued places of a group match its plan. `gathered` says that waiting for the call that is out has
+    /// Makes the queued entries of a group match its plan. `gathered` says that waiting for the call that is out has
     /// ended.
     fn reconcile(
         &mut self,
@@ -395,7 +395,7 @@ impl<O: Operation> State<O> {
         if gathered {
             group.is_gathering = false;
         }
-        if !group.wanted.is_empty() && group.out > 0 && group.places.is_empty() && !gathered {
+        if !group.wanted.is_empty() && group.out > 0 && group.entries.is_empty() && !gathered {
             if !group.is_gathering {
                 group.is_gathering = true;
                 actions.push(Action::Gather(key.clone()));
@@ -406,15 +406,15 @@ impl<O: Operation> State<O> {
         let class = |call: Slice<_>| (group.wanted.class_of(&call, &key.0).unwrap_or_default(), call);
         let mut calls: Vec<_> = calls.into_iter().map(class).collect();
         calls.sort_by_key(|(class, _)| *class);
-        let surplus = group.places.split_off(group.places.len().min(calls.len()));
-        actions.extend(surplus.into_iter().rev().map(|(place, _)| Action::Cancel(place)));
-        for ((place, known), (class, _)) in
-            group.places.iter_mut().zip(&calls).filter(|((_, known), (class, _))| class < known)
+        let surplus = group.entries.split_off(group.entries.len().min(calls.len()));
+        actions.extend(surplus.into_iter().rev().map(|(entry, _)| Action::Cancel(entry)));
+        for ((entry, known), (class, _)) in
+            group.entries.iter_mut().zip(&calls).filter(|((_, known), (class, _))| class < known)
         {
             *known = *class;
-            actions.push(Action::Lift(*place, *class));
+            actions.push(Action::Lift(*entry, *class));
         }
-        for (class, call) in calls.iter().skip(group.places.len()) {
+        for (class, call) in calls.iter().skip(group.entries.len()) {
             actions.push(Action::Enqueue(key.clone(), *class, group.caller_of(call, &key.0, now)));
         }
         if group.wanted.is_empty() && group.out == 0 {

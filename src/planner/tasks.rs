@@ -21,13 +21,13 @@ pub(crate) fn spawn(tasks: impl IntoIterator<Item = Task>) {
     }
 }
 
-/// Goes on with the permit of a place, unless the place is given up.
-pub(super) fn with_permit<F>(place: QueueEntry, go_on: impl FnOnce(Permit) -> F + Send + 'static) -> Task
+/// Goes on with the permit of an entry, unless the entry is given up.
+pub(super) fn with_permit<F>(entry: QueueEntry, go_on: impl FnOnce(Permit) -> F + Send + 'static) -> Task
 where
     F: Future<Output = ()> + Send,
 {
     Box::pin(async move {
-        if let Some(permit) = place.permit().await {
+        if let Some(permit) = entry.permit().await {
             go_on(permit).await;
         }
     })

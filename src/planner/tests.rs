@@ -200,9 +200,9 @@ struct Walk {
     state: Arc<Mutex<State<Days>>>,
     operation: Arc<Days>,
     now: Instant,
-    places: Vec<(u64, GroupKey<Toy>)>,
+    entries: Vec<(u64, GroupKey<Toy>)>,
     gathering: HashSet<GroupKey<Toy>>,
-    next_place: u64,
+    next_entry: u64,
     out: Vec<(GroupKey<Toy>, Departure<Toy>)>,
     promised: Vec<(Slice<Toy>, Arc<Subscriber>, super::Pending<()>)>,
 }
@@ -215,9 +215,9 @@ impl Walk {
             state,
             operation,
             now: Instant::now(),
-            places: Vec::new(),
+            entries: Vec::new(),
             gathering: HashSet::new(),
-            next_place: 0,
+            next_entry: 0,
             out: Vec::new(),
             promised: Vec::new(),
         }
@@ -228,11 +228,11 @@ impl Walk {
         for action in actions {
             match action {
                 Action::Enqueue(group, class, _) => {
-                    self.next_place += 1;
-                    lock(&self.state).note_place(&group, self.next_place, class);
-                    self.places.push((self.next_place, group));
+                    self.next_entry += 1;
+                    lock(&self.state).note_entry(&group, self.next_entry, class);
+                    self.entries.push((self.next_entry, group));
                 }
-                Action::Cancel(place) => self.places.retain(|(known, _)| *known != place),
+                Action::Cancel(entry) => self.entries.retain(|(known, _)| *known != entry),
                 Action::Lift(..) => {}
                 Action::Gather(group) => {
                     self.gathering.insert(group);
@@ -273,11 +273,11 @@ impl Walk {
     }
 
     fn take_off(&mut self, n: usize) {
-        if self.places.is_empty() {
+        if self.entries.is_empty() {
             return;
         }
-        let (place, group) = self.places.remove(n % self.places.len());
-        let (departure, actions) = lock(&self.state).take_off(&group, place, |_| false, self.now);
+        let (entry, group) = self.entries.remove(n % self.entries.len());
+        let (departure, actions) = lock(&self.state).take_off(&group, entry, |_| false, self.now);
         self.out.extend(departure.map(|departure| (group, departure)));
         self.act(actions);
     }
@@ -327,10 +327,10 @@ impl Walk {
         lock(&self.state).calls_with(&self.key(), &[])
     }
 
-    /// What waits is planned, and the queue holds a place for each call of the plan, unless new gaps gather.
+    /// What waits is planned, and the queue holds an entry for each call of the plan, unless new gaps gather.
     fn check(&self) {
         let calls = self.calls();
-        assert!(!self.gathering.is_empty() || self.places.len() == calls.len(), "{:?} for {calls:?}", self.places);
+        assert!(!self.gathering.is_empty() || self.entries.len() == calls.len(), "{:?} for {calls:?}", self.entries);
         let state = lock(&self.state);
         let open =
             self.promised.iter().flat_map(|(run, _, pending)| pending.parts().into_iter().map(move |part| (run, part)));
@@ -404,7 +404,7 @@ proptest! {
                 walk.go_through(event);
                 walk.check();
             }
-            while !(walk.places.is_empty() && walk.out.is_empty()) {
+            while !(walk.entries.is_empty() && walk.out.is_empty()) {
                 walk.take_off(0);
                 walk.land(0, false);
                 walk.check();

@@ -6,6 +6,9 @@ use crate::domain::Ask;
 use crate::error::{Code, WeirError};
 use crate::quota::Limiter;
 
+/// What a caller sets to wait for longer: these errors are told at every door.
+const MAX_WAIT: &str = "max_wait (in GraphQL extensions.weir.maxWait)";
+
 /// Lets calls in whose last permit comes after `wait`, if their caller waits that long.
 pub(crate) fn admit(wait: Duration, least_wait: Duration, calls: usize, ask: &Ask) -> Result<(), WeirError> {
     if wait <= ask.max_wait {
@@ -17,8 +20,8 @@ pub(crate) fn admit(wait: Duration, least_wait: Duration, calls: usize, ask: &As
             Code::QuotaWaitTooLong,
             format!(
                 "{calls} upstream calls need {:.1} s of the quota even when nobody else asks, and at most {most:.1} s \
-                 are waited for; ask for less at a time, or wait for longer with extensions.weir.maxWait (the \
-                 operator's default is queue.max_wait)",
+                 are waited for; ask for less at a time, or wait for longer with {MAX_WAIT} (the operator's \
+                 defaults are queue.max_wait and, for rows, queue.bulk_max_wait)",
                 least_wait.as_secs_f64()
             ),
         ));
@@ -30,7 +33,7 @@ pub(crate) fn admit(wait: Duration, least_wait: Duration, calls: usize, ask: &As
             Code::QuotaWaitTooLong,
             format!(
                 "the permits would come in {seconds:.1} s, and at most {most:.1} s are waited for; come back later, or \
-                 wait for longer with extensions.weir.maxWait"
+                 wait for longer with {MAX_WAIT}"
             ),
         )
     })

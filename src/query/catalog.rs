@@ -69,7 +69,7 @@ impl Catalog {
             WeirError::new(
                 Code::UnknownChannel,
                 format!(
-                    "no configured account serves the channel `{}`; `{{ channels {{ custSpaceId }} }}` lists them",
+                    "no configured account serves the channel `{}`; in GraphQL `{{ channels {{ custSpaceId }} }}` lists them",
                     echo(id)
                 ),
             )
@@ -90,7 +90,7 @@ impl Catalog {
             WeirError::new(
                 Code::UnknownApplication,
                 format!(
-                    "no configured account serves the application `{}`; `{{ applications {{ appId }} }}` lists them",
+                    "no configured account serves the application `{}`; in GraphQL `{{ applications {{ appId }} }}` lists them",
                     echo(id)
                 ),
             )

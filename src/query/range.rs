@@ -245,7 +245,7 @@ pub(super) fn check_window_count(count: u128) -> Result<(), WeirError> {
     Err(WeirError::new(
         Code::TooExpensive,
         format!(
-            "the field lists at least {count} windows, and {MAX_WINDOWS} are the most; ask for longer windows or for \
+            "the range holds at least {count} windows, and {MAX_WINDOWS} are the most; ask for longer windows or for \
              fewer applications at a time"
         ),
     )
@@ -258,8 +258,8 @@ pub(super) fn check_window_length(length: Duration) -> Result<(), WeirError> {
         Some(most) if length > most => Err(WeirError::new(
             Code::RangeTooLong,
             format!(
-                "a window of distinct users may span at most {} days, and windows do not add up; \
-                 operationDistributions answers one entry a window for longer ranges",
+                "a window of distinct users may span at most {} days, and windows do not add up; ask for a longer range \
+                 in shorter windows (in GraphQL with operationDistributions)",
                 most.as_secs() / DAY.as_secs()
             ),
         )

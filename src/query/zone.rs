@@ -39,7 +39,8 @@ pub(super) fn days(channel: &CatalogChannel) -> MetricSubject {
 }
 
 /// Whether a day of the zone begins at `at`.
-pub(super) fn is_midnight(at: Timestamp, zone: &TimeZone) -> bool {
+#[must_use]
+pub fn is_midnight(at: Timestamp, zone: &TimeZone) -> bool {
     let offset = i64::from(zone.to_offset(at.to_jiff()).seconds()) * 1_000;
     let day = i64::try_from(DAY.as_millis()).unwrap_or(i64::MAX);
     (at.as_ms() + offset).rem_euclid(day) == 0

@@ -86,7 +86,7 @@ pub struct QuotaStatus {
     pub throttled_total: u64,
 }
 
-/// A place in the queue; wait for it to get the permit. Dropping it leaves the queue.
+/// An entry in the queue; wait for it to get the permit. Dropping it leaves the queue.
 #[derive(Debug)]
 pub struct QueueEntry {
     id: u64,
@@ -145,22 +145,22 @@ impl Limiter {
         self.shared.lock().queue.len_of(caller)
     }
 
-    /// Takes a place out of the queue: whoever waits for it gets `None`, unless the permit was granted already.
-    pub fn cancel(&self, place: u64) {
-        self.shared.lock().queue.remove(place);
+    /// Takes an entry out of the queue: whoever waits for it gets `None`, unless the permit was granted already.
+    pub fn cancel(&self, entry: u64) {
+        self.shared.lock().queue.remove(entry);
     }
 
-    /// Moves a queued place to another class, behind those who are there, unless its turn comes sooner as it is.
-    pub fn move_to(&self, place: u64, class: Class) {
+    /// Moves a queued entry to another class, behind those who are there, unless its turn comes sooner as it is.
+    pub fn move_to(&self, entry: u64, class: Class) {
         let mut state = self.shared.lock();
         let now = Instant::now();
         let elsewhere = state.forecast(&self.shared.rule, now).elsewhere;
         let lifted = state.queue.ahead(class, 0, elsewhere.as_ref());
-        if state.queue.ahead_of(place, elsewhere.as_ref()).is_some_and(|ahead| ahead <= lifted) {
+        if state.queue.ahead_of(entry, elsewhere.as_ref()).is_some_and(|ahead| ahead <= lifted) {
             return;
         }
-        if let Some((caller, sender)) = state.queue.remove(place) {
-            state.queue.push(class, caller, place, sender);
+        if let Some((caller, sender)) = state.queue.remove(entry) {
+            state.queue.push(class, caller, entry, sender);
         }
     }
 
@@ -171,13 +171,13 @@ impl Limiter {
         self.shared.lock().expected_wait(class, last, &self.shared.rule, Instant::now())
     }
 
-    /// How long the last of these places still waits for its permit; `None` if none of them is queued any more.
+    /// How long the last of these entries still waits for its permit; `None` if none of them is queued any more.
     #[must_use]
-    pub fn expected_wait_of(&self, places: impl IntoIterator<Item = u64>) -> Option<Duration> {
-        let places: HashSet<u64> = places.into_iter().collect();
+    pub fn expected_wait_of(&self, entries: impl IntoIterator<Item = u64>) -> Option<Duration> {
+        let entries: HashSet<u64> = entries.into_iter().collect();
         let state = self.shared.lock();
         let forecast = state.forecast(&self.shared.rule, Instant::now());
-        let ahead = state.queue.ahead_of_last(&places, forecast.elsewhere.as_ref())?;
+        let ahead = state.queue.ahead_of_last(&entries, forecast.elsewhere.as_ref())?;
         Some(forecast.wait(ahead))
     }
 
@@ -536,7 +536,7 @@ impl QueueEntry {
         self.id
     }
 
-    /// Waits for the permit; `None` if the place was cancelled.
+    /// Waits for the permit; `None` if the entry was cancelled.
     pub async fn permit(mut self) -> Option<Permit> {
         let permit = (&mut self.granted).await.ok();
         self.is_queued = false;

@@ -24,7 +24,7 @@ pub trait Audience: Send + Sync {
     /// An attempt is about to be sent; `number` counts from 1.
     fn attempt_starts(&self, number: u32, queue_wait: Duration);
     /// The next attempt is queued: whoever joins from now on may lift it.
-    fn queued_again(&self, place: u64, class: Class);
+    fn queued_again(&self, entry: u64, class: Class);
 }
 
 /// A client behind its limiter.
@@ -99,9 +99,9 @@ impl<C: Call> Metered<C> {
                 vendor_code = error.vendor_code.as_deref(), "vendor call failed, retrying");
             tokio::time::sleep(pause).await;
             let class = audience.class();
-            let place = self.limiter.enqueue(class, audience.caller());
-            audience.queued_again(place.id(), class);
-            let Ok(Some(next)) = tokio::time::timeout_at(deadline, place.permit()).await else { return Err(error) };
+            let entry = self.limiter.enqueue(class, audience.caller());
+            audience.queued_again(entry.id(), class);
+            let Ok(Some(next)) = tokio::time::timeout_at(deadline, entry.permit()).await else { return Err(error) };
             (permit, queue_wait, number) = (next, since.elapsed(), number + 1);
         }
     }

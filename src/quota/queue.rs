@@ -125,11 +125,11 @@ impl<C: Clone + PartialEq, T> Lane<C, T> {
     fn before_last(&self, is_meant: impl Fn(u64) -> bool) -> Option<usize> {
         let entries = self.callers.iter().map(|(_, entries)| entries).enumerate();
         let last = entries.filter_map(|(at, entries)| Some((at, entries.iter().rposition(|(id, _)| is_meant(*id))?)));
-        last.map(|(at, depth)| self.before_place(at, depth)).max()
+        last.map(|(at, depth)| self.before_entry(at, depth)).max()
     }
 
     /// How many entries go before the one at `depth` of the caller at `at`.
-    fn before_place(&self, at: usize, depth: usize) -> usize {
+    fn before_entry(&self, at: usize, depth: usize) -> usize {
         let turns = |other: usize, length: usize| match other.cmp(&at) {
             Ordering::Less => length.min(depth + 1),
             Ordering::Equal => depth,

@@ -134,15 +134,15 @@ fn hashed(secret: &[u8]) -> String {
     name
 }
 
-/// A socket without a file, named after the place of the state file; the system takes it back when the process ends.
+/// A socket without a file, named after the path of the state file; the system takes it back when the process ends.
 #[cfg(target_os = "linux")]
 fn take_name(file: &Path) -> std::io::Result<Option<Name>> {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::net::SocketAddr;
 
-    let place = hashed(file.canonicalize()?.as_os_str().as_bytes());
-    Name::bind_addr(&SocketAddr::from_abstract_name(format!("weir-{place}"))?).map(Some)
+    let path = hashed(file.canonicalize()?.as_os_str().as_bytes());
+    Name::bind_addr(&SocketAddr::from_abstract_name(format!("weir-{path}"))?).map(Some)
 }
 
 /// Other systems know only sockets with files.

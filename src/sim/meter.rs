@@ -16,23 +16,27 @@ use crate::domain::{Timestamp, Vendor};
 /// How many arrivals the log keeps; counts go on.
 const MAX_LOG: usize = 100_000;
 
-/// Calls a second that each operation takes per account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// `GetChatappPhoneNumberMetric`.
-    pub phone_number_metric: u32,
-    /// `EnableWhatsappROIMetric`.
-    pub enable_roi_metric: u32,
-    /// `ListOperationDistribution`, over all apps of the account.
-    pub operation_distribution: u32,
-    /// `GetChatappTemplateMetric`; no limit is published.
-    pub template_metric: u32,
+/// What is known of an operation before it is asked for. Each vendor's side has a list of its own, never the rooms'
+/// `FACTS`: a limit that is wrong there must be found out here.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Operation {
+    pub(super) name: &'static str,
+    /// Published calls a second and account (the operation's page).
+    pub(super) calls_per_second: u32,
 }
 
-/// The published limits (the operations' pages).
-impl Default for Limits {
-    fn default() -> Self {
-        Self { phone_number_metric: 50, enable_roi_metric: 5, operation_distribution: 2, template_metric: 5 }
+/// Calls a second that each operation takes per account: the published ones, unless another number is set.
+#[derive(Debug, Clone, Default)]
+pub struct Limits(HashMap<&'static str, u32>);
+
+impl Limits {
+    /// Sets the limit of the operation that the vendor calls so.
+    pub fn set(&mut self, operation: &'static str, calls_per_second: u32) {
+        self.0.insert(operation, calls_per_second);
+    }
+
+    pub(super) fn of(&self, operation: &Operation) -> u32 {
+        self.0.get(operation.name).copied().unwrap_or(operation.calls_per_second)
     }
 }
 

@@ -35,7 +35,7 @@ pub use signature::{Keys, Nonces, Refusal, Verified};
 pub use transport::{Legs, LocalTransport};
 pub use world::{CHANNELS, Dimension, Granularity, Row, Selection, TemplateRow, World};
 
-use crate::domain::{Clock, Timestamp, Vendor};
+use crate::domain::{Clock, Timestamp};
 use fault::Stage;
 use meter::{Entry, Meter};
 use side::{Incoming, Side};
@@ -242,7 +242,11 @@ impl Simulator {
         now: Timestamp,
     ) -> (Entry, Result<Verified, Refusal>) {
         let signed = self.check(side, request, now);
-        let limit = signed.as_ref().ok().and_then(|_| self.limit(incoming));
+        let limit = signed
+            .as_ref()
+            .ok()
+            .and_then(|_| side.operation(&incoming.operation))
+            .map(|known| self.config.limits.of(known));
         let (entry, window) = self.meter.arrive(self.arrival(incoming), limit);
         if let Err(refusal) = &signed {
             self.meter.settle(entry, Outcome::Refused(refusal.code.clone()));
@@ -270,17 +274,6 @@ impl Simulator {
             operation: incoming.operation.clone(),
             parameters: incoming.parameters.clone(),
             outcome: Outcome::Pending,
-        }
-    }
-
-    fn limit(&self, incoming: &Incoming) -> Option<u32> {
-        let limits = &self.config.limits;
-        match (incoming.vendor, incoming.operation.as_str()) {
-            (Vendor::AlibabaCams, alibaba_cams::PHONE_NUMBER_METRIC) => Some(limits.phone_number_metric),
-            (Vendor::AlibabaCams, alibaba_cams::ENABLE_ROI_METRIC) => Some(limits.enable_roi_metric),
-            (Vendor::AlibabaCams, alibaba_cams::TEMPLATE_METRIC) => Some(limits.template_metric),
-            (Vendor::VolcengineRtc, volcengine_rtc::OPERATION_DISTRIBUTION) => Some(limits.operation_distribution),
-            _ => None,
         }
     }
 
@@ -317,7 +310,8 @@ impl Simulator {
 /// also a request without signature or without name finds its vendor.
 fn side_for(request: &Request<Bytes>) -> &'static dyn Side {
     let query = query_pairs(request);
-    let is_volcengine = value(&query, "Action") == Some(volcengine_rtc::OPERATION_DISTRIBUTION)
+    let is_volcengine = value(&query, "Action")
+        .is_some_and(|action| volcengine_rtc::Volcengine.operation(action).is_some())
         || header(request, "x-date").is_some()
         || header(request, "authorization").is_some_and(|text| text.starts_with("HMAC-SHA256"));
     let is_alibaba = request.headers().keys().any(|name| name.as_str().starts_with("x-acs-"))

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::Value;
 
-use super::meter::Parameters;
+use super::meter::{Operation, Parameters};
 use super::signature::{Refusal, Verified};
 use super::{Fault, Simulator};
 use crate::domain::{Timestamp, Vendor};
@@ -22,6 +22,14 @@ pub(super) struct Incoming {
 
 /// One vendor's server side.
 pub(super) trait Side: Sync {
+    /// Every operation that is offered.
+    fn operations(&self) -> &'static [Operation];
+
+    /// The operation of this name; names are case sensitive.
+    fn operation(&self, name: &str) -> Option<&'static Operation> {
+        self.operations().iter().find(|known| known.name == name)
+    }
+
     /// What the request claims to be.
     fn read(&self, request: &Request<Bytes>) -> Incoming;
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::testing::{NOW, at, cams, cams_by, distribution, rtc, rtc_with, settled_week, simulator, told};
 use super::*;
-use crate::domain::{ManualClock, Window};
+use crate::domain::{ManualClock, Vendor, Window};
 
 const METRIC: &str = "GetChatappPhoneNumberMetric";
 const ENABLE: &str = "EnableWhatsappROIMetric";
@@ -141,7 +141,7 @@ async fn the_newer_version_answers_floats_and_any_case_of_a_dimension_is_echoed(
 
 #[tokio::test(start_paused = true)]
 async fn rtc_refuses_what_the_vendor_refuses() {
-    let simulator = simulator(|config| config.limits.operation_distribution = 100);
+    let simulator = simulator(|config| config.limits.set(DISTRIBUTION, 100));
     let with = |field: &str, value: &str| {
         let mut body = settled_week();
         body[field] = value.into();
@@ -204,6 +204,26 @@ async fn quotas_are_the_published_ones_per_account_and_operation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_operation_that_a_side_offers_is_counted_by_a_limit_of_its_own() {
+    let alibaba = alibaba_cams::Alibaba.operations().iter().map(|offered| (offered, false));
+    let volcengine = volcengine_rtc::Volcengine.operations().iter().map(|offered| (offered, true));
+    for (offered, is_rtc) in alibaba.chain(volcengine) {
+        let is_throttled = async |limit: Option<u32>, n_before: u32| {
+            let simulator = simulator(|config| limit.into_iter().for_each(|n| config.limits.set(offered.name, n)));
+            for _ in 0..=n_before {
+                let request = if is_rtc { rtc("2020-12-01", &settled_week()) } else { cams(offered.name, DAYS) };
+                ask(&simulator, request).await;
+            }
+            assert!(simulator.throttled(offered.name) <= 1, "the last one alone may be one too many");
+            simulator.throttled(offered.name) == 1
+        };
+        let published = offered.calls_per_second;
+        assert!(!is_throttled(None, published - 1).await && is_throttled(None, published).await, "{offered:?}");
+        assert!(!is_throttled(Some(1), 0).await && is_throttled(Some(1), 1).await, "{offered:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wrong_signature_is_logged_but_fills_no_window() {
     let simulator = simulator(|_| ());
     for _ in 0..6 {
@@ -216,7 +236,7 @@ async fn a_wrong_signature_is_logged_but_fills_no_window() {
 
 #[tokio::test(start_paused = true)]
 async fn refusal_faults_have_the_codes_of_each_vendor() {
-    let simulator = simulator(|config| config.limits.operation_distribution = 100);
+    let simulator = simulator(|config| config.limits.set(DISTRIBUTION, 100));
     let cases = [
         (Fault::InternalError, (500, "InternalError"), (500, "InternalError")),
         (Fault::Unavailable, (503, "ServiceUnavailable"), (503, "ServiceUnavailableTemp")),

@@ -78,7 +78,7 @@ async fn run(law: Law, limit: u32, seed: u64) -> usize {
     let ms = Duration::from_millis;
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::starting_at(Timestamp::parse_rfc3339(NOW).unwrap()));
     let mut config = SimulatorConfig::new(seed, Arc::clone(&clock));
-    config.limits.operation_distribution = limit;
+    config.limits.set(DISTRIBUTION, limit);
     let sim = Simulator::new(config);
     let slow = rng.random_range(10..3_000);
     let legs = Legs { there: ms(0)..ms(slow), back: ms(0)..ms(rng.random_range(1..500)) };

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use weir::http::{HttpConfig, Site};
 
+use crate::support::process::run;
 use crate::support::{TestGateway, codes};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/queries");
@@ -198,6 +199,21 @@ async fn every_example_answers_what_its_comment_promises() {
     }
 }
 
+/// What a newcomer types is answered whole, also where a list comes in pages.
+#[tokio::test]
+async fn every_example_is_printed_to_its_end_by_the_command() {
+    for (name, _) in EXAMPLES {
+        let file = format!("{FOLDER}/{name}.graphql");
+        let ran = run(&["query", "--demo", "--format", "csv", &file]).await;
+        if name == "10-a-useful-error" {
+            assert!(ran.code == Some(1) && ran.err.contains("RANGE_TOO_LONG"), "{ran:?}");
+        } else {
+            assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{name}");
+        }
+        assert!(ran.out.lines().count() > 1, "{name}: {}", ran.out);
+    }
+}
+
 /// The queries that the page offers, of a gateway with these names.
 async fn offered(channels: &[&str], apps: &[&str]) -> (TestGateway, Vec<String>) {
     let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
@@ -265,8 +281,7 @@ async fn the_example_of_pages_goes_on_with_its_end_cursor() {
     let query = query("02-phone-number-metrics");
     let first = gateway.query(&query).await;
     let cursor = &first["data"]["phoneNumberMetrics"]["pageInfo"]["endCursor"];
-    let next = query.replace("first: 25", &format!("first: 25, after: {cursor}"));
-    let second = gateway.query(&next).await;
+    let second = gateway.ask(&query, json!({ "after": cursor })).await;
     no_errors(&second);
     let rows = |answer: &Value| answer["data"]["phoneNumberMetrics"]["nodes"].as_array().unwrap().clone();
     assert!(!rows(&second).is_empty());

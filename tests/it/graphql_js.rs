@@ -37,7 +37,7 @@ async fn compare(mode: &str, count: Option<u64>) {
     // Two calls a second would be the longest part of it; the quota has tests of its own.
     let gateway = TestGateway::builder()
         .config(|config| config.volcengine_rtc[0].quota.set("ListOperationDistribution", 1_000))
-        .sim(|sim| sim.limits.operation_distribution = 1_000)
+        .sim(|sim| sim.limits.set("ListOperationDistribution", 1_000))
         .build();
     let server = Server::before(gateway.gateway(), HttpConfig::default(), Timeouts::default()).await;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/graphql-js/compare.mjs");

@@ -101,7 +101,7 @@ async fn unknown_controls_are_refused_whole() {
 async fn a_stranger_on_the_account_shrinks_its_budget_for_a_while() {
     let gateway = TestGateway::builder()
         .config(|config| config.volcengine_rtc[0].quota.set("ListOperationDistribution", 10))
-        .sim(|sim| sim.limits.operation_distribution = 10)
+        .sim(|sim| sim.limits.set(DISTRIBUTION, 10))
         .build();
     let budget = async || {
         let data = gateway.data("{ quotas { operation budgetPerSecond limitPerSecond } }").await;

@@ -329,6 +329,29 @@ async fn check_online_asks_every_account_once() {
 }
 
 #[tokio::test]
+async fn check_online_warns_where_days_begin_elsewhere_than_configured() {
+    let (simulator, dir) = (Process::simulate(&["--bucket-offset", "+08:00"]).await, tempfile::tempdir().unwrap());
+    let text = std::fs::read_to_string(config(dir.path(), &simulator.address, "")).unwrap();
+    let path = dir.path().join("weir.toml");
+    for (zone, is_right) in [("", true), ("Asia/Shanghai", true), ("Asia/Singapore", true), ("America/New_York", false)]
+    {
+        let with_zone = format!("[[alibaba_cams]]\ntime_zone = \"{zone}\"");
+        std::fs::write(&path, text.replace("[[alibaba_cams]]", &with_zone)).unwrap();
+        let ran = check_online(&path).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let warnings: Vec<&str> = ran.out.lines().filter(|line| line.contains(": warning: ")).collect();
+        if is_right {
+            assert!(warnings.is_empty(), "{zone}: {warnings:?}");
+        } else {
+            assert_eq!(warnings.len(), 1, "{zone}: {}", ran.out);
+            for part in ["alibaba_cams \"retail\": ", "T16:00:00Z", zone, "`time_zone`"] {
+                assert!(warnings[0].contains(part), "{part} is not in {}", warnings[0]);
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn check_online_says_what_each_vendor_refuses_and_how_to_mend_it() {
     let (simulator, dir) = (Process::simulate(&[]).await, tempfile::tempdir().unwrap());
     let right = std::fs::read_to_string(config(dir.path(), &simulator.address, "")).unwrap();

@@ -218,7 +218,7 @@ async fn who_waited_in_vain_is_told_so_and_not_of_a_mistake() {
 async fn a_shrunken_budget_is_part_of_the_forecast() {
     let gateway = TestGateway::builder()
         .config(|config| config.volcengine_rtc[0].quota.set("ListOperationDistribution", 10))
-        .sim(|sim| sim.limits.operation_distribution = 10)
+        .sim(|sim| sim.limits.set(DISTRIBUTION, 10))
         .legs(50..51, 50..51)
         .build();
     gateway.sim().faults().push(Fault::Throttle, Scope::operation(DISTRIBUTION), Times::Next(1));

@@ -3,6 +3,7 @@
 
 use async_graphql::{Request, Variables};
 use futures_util::future::join_all;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::cli::{Failure, gateway, output};
@@ -11,6 +12,7 @@ use crate::config::vendors::Entry;
 use crate::domain::time::HOUR;
 use crate::domain::{Caller, Clock, SystemClock, Timestamp, Vendor};
 use crate::error::Code;
+use crate::query::zone::is_midnight;
 use crate::schema::Gateway;
 
 /// Asks every account and says in one line each what its vendor answered: good ones on stdout, failures as the error.
@@ -26,15 +28,20 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
     for (entry, answer) in config.entries().zip(answers) {
         let account = format!("{} {:?}", entry.section(), entry.name);
         match answer {
-            Ok(good) => output::print(&format!("{account}: ok, {good}"))?,
+            Ok(data) => {
+                output::print(&format!("{account}: ok, {}", praise(&entry, &data)))?;
+                if let Some(doubt) = doubt(&config, &entry, &data) {
+                    output::print(&format!("{account}: warning: {doubt}"))?;
+                }
+            }
             Err(bad) => failures.push(format!("{account}: {bad}")),
         }
     }
     if failures.is_empty() { Ok(()) } else { Err(Failure::Failed(failures)) }
 }
 
-/// What was good about the answer, or what was wrong and how to mend it.
-async fn ask(gateway: Gateway, entry: Entry<'_>, now: Timestamp) -> Result<String, String> {
+/// The data of the answer, or what was wrong and how to mend it.
+async fn ask(gateway: Gateway, entry: Entry<'_>, now: Timestamp) -> Result<Value, String> {
     let request = question(&entry, now)
         .ok_or_else(|| format!("not asked: it serves nothing; list what it serves in `{}`", entry.ids_key()))?;
     // In a task of its own, as the gateway demands.
@@ -44,7 +51,7 @@ async fn ask(gateway: Gateway, entry: Entry<'_>, now: Timestamp) -> Result<Strin
         serde_json::from_slice(&answer.to_json()).map_err(|error| format!("the answer is no JSON: {error}"))?;
     match response.pointer("/errors/0") {
         Some(error) => Err(explain(error)),
-        None => Ok(praise(&entry, &response["data"])),
+        None => Ok(response["data"].clone()),
     }
 }
 
@@ -53,7 +60,8 @@ fn question(entry: &Entry<'_>, now: Timestamp) -> Option<Request> {
     let id = entry.ids.first();
     let (query, variables) = match entry.vendor {
         Vendor::AlibabaCams => (
-            r#"query Check($id: ID) { phoneNumberMetrics(custSpaceId: $id, range: { last: "P2D" }) { totalCount } }"#,
+            r#"query Check($id: ID)
+            { phoneNumberMetrics(custSpaceId: $id, range: { last: "P2D" }) { totalCount nodes { start } } }"#,
             json!({ "id": id }),
         ),
         Vendor::VolcengineRtc => {
@@ -88,6 +96,20 @@ fn praise(entry: &Entry<'_>, data: &Value) -> String {
         _ => "",
     };
     format!("{rows} {} for {asked}{doubt}", if rows == 1 { "row" } else { "rows" })
+}
+
+/// Where the days of an answer begin elsewhere than the config has it: at which instant one of them does.
+fn doubt(config: &Config, entry: &Entry<'_>, data: &Value) -> Option<String> {
+    let cams = config.alibaba_cams.iter().find(|own| entry.vendor == Vendor::AlibabaCams && own.name == entry.name)?;
+    let zone = TimeZone::get(&cams.time_zone).ok()?;
+    let starts = data["phoneNumberMetrics"]["nodes"].as_array()?.iter().filter_map(|row| row["start"].as_str());
+    let mut days = starts.filter_map(|start| Timestamp::parse_rfc3339(start).ok());
+    let day = days.find(|day| !is_midnight(*day, &zone))?;
+    Some(format!(
+        "a day of its first channel begins at {day}, which is no midnight in {}: correct `time_zone`, or leave it out; dates \
+         and totals by day go by it",
+        cams.time_zone
+    ))
 }
 
 /// The contract's code, the vendor's own, what happened, and how to fix it.

@@ -63,8 +63,8 @@ async fn rows_of(
         headers.remove(header::RANGE);
     }
     let Ok(Path(file)) = file else { return no_name().await };
-    let has_chunks = version > Version::HTTP_10;
-    match rows.answer(&file, query.as_deref().unwrap_or_default(), has_chunks, &headers).await {
+    let (has_chunks, is_head) = (version > Version::HTTP_10, method == Method::HEAD);
+    match rows.answer(&file, query.as_deref().unwrap_or_default(), (has_chunks, is_head), &headers).await {
         Ok(response) => response,
         Err(error) => problem(&error),
     }
@@ -87,7 +87,7 @@ impl Rows {
         &self,
         file: &str,
         query: &str,
-        has_chunks: bool,
+        (has_chunks, is_head): (bool, bool),
         headers: &HeaderMap,
     ) -> Result<Response, Arc<WeirError>> {
         let (dataset, format) = match named(file) {
@@ -98,13 +98,16 @@ impl Rows {
         let path = format!("/rows/{file}");
         let pull = Arc::new(self.service.pull(Caller::Anonymous, dataset, &path, pairs)?);
         format.check(&pull)?;
-        let asked = Asked { path, dataset, format, has_chunks };
+        let asked = Asked { path, dataset, format, has_chunks, is_head };
         let mut response = match format {
             Format::Csv | Format::Json | Format::Jsonl => text::answer(pull, &asked, headers).await?,
             Format::Parquet => self.spool.answer(pull, &asked, headers).await?,
         };
+        let is_problem = response.status().is_client_error() || response.status().is_server_error();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_DISPOSITION, asked.disposition());
+        if !is_problem {
+            headers.insert(header::CONTENT_DISPOSITION, asked.disposition());
+        }
         headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
         Ok(response)
     }
@@ -117,6 +120,8 @@ struct Asked {
     format: Format,
     /// Whether the caller tells an answer that was cut off from one that ended.
     has_chunks: bool,
+    /// Whether the head of the answer is all that is wanted.
+    is_head: bool,
 }
 
 impl Asked {

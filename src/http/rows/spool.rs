@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,7 +25,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::range::{Part, wanted_part};
-use super::{AsTheyArrive, Asked, is_known, not_modified, tag, wants_another};
+use super::{AsTheyArrive, Asked, is_known, not_modified, problem, tag, wants_another};
 use crate::error::{Code, WeirError};
 use crate::formats::{ParquetError, ParquetWriter};
 use crate::http::access_log::RowsSent;
@@ -110,9 +111,14 @@ impl Spool {
             return Ok(not_modified(&file.etag));
         }
         if wants_another(headers, &file.etag) {
-            return Ok(StatusCode::PRECONDITION_FAILED.into_response());
+            let error = WeirError::bad_input("the file is another one by now; ask for it without If-Match");
+            return Ok(problem::with_status(StatusCode::PRECONDITION_FAILED, &error));
         }
-        let mut response = file.part(wanted_part(headers, file.length, &file.etag));
+        let mut response = match wanted_part(headers, file.length, &file.etag) {
+            Part::Whole => file.part(None),
+            Part::Bytes(bytes) => file.part(Some(*bytes.start()..bytes.end() + 1)),
+            Part::Nothing => return Ok(file.beyond()),
+        };
         response.extensions_mut().insert(AsTheyArrive);
         response.extensions_mut().insert(RowsSent::whole(file.rows, cost));
         if let Some(link) = file.next.as_deref().and_then(|next| asked.link(next)) {
@@ -270,15 +276,20 @@ impl<W: Write> Write for Hashing<W> {
 }
 
 impl Spooled {
-    fn part(&self, part: Part) -> Response {
-        let (status, range) = match part {
-            Part::Whole => (StatusCode::OK, 0..self.length),
-            Part::Bytes(bytes) => (StatusCode::PARTIAL_CONTENT, *bytes.start()..bytes.end() + 1),
-            Part::Nothing => {
-                let range = [(header::CONTENT_RANGE, format!("bytes */{}", self.length))];
-                return (StatusCode::RANGE_NOT_SATISFIABLE, range).into_response();
-            }
-        };
+    /// Bytes that the file does not have.
+    fn beyond(&self) -> Response {
+        let message = format!("the file has {} bytes, and the range begins behind them", self.length);
+        let error = WeirError::bad_input(message).limited(self.length, None::<u64>);
+        let mut response = problem::with_status(StatusCode::RANGE_NOT_SATISFIABLE, &error);
+        let range = HeaderValue::from_str(&format!("bytes */{}", self.length));
+        response.headers_mut().extend(range.map(|range| (header::CONTENT_RANGE, range)));
+        response
+    }
+
+    /// Some of its bytes, or all of them.
+    fn part(&self, bytes: Option<Range<u64>>) -> Response {
+        let status = if bytes.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+        let range = bytes.unwrap_or(0..self.length);
         let pieces = stream::try_unfold((Arc::clone(&self.file), range.start), move |(file, at)| async move {
             let mut piece = vec![0; usize::try_from(range.end - at).unwrap_or(usize::MAX).min(PIECE)];
             if piece.is_empty() {

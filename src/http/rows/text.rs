@@ -45,16 +45,16 @@ type Chunks = BoxStream<'static, Result<Bytes, Arc<WeirError>>>;
 
 /// All rows, or a page.
 pub(super) async fn answer(pull: Arc<Pull>, asked: &Asked, headers: &HeaderMap) -> Result<Response, Arc<WeirError>> {
-    let (batches, next, sealed) = if pull.is_paged() {
+    let (batches, next, sealed, takes_long) = if pull.is_paged() {
         let page = pull.page().await?;
-        (stream::iter(page.batches.into_iter().map(Ok)).boxed(), page.next, pull.seal_of_answer())
+        (stream::iter(page.batches.into_iter().map(Ok)).boxed(), page.next, pull.seal_of_answer(), false)
     } else {
         let sealed = pull.seal().await;
         if let Some(etag) = sealed.as_deref().map(weak).filter(|etag| is_known(headers, etag)) {
             return Ok(not_modified(&etag));
         }
-        pull.plan().await?;
-        (Arc::clone(&pull).batches(), None, sealed)
+        let takes_long = pull.plan().await?.wait > REST;
+        (Arc::clone(&pull).batches(), None, sealed, takes_long)
     };
     let writes_gzip = accepts_gzip(headers);
     let Some(writer) = TextWriter::new(asked.format, pull.columns().to_vec(), pull.has_bom()) else {
@@ -66,12 +66,14 @@ pub(super) async fn answer(pull: Arc<Pull>, asked: &Asked, headers: &HeaderMap) 
         work: Some(work),
         batches,
         batch: None,
-        step: Step::Begin,
+        state: State::Begin,
         next: next.clone(),
         has_blanks: asked.format == Format::Json,
         sent: Arc::clone(&sent),
     };
-    let (held, rest) = hold_back(writing.chunks()).await?;
+    // Whoever wants the head alone wants the rest for its length, which no one will know in time.
+    let is_begun = |held: &[Bytes]| asked.is_head && takes_long && held.len() > 1;
+    let (held, rest) = hold_back(writing.chunks(), is_begun).await?;
     let sealed = if rest.is_none() { pull.seal_of_answer() } else { sealed };
     if rest.is_some() && !asked.has_chunks {
         return Ok(problem::with_status(StatusCode::HTTP_VERSION_NOT_SUPPORTED, &needs_chunks()));
@@ -115,11 +117,15 @@ fn weak(seal: &str) -> String {
     format!("W/\"{seal}\"")
 }
 
-/// What is there of an answer when its head is sent: all of it, or its beginning and the rest.
-async fn hold_back(mut chunks: Chunks) -> Result<(Vec<Bytes>, Option<Chunks>), Arc<WeirError>> {
+/// What is there of an answer when its head is sent: all of it, or its beginning and the rest. No more of it is waited for
+/// once what is there `will_do`.
+async fn hold_back(
+    mut chunks: Chunks,
+    will_do: impl Fn(&[Bytes]) -> bool,
+) -> Result<(Vec<Bytes>, Option<Chunks>), Arc<WeirError>> {
     let (mut held, mut bytes) = (Vec::new(), 0);
     let mut until = Instant::now() + FIRST_ROW;
-    while bytes < HELD_BYTES {
+    while bytes < HELD_BYTES && !will_do(&held) {
         match timeout_at(until, chunks.next()).await {
             Err(_) => return Ok((held, Some(chunks))),
             Ok(None) => return Ok((held, None)),
@@ -144,7 +150,7 @@ struct Writing {
     batches: Batches,
     /// What is written of the batch that came last.
     batch: Option<(Arc<Batch>, usize)>,
-    step: Step,
+    state: State,
     /// The cursor of the next page.
     next: Option<String>,
     /// Whether blanks may stand between rows.
@@ -153,7 +159,7 @@ struct Writing {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum State {
     Begin,
     Rows,
     Done,
@@ -172,7 +178,7 @@ impl Writing {
                 Ok(Some(chunk)) => Some((Ok(chunk), writing)),
                 Ok(None) => None,
                 Err(error) => {
-                    writing.step = Step::Done;
+                    writing.state = State::Done;
                     Some((Err(error), writing))
                 }
             }
@@ -181,12 +187,12 @@ impl Writing {
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, Arc<WeirError>> {
-        match self.step {
-            Step::Begin => {
-                self.step = Step::Rows;
+        match self.state {
+            State::Begin => {
+                self.state = State::Rows;
                 self.write(TextWriter::begin).map(Some)
             }
-            Step::Rows => loop {
+            State::Rows => loop {
                 if let Some((batch, from)) = self.batch.take().filter(|(batch, from)| *from < batch.len()) {
                     let to = batch.len().min(from + CHUNK_ROWS);
                     self.batch = Some((Arc::clone(&batch), to));
@@ -201,12 +207,12 @@ impl Writing {
                     Ok(None) => return self.end().map(Some),
                 }
             },
-            Step::Done => Ok(None),
+            State::Done => Ok(None),
         }
     }
 
     fn end(&mut self) -> Result<Bytes, Arc<WeirError>> {
-        self.step = Step::Done;
+        self.state = State::Done;
         let trailer = Trailer::new(self.next.take(), self.sent.cost());
         let written = self.write(|writer, out| writer.end(&trailer, out))?;
         let rest = self.work.take().map(|work| work.out.finish()).unwrap_or_default();

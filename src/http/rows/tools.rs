@@ -1,4 +1,4 @@
-//! The line that each tool wants for the rows at a URL. `docs/bi/README.md` tells more of each.
+//! The line that each tool wants for the rows at a URL. `docs/bi` tells more of each.
 
 use crate::domain::dataset::{Dataset, Field, Kind};
 use crate::formats::Format;
@@ -14,6 +14,7 @@ pub(super) struct Tool {
 pub(super) const TOOLS: &[Tool] = &[
     Tool { name: "curl", format: Format::Csv, line: |url, _| format!("curl --fail --compressed '{url}?last=P7D'") },
     Tool { name: "Excel", format: Format::Csv, line: |url, _| format!("{url}?last=P7D&bom=true") },
+    Tool { name: "LibreOffice", format: Format::Csv, line: |url, _| format!("{url}?last=P7D") },
     Tool {
         name: "Power BI",
         format: Format::Csv,
@@ -24,6 +25,7 @@ pub(super) const TOOLS: &[Tool] = &[
         },
     },
     Tool { name: "Google Sheets", format: Format::Csv, line: |url, _| format!("=IMPORTDATA(\"{url}?last=P7D\")") },
+    Tool { name: "Tableau", format: Format::Json, line: |url, _| format!("{url}?last=P7D") },
     Tool {
         name: "Grafana (Infinity)",
         format: Format::Json,
@@ -40,9 +42,34 @@ pub(super) const TOOLS: &[Tool] = &[
         line: |url, _| format!("rows = polars.read_parquet(\"{url}?last=P7D\")"),
     },
     Tool {
+        name: "pyarrow",
+        format: Format::Parquet,
+        line: |url, _| {
+            format!("rows = pyarrow.parquet.read_table(io.BytesIO(urllib.request.urlopen(\"{url}?last=P7D\").read()))")
+        },
+    },
+    Tool {
+        name: "dlt",
+        format: Format::Parquet,
+        line: |url, dataset| {
+            format!(
+                "dlt.pipeline(\"weir\", destination=\"duckdb\").run(pandas.read_parquet(\"{url}?last=P7D\"), \
+                 table_name=\"{}\", write_disposition=\"replace\")",
+                dataset.as_str()
+            )
+        },
+    },
+    Tool {
         name: "DuckDB",
         format: Format::Parquet,
         line: |url, _| format!("SELECT * FROM read_parquet('{url}?last=P7D');"),
+    },
+    Tool {
+        name: "Superset, Metabase",
+        format: Format::Parquet,
+        line: |url, dataset| {
+            format!("CREATE VIEW {} AS SELECT * FROM read_parquet('{url}?last=P7D');", dataset.as_str())
+        },
     },
     Tool {
         name: "R",

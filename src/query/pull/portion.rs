@@ -20,7 +20,7 @@ use crate::store::Series;
 use crate::vendor::alibaba_cams::PhoneNumberMetrics;
 use crate::vendor::volcengine_rtc::OperationDistributions;
 
-/// Slices of one portion at most.
+/// Slices of one portion at most, where the operator allows as many for one request.
 const PORTION_SLICES: u64 = 10_000;
 
 /// Whose rows.
@@ -98,8 +98,9 @@ impl Pull {
         let (one, two) = (rows(1), rows(2));
         let a_day = two.saturating_sub(one).max(1);
         let padding = one.saturating_sub(a_day);
-        let fits = self.service.limits().call_rows.saturating_sub(padding) / a_day;
-        let days = fits.min(PORTION_SLICES / (asked.len() as u64).max(1)).max(1);
+        let limits = self.service.limits();
+        let fits = limits.call_rows.saturating_sub(padding) / a_day;
+        let days = fits.min(PORTION_SLICES.min(limits.slices) / (asked.len() as u64).max(1)).max(1);
         let step = DAY * u32::try_from(days).unwrap_or(u32::MAX);
         let mut at = from.map_or(range.start(), |from| range.start().max(from.floor(DAY)));
         let mut windows = Vec::new();

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 pub use verifier::verify;
 
 use super::distortion::access_denied_detail;
-use super::meter::Parameters;
+use super::meter::{Operation, Parameters};
 use super::reply;
 use super::side::{Incoming, Side};
 use super::signature::{Refusal, Verified, header, query_pairs, value};
@@ -22,9 +22,16 @@ use super::world::{CHANNELS, Granularity, Row, TemplateRow};
 use super::{Fault, Simulator};
 use crate::domain::{Timestamp, Vendor, Window};
 
-pub(super) const PHONE_NUMBER_METRIC: &str = "GetChatappPhoneNumberMetric";
-pub(super) const ENABLE_ROI_METRIC: &str = "EnableWhatsappROIMetric";
-pub(super) const TEMPLATE_METRIC: &str = "GetChatappTemplateMetric";
+const PHONE_NUMBER_METRIC: &str = "GetChatappPhoneNumberMetric";
+const ENABLE_ROI_METRIC: &str = "EnableWhatsappROIMetric";
+const TEMPLATE_METRIC: &str = "GetChatappTemplateMetric";
+
+const OPERATIONS: [Operation; 3] = [
+    Operation { name: PHONE_NUMBER_METRIC, calls_per_second: 50 },
+    Operation { name: ENABLE_ROI_METRIC, calls_per_second: 5 },
+    // No limit is published; this one is a guess.
+    Operation { name: TEMPLATE_METRIC, calls_per_second: 5 },
+];
 
 const VERSION: &str = "2020-06-06";
 const CONTENT_TYPE: &str = "application/json;charset=utf-8";
@@ -38,6 +45,10 @@ const UNKNOWN_PREFIX: &str = "unknown-";
 pub(super) struct Alibaba;
 
 impl Side for Alibaba {
+    fn operations(&self) -> &'static [Operation] {
+        &OPERATIONS
+    }
+
     fn read(&self, request: &Request<Bytes>) -> Incoming {
         let values = parameters(request);
         let text = |name| value(&values, name).map(str::to_owned);
@@ -58,8 +69,7 @@ impl Side for Alibaba {
     /// Names are case sensitive, and looked up before the signature is: the gateway must know the product first.
     fn admit(&self, simulator: &Simulator, request: &Request<Bytes>, now: Timestamp) -> Result<Verified, Refusal> {
         let (name, version) = name_and_version(request);
-        let is_known = [PHONE_NUMBER_METRIC, ENABLE_ROI_METRIC, TEMPLATE_METRIC].contains(&name.as_str());
-        if !(is_known && version == VERSION && request.uri().path() == "/") {
+        if !(self.operation(&name).is_some() && version == VERSION && request.uri().path() == "/") {
             return Err(not_found());
         }
         verify(request, &simulator.keys, now, &simulator.nonces)

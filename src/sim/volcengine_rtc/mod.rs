@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 pub use verifier::verify;
 
-use super::meter::Parameters;
+use super::meter::{Operation, Parameters};
 use super::reply;
 use super::side::{Incoming, Side};
 use super::signature::{Refusal, Verified, query_pairs, value};
@@ -21,7 +21,8 @@ use super::world::Dimension;
 use super::{Fault, Simulator};
 use crate::domain::{Timestamp, Vendor, Window};
 
-pub(super) const OPERATION_DISTRIBUTION: &str = "ListOperationDistribution";
+/// Two calls a second over all apps of an account.
+const OPERATIONS: [Operation; 1] = [Operation { name: "ListOperationDistribution", calls_per_second: 2 }];
 
 /// The page beside the current one, and the current one; the same shape and limits.
 const VERSIONS: [&str; 2] = ["2020-12-01", "2023-11-01"];
@@ -39,6 +40,10 @@ const UNKNOWN_PREFIX: &str = "unknown-";
 pub(super) struct Volcengine;
 
 impl Side for Volcengine {
+    fn operations(&self) -> &'static [Operation] {
+        &OPERATIONS
+    }
+
     fn read(&self, request: &Request<Bytes>) -> Incoming {
         let query = query_pairs(request);
         let body: RequestBody = serde_json::from_slice(request.body()).unwrap_or_default();
@@ -65,7 +70,7 @@ impl Side for Volcengine {
             value(&query, name).ok_or_else(|| missing().numbered(100_002))
         };
         let (action, version) = (need("Action")?, need("Version")?);
-        let is_known = action == OPERATION_DISTRIBUTION && VERSIONS.contains(&version);
+        let is_known = self.operation(action).is_some() && VERSIONS.contains(&version);
         if !(is_known && request.method() == http::Method::POST && request.uri().path() == "/") {
             let message = format!("Could not find operation {action} for version {version}.");
             return Err(Refusal::new(404, "InvalidActionOrVersion", message).numbered(100_008));

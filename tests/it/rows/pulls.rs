@@ -78,6 +78,92 @@ async fn what_would_cost_too_much_or_wait_too_long_is_refused_before_anything_is
     assert_eq!((pages.status, pages.code().as_str()), (400, "TOO_EXPENSIVE"));
 }
 
+/// The interactive lane is for who waits before a screen: nobody stands in it for an hour.
+#[tokio::test(start_paused = true)]
+async fn a_pull_in_the_interactive_lane_waits_no_longer_than_others_there() {
+    let gateway = TestGateway::builder().legs(20..80, 20..80).max_wait(10).build();
+    let site = door(&gateway);
+    for format in ["csv", "json", "jsonl", "parquet"] {
+        let rows = format!("/rows/operation_distributions.{format}?last=P5D&app_id=app-one&priority=INTERACTIVE");
+        let refused = get(&site, &format!("{rows}&max_wait=PT11S")).await;
+        assert_eq!((refused.status, refused.code().as_str()), (400, "BAD_USER_INPUT"));
+        let problem = refused.json();
+        assert_eq!((&problem["limit"], &problem["actual"]), (&json!("PT10S"), &json!("PT11S")));
+        assert!(problem["detail"].as_str().unwrap().contains("leave priority out"), "{problem}");
+    }
+    assert_eq!(gateway.calls(DISTRIBUTION), 0);
+    // Unless said it waits as long as it may, and what takes longer is refused before anything is asked.
+    let late =
+        get(&site, "/rows/operation_distributions.csv?last=P20D&app_id=app-one&priority=INTERACTIVE&window=PT6H");
+    let late = late.await;
+    assert_eq!((late.status, late.code().as_str()), (503, "QUOTA_WAIT_TOO_LONG"), "{late:?}");
+    assert_eq!(gateway.calls(DISTRIBUTION), 0);
+    let rows = "/rows/operation_distributions.csv?last=P2D&app_id=app-one&priority=INTERACTIVE";
+    for asked in ["", "&max_wait=PT10S"] {
+        assert_eq!(get(&site, &format!("{rows}{asked}")).await.status, 200, "{asked}");
+    }
+}
+
+/// What an error tells to do can be done at this door; where another door has another word for it, it says so.
+#[tokio::test(start_paused = true)]
+async fn errors_speak_the_words_of_this_door() {
+    let gateway = TestGateway::builder().legs(20..80, 20..80).build();
+    let site = door(&gateway);
+    let controls = json!({ "priority": "BULK", "maxWait": "PT1H" });
+    let before_it: Vec<_> =
+        (0..40).map(|n| gateway.ask_with(&window("app-one", n), json!({}), controls.clone())).collect();
+    let before_it: Vec<_> = before_it.into_iter().map(tokio::spawn).collect();
+    sleep(Duration::from_secs(1)).await;
+    for (asked, code, advice) in [
+        ("last=P1D&app_id=app-two&max_wait=PT2S", "QUOTA_WAIT_TOO_LONG", "max_wait"),
+        ("last=P1D&app_id=app-two&max_wait=PT0S", "QUOTA_WAIT_TOO_LONG", "max_wait"),
+        ("last=P24D&app_id=app-two&window=PT6H&max_wait=PT4S", "QUOTA_WAIT_TOO_LONG", "max_wait"),
+        ("start=2026-11-01T00:00:00Z&end=2026-11-20T00:00:00Z&window=P8D", "RANGE_TOO_LONG", "shorter windows"),
+        ("last=P29D&window=PT0.001S", "BAD_USER_INPUT", "window"),
+        ("start=2016-01-01T00:00:00Z&end=2026-11-20T00:00:00Z&window=PT1S", "TOO_EXPENSIVE", "longer windows"),
+        ("app_id=nobody", "UNKNOWN_APPLICATION", "nobody"),
+    ] {
+        let got = get(&site, &format!("/rows/operation_distributions.json?{asked}")).await;
+        assert_eq!(got.code(), code, "{asked}: {got:?}");
+        let problem = got.json();
+        let (here, _) = problem["detail"]
+            .as_str()
+            .unwrap()
+            .split_once("in GraphQL")
+            .unwrap_or((problem["detail"].as_str().unwrap(), ""));
+        assert!(here.contains(advice), "{asked}: {problem}");
+        for word in ["maxWait", "extensions", "appId", "operationDistributions", "field"] {
+            assert!(!here.contains(word), "{asked}: {word} in {problem}");
+        }
+    }
+    before_it.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_range_is_asked_for_in_pieces_that_a_request_may_have() {
+    let few = TestGateway::builder().config(|config| config.limits.slices = 12).build();
+    let (few, many) = (door(&few), door(&TestGateway::start()));
+    let range = "start=2026-08-01T07:30:00Z&end=2026-10-20T00:00:00Z";
+    let phones = get(&many, "/rows/phone_number_metrics.json?last=P7D&cust_space_id=cams-alpha").await.json();
+    let phones: std::collections::BTreeSet<_> =
+        phones["rows"].as_array().unwrap().iter().map(|row| row["phone_number"].as_str().unwrap().to_owned()).collect();
+    assert!(phones.len() > 2);
+    let phones: String = phones.iter().take(3).map(|phone| format!("&phone_number={phone}")).collect();
+    for asked in ["phone_number_metrics.json?", "phone_number_totals.json?period=DAY&"] {
+        for whose in ["cust_space_id=cams-alpha".to_owned(), format!("cust_space_id=cams-alpha{phones}")] {
+            let path = format!("/rows/{asked}{range}&{whose}&columns=start_time,phone_number,sent_count");
+            let (few, many) = (get(&few, &path).await, get(&many, &path).await);
+            let rows = few.json()["rows"].clone();
+            assert!(rows.as_array().is_some_and(|rows| rows.len() > 70), "{path}: {few:?}");
+            assert_eq!(rows, many.json()["rows"], "{path}");
+        }
+    }
+    let too_many: String = (10..23).map(|n| format!("&phone_number=+86138000000{n}")).collect();
+    let refused =
+        get(&few, &format!("/rows/phone_number_metrics.json?last=P2D&cust_space_id=cams-alpha{too_many}")).await;
+    assert_eq!((refused.status, refused.code().as_str()), (400, "TOO_EXPENSIVE"), "{refused:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn rows_may_take_more_calls_than_a_graphql_request() {
     let gateway = twenty_apps();

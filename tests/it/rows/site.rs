@@ -1,17 +1,18 @@
 //! What HTTP promises of rows: names, lengths, parts, compression, and a list of all that there is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::time::Duration;
 
 use axum::http::Method;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+use weir::sim::{Fault, Scope, Times};
 
 use super::{door, frame, get, get_with, send};
 use crate::support::log::Log;
-use crate::support::{METRIC, TestGateway};
+use crate::support::{DISTRIBUTION, METRIC, TestGateway};
 
 /// What nothing can change any more.
 const FINAL: &str = "start=2026-10-01T00:00:00Z&end=2026-10-05T00:00:00Z&cust_space_id=cams-alpha";
@@ -62,6 +63,29 @@ async fn a_whole_that_is_short_has_its_length_and_one_that_is_long_streams() {
     assert!(chunk.len() < 4 << 20);
     let rest = first.into_body().collect().await.unwrap().to_bytes();
     assert!(rest.len() > 2 << 20, "{}", rest.len());
+}
+
+/// A head costs what its status and its headers do: the first rows, and not the rest of a long pull.
+#[tokio::test(start_paused = true)]
+async fn the_head_of_a_long_pull_costs_its_first_rows_alone() {
+    for format in ["csv", "json", "jsonl"] {
+        let gateway = TestGateway::builder().legs(20..80, 20..80).build();
+        let site = door(&gateway);
+        let uri = format!("/rows/operation_distributions.{format}?last=P25D&window=PT6H");
+        let (began, head) = (Instant::now(), send(&site, Method::HEAD, &uri, &[]).await);
+        assert_eq!((head.status().as_u16(), head.headers().contains_key("content-length")), (200, false), "{format}");
+        assert!(began.elapsed() < Duration::from_secs(1), "{format}: {:?}", began.elapsed());
+        sleep(Duration::from_mins(1)).await;
+        assert!((1..=3).contains(&gateway.calls(DISTRIBUTION)), "{format}: {} calls", gateway.calls(DISTRIBUTION));
+        // What can be whole in time has its length, whoever asks for it first.
+        let short = format!("/rows/operation_distributions.{format}?last=P2D&app_id=app-one&window=P1D");
+        let head = send(&site, Method::HEAD, &short, &[]).await;
+        assert!(head.headers().contains_key("content-length"), "{format}: {:?}", head.headers());
+        // A failure has its status.
+        gateway.sim().faults().push(Fault::PermissionDenied, Scope::Everything, Times::ForEver);
+        let failed = send(&site, Method::HEAD, &uri.replace("PT6H", "PT3H"), &[]).await;
+        assert_eq!(failed.status(), 502, "{format}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,6 +148,12 @@ async fn parquet_comes_whole_in_parts_and_by_its_length() {
     assert_eq!(more_than_all.header("content-range"), format!("bytes 0-{}/{length}", length - 1));
     let beyond = get_with(&site, uri, &[("range", &format!("bytes={length}-"))]).await;
     assert_eq!((beyond.status, beyond.header("content-range")), (416, format!("bytes */{length}").as_str()));
+    let changed = get_with(&site, uri, &[("if-match", "\"other\"")]).await;
+    assert_eq!(changed.status, 412);
+    for (refused, word) in [(&beyond, "behind"), (&changed, "If-Match")] {
+        assert_eq!((refused.code().as_str(), refused.header("content-disposition")), ("BAD_USER_INPUT", ""));
+        assert!(refused.json()["detail"].as_str().unwrap().contains(word), "{refused:?}");
+    }
     assert_eq!(get_with(&site, uri, &[("range", "bytes=0-3"), ("if-range", "\"other\"")]).await.status, 200);
     assert_eq!(gateway.calls(METRIC), calls, "it was made once");
 }
@@ -205,6 +235,24 @@ async fn the_list_names_what_there_is_and_every_line_of_it_works() {
         let got = get(&site, path).await;
         assert_eq!(got.status, status, "{path}: {got:?}");
         assert!(!got.code().is_empty() && got.json()["detail"].as_str().unwrap().contains(hint), "{path}: {got:?}");
+    }
+}
+
+/// Whoever finds a tool in the documents finds its line on the page, and the other way round.
+#[tokio::test(start_paused = true)]
+async fn the_tools_of_the_list_are_those_of_the_documents() {
+    let documents = include_str!("../../../docs/bi/README.md").lines();
+    let documented: BTreeSet<&str> = documents
+        .filter_map(|line| Some(line.strip_prefix("| [")?.split_once("](")?.0))
+        .flat_map(|names| names.split(", "))
+        .collect();
+    assert!(["dlt", "Tableau", "Superset", "Metabase"].iter().all(|tool| documented.contains(tool)), "{documented:?}");
+    let list = get(&door(&TestGateway::start()), "/rows").await.json();
+    for dataset in list["datasets"].as_array().unwrap() {
+        let names = dataset["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap());
+        let listed: BTreeSet<&str> =
+            names.flat_map(|names| names.split(", ")).map(|name| name.split(" (").next().unwrap()).collect();
+        assert_eq!(listed, documented, "{}", dataset["name"]);
     }
 }
 

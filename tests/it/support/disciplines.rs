@@ -57,7 +57,7 @@ pub(crate) async fn drive(
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::starting_at(Timestamp::parse_rfc3339(NOW).unwrap()));
     let permits = u32::try_from(limit).unwrap();
     let mut config = SimulatorConfig::new(seed, Arc::clone(&clock));
-    config.limits.operation_distribution = permits;
+    config.limits.set(DISTRIBUTION, permits);
     let sim = Simulator::new(config);
     let legs = Legs { there: ms(there.start)..ms(there.end), back: ms(back.start)..ms(back.end) };
     let transport = Arc::new(LocalTransport::new(Arc::clone(&sim), legs, seed));
