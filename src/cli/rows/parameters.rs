@@ -56,7 +56,7 @@ const FLAGS: &[Flag] = &[
     flag("freshness", "WORD", "ANY (the default), or FINAL_ONLY to leave out what may still change"),
     flag("max-stale", "DURATION", "How far past its time an answer may be"),
     flag("max-wait", "DURATION", "How long the pull waits for permits [default: queue.bulk_max_wait]"),
-    flag("priority", "CLASS", "BULK (the default), BACKGROUND, or INTERACTIVE, which waits up to queue.max_wait"),
+    flag("priority", "CLASS", "INTERACTIVE, BULK (the default) or BACKGROUND"),
     flag("align", "WORD", "exact: do not widen --start and --end of windows to whole hours"),
     switch("bom", "Mark CSV for Excel"),
 ];

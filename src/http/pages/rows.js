@@ -82,7 +82,7 @@ async function show(dataset) {
     }),
   );
   page.querySelector(".parameters").append(element("code", dataset.parameters.join("  ")));
-  const path = `/rows/${dataset.name}.json?last=P7D&limit=10&priority=INTERACTIVE`;
+  const path = `/rows/${dataset.name}.json?last=P7D&limit=10&priority=INTERACTIVE&max_wait=PT30S`;
   page.querySelector(".asked code").textContent = path;
   main.replaceChildren(page);
   const place = main.querySelector(".preview");

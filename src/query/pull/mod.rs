@@ -26,15 +26,13 @@ pub use batch::Batch;
 pub use question::MAX_LIMIT;
 pub use walk::Pairs;
 
-use super::controls::Controls;
 use super::request::{QUARTER, Request};
-use super::service::{Limits, Service};
+use super::service::Service;
 use super::totals::{Sums, TotalsQuery};
 use super::zone::channel_zone;
 use crate::domain::calendar::zone_name;
 use crate::domain::dataset::{Column, Dataset};
-use crate::domain::duration::format_iso;
-use crate::domain::{Account, Caller, Class, Facts, RequestCost};
+use crate::domain::{Account, Caller, Facts, RequestCost};
 use crate::error::{Code, WeirError};
 use crate::vendor::{alibaba_cams, volcengine_rtc};
 use batch::Stamp;
@@ -111,7 +109,7 @@ impl Service {
     /// Parameters that make no sense, unknown channels and applications.
     pub fn pull(&self, caller: Caller, dataset: Dataset, path: &str, pairs: Pairs) -> Result<Pull, WeirError> {
         let question = Question::read(dataset, path, pairs, self.now())?;
-        let max_wait = max_wait(&question.controls, self.limits())?;
+        let max_wait = question.controls.max_wait.unwrap_or(self.limits().bulk_max_wait);
         let mut pull = Pull {
             service: self.clone(),
             caller,
@@ -446,24 +444,6 @@ impl Pull {
         }
         Ok(batch)
     }
-}
-
-/// How long a pull waits for its permits. One that goes before others may do so no longer than what asks interactively does
-/// unless it says otherwise: a pull may have thousands of calls.
-fn max_wait(controls: &Controls, limits: &Limits) -> Result<Duration, WeirError> {
-    if controls.priority != Class::Interactive {
-        return Ok(controls.max_wait.unwrap_or(limits.bulk_max_wait));
-    }
-    let (most, asked) = (limits.max_wait, controls.max_wait.unwrap_or(limits.max_wait));
-    if asked <= most {
-        return Ok(asked);
-    }
-    let message = format!(
-        "with priority INTERACTIVE max_wait may be at most {} (the operator's queue.max_wait); leave priority out, and rows \
-         may wait for longer",
-        format_iso(most)
-    );
-    Err(WeirError::bad_input(message).limited(most, Some(asked)))
 }
 
 /// Lets others work before each: what is held is answered without ever waiting, however long a pull of it is. (Were it done

@@ -78,32 +78,6 @@ async fn what_would_cost_too_much_or_wait_too_long_is_refused_before_anything_is
     assert_eq!((pages.status, pages.code().as_str()), (400, "TOO_EXPENSIVE"));
 }
 
-/// The interactive lane is for who waits before a screen: nobody stands in it for an hour.
-#[tokio::test(start_paused = true)]
-async fn a_pull_in_the_interactive_lane_waits_no_longer_than_others_there() {
-    let gateway = TestGateway::builder().legs(20..80, 20..80).max_wait(10).build();
-    let site = door(&gateway);
-    for format in ["csv", "json", "jsonl", "parquet"] {
-        let rows = format!("/rows/operation_distributions.{format}?last=P5D&app_id=app-one&priority=INTERACTIVE");
-        let refused = get(&site, &format!("{rows}&max_wait=PT11S")).await;
-        assert_eq!((refused.status, refused.code().as_str()), (400, "BAD_USER_INPUT"));
-        let problem = refused.json();
-        assert_eq!((&problem["limit"], &problem["actual"]), (&json!("PT10S"), &json!("PT11S")));
-        assert!(problem["detail"].as_str().unwrap().contains("leave priority out"), "{problem}");
-    }
-    assert_eq!(gateway.calls(DISTRIBUTION), 0);
-    // Unless said it waits as long as it may, and what takes longer is refused before anything is asked.
-    let late =
-        get(&site, "/rows/operation_distributions.csv?last=P20D&app_id=app-one&priority=INTERACTIVE&window=PT6H");
-    let late = late.await;
-    assert_eq!((late.status, late.code().as_str()), (503, "QUOTA_WAIT_TOO_LONG"), "{late:?}");
-    assert_eq!(gateway.calls(DISTRIBUTION), 0);
-    let rows = "/rows/operation_distributions.csv?last=P2D&app_id=app-one&priority=INTERACTIVE";
-    for asked in ["", "&max_wait=PT10S"] {
-        assert_eq!(get(&site, &format!("{rows}{asked}")).await.status, 200, "{asked}");
-    }
-}
-
 /// What an error tells to do can be done at this door; where another door has another word for it, it says so.
 #[tokio::test(start_paused = true)]
 async fn errors_speak_the_words_of_this_door() {
