@@ -147,6 +147,7 @@ fn look_up(bencher: Bencher, n_slices: u32) {
         max_wait: DAY,
         max_stale: None,
         freshness: Freshness::Any,
+        fetched_since: None,
         explain: false,
         cost: Arc::new(RequestCost::default()),
     };

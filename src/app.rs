@@ -345,7 +345,7 @@ fn watched(config: &Config, catalog: &Catalog) -> Vec<Watched> {
             watch::Watched::PhoneNumberMetrics => {
                 let channels = catalog.channels.iter();
                 let own =
-                    channels.filter(|channel| is_named(&watch.channels, channel.id.as_ref().map(|id| id.as_str())));
+                    channels.filter(|channel| is_named(&watch.channels, channel.id.as_ref().map(ChannelId::as_str)));
                 let granularity = watch.granularity.into();
                 own.map(|channel| Series::Messages { channel: channel.clone(), granularity }).collect()
             }

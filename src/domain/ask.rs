@@ -89,6 +89,8 @@ pub struct Ask {
     pub max_stale: Option<Duration>,
     /// Which answers will do.
     pub freshness: Freshness,
+    /// What may still change must have been asked for after this instant.
+    pub fetched_since: Option<Timestamp>,
     /// Whether only the plan is wanted, and nothing is to be run.
     pub explain: bool,
     /// What the request really cost, counted as it happens.

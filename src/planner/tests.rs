@@ -131,6 +131,7 @@ fn subscriber(class: Class, deadline: Instant) -> Arc<Subscriber> {
         max_wait: Duration::from_mins(1),
         max_stale: None,
         freshness: Freshness::Any,
+        fetched_since: None,
         explain: false,
         cost: Arc::default(),
     })

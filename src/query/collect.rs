@@ -14,7 +14,7 @@ use crate::domain::calendar::{CalendarStep, calendar_windows, floor_hour};
 use crate::domain::dataset::Dataset;
 use crate::domain::duration::format_iso;
 use crate::domain::time::{DAY, HOUR};
-use crate::domain::{Account, ArchiveKey, Archived, Facts, Operation as _, Slice, Timestamp, Window};
+use crate::domain::{Account, ArchiveKey, Archived, ChannelId, Facts, Operation as _, Slice, Timestamp, Window};
 use crate::error::{Code, WeirError};
 use crate::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberMetrics};
 use crate::vendor::volcengine_rtc::{Dimension, OperationDistributions};
@@ -168,7 +168,7 @@ impl Series {
     #[must_use]
     pub fn is_of(&self, key: &ArchiveKey, window: Window) -> bool {
         let (dataset, entity) = match self {
-            Self::Messages { channel, .. } => (Dataset::PhoneNumberMetrics, channel.id.as_ref().map(|id| id.as_str())),
+            Self::Messages { channel, .. } => (Dataset::PhoneNumberMetrics, channel.id.as_ref().map(ChannelId::as_str)),
             Self::Users { app, .. } => (Dataset::OperationDistributions, Some(app.id.as_str())),
         };
         let is_same_kind = match self {

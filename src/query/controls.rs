@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::domain::duration::parse_iso;
 use crate::domain::wording::echo;
-use crate::domain::{Class, Freshness};
+use crate::domain::{Class, Freshness, Timestamp};
 use crate::error::WeirError;
 
 /// The longest wait that a request may ask for.
@@ -22,6 +22,8 @@ pub struct Controls {
     pub max_wait: Option<Duration>,
     /// Which answers will do.
     pub freshness: Freshness,
+    /// What may still change must have been asked for after this instant: of whoever collects, no caller says so.
+    pub fetched_since: Option<Timestamp>,
     /// Whether only the plan is wanted.
     pub explain: bool,
 }
@@ -115,6 +117,7 @@ mod tests {
             max_stale: Some(Duration::ZERO),
             max_wait: Some(Duration::from_mins(2)),
             freshness: Freshness::FinalOnly,
+            fetched_since: None,
             explain: true,
         };
         assert_eq!(controls.unwrap(), expected);

@@ -74,6 +74,7 @@ impl Service {
             max_wait,
             max_stale: controls.max_stale,
             freshness: controls.freshness,
+            fetched_since: controls.fetched_since,
             explain,
             cost,
         };

@@ -39,6 +39,7 @@ pub fn usable<D>(held: &Held<D>, ask: &Ask, configured: Lifetimes, final_from: T
     let Some(fresh_until) = held.fresh_until else { return Use::Fresh };
     // Held as provisional, it would hide what has become final.
     let hides = ask.freshness == Freshness::FinalOnly && final_from <= ask.at;
+    let hides = hides || ask.fetched_since.is_some_and(|since| held.sent_at <= since);
     if now < fresh_until && !hides {
         return Use::Fresh;
     }
@@ -97,6 +98,7 @@ mod tests {
             max_wait: mins(1),
             max_stale,
             freshness,
+            fetched_since: None,
             explain: false,
             cost: Arc::default(),
         };

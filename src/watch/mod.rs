@@ -7,12 +7,13 @@
 
 mod plan;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
+use tokio::time::Instant;
 
 use crate::archive::Writer;
 use crate::domain::time::HOUR;
@@ -32,6 +33,8 @@ const PATIENCE: Duration = Duration::from_mins(30);
 const REST: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(30));
 /// After how long a series is looked at again at the latest: windows end meanwhile.
 const LOOK: Duration = Duration::from_mins(30);
+/// How long fetching takes at least.
+const LEAST: Duration = Duration::from_millis(50);
 /// How long the clock is not looked at: it may be set.
 const NAP: Duration = Duration::from_mins(1);
 /// How long the archive may take to write what was fetched, before more is.
@@ -70,6 +73,8 @@ struct State {
     rest: Duration,
     /// The part of the running window that was fetched last, and when.
     running: Option<(Window, Timestamp)>,
+    /// What was fetched a moment ago, and when: if the archive does not have it, it has been too slow.
+    fetched: (Timestamp, HashSet<Window>),
 }
 
 /// Neighbouring windows of one series that one call brings.
@@ -93,7 +98,13 @@ impl Watch {
     pub async fn run(self) {
         let mut accounts: HashMap<Account, Vec<State>> = HashMap::new();
         for watched in self.watched.clone() {
-            let state = State { watched, next: Timestamp::from_ms(i64::MIN), rest: REST.0, running: None };
+            let state = State {
+                watched,
+                next: Timestamp::from_ms(i64::MIN),
+                rest: REST.0,
+                running: None,
+                fetched: (Timestamp::from_ms(0), HashSet::new()),
+            };
             accounts.entry(state.watched.series.account().clone()).or_default().push(state);
         }
         join_all(accounts.into_values().map(|states| self.run_account(states))).await;
@@ -110,7 +121,12 @@ impl Watch {
                 tokio::time::sleep(next.since(now).clamp(Duration::from_secs(1), NAP)).await;
                 continue;
             }
+            let began = Instant::now();
             self.collect(&mut states, first(units)).await;
+            // Whatever goes wrong, it is not done over and over at once.
+            if began.elapsed() < LEAST {
+                tokio::time::sleep(LEAST).await;
+            }
         }
     }
 
@@ -118,18 +134,23 @@ impl Watch {
     async fn look(&self, states: &mut [State], leads: bool) -> Vec<Unit> {
         let mut units = Vec::new();
         for (at, state) in states.iter_mut().enumerate() {
-            let request = self.request(Freshness::Any);
+            let request = self.request(Freshness::Any, None);
             let now = request.ask().at;
             if state.next > now {
                 continue;
             }
             state.next = now + LOOK;
-            let Some(plan) = planned(&state.watched, &request).await else {
+            let Some(mut plan) = planned(&state.watched, &request).await else {
                 state.next = now + NAP;
                 continue;
             };
             if let Some(next) = plan.progress.next {
                 state.next = state.next.min(next);
+            }
+            let (at_last, fetched) = &state.fetched;
+            if now < *at_last + NAP {
+                plan.due.retain(|due| !fetched.contains(&due.window));
+                state.next = state.next.min(*at_last + NAP);
             }
             if !plan.due.is_empty() {
                 // Whoever does not collect looks at what the collector has done.
@@ -152,10 +173,24 @@ impl Watch {
                 state.running = Some((*part, now));
             }
         }
+        for unit in &units {
+            let Some(state) = states.get_mut(unit.series) else { continue };
+            if state.fetched.0 + NAP <= now {
+                state.fetched = (now, HashSet::new());
+            }
+            state.fetched.1.extend(&unit.windows);
+        }
         let fetch = async |unit: Unit| {
-            let freshness = if unit.is_final { Freshness::FinalOnly } else { Freshness::Any };
-            let Some(state) = states.get(unit.series) else { return (unit.series, Ok(())) };
-            (unit.series, state.watched.series.fetch(&unit.windows, &self.request(freshness)).await)
+            let Some(Watched { series, every, .. }) = states.get(unit.series).map(|state| &state.watched) else {
+                return (unit.series, Ok(()));
+            };
+            let request = if unit.is_final {
+                self.request(Freshness::FinalOnly, None)
+            } else {
+                // What somebody else has asked for a moment ago will do.
+                self.request(Freshness::Any, Some(now - *every / 2))
+            };
+            (unit.series, series.fetch(&unit.windows, &request).await)
         };
         let fetched = join_all(units.into_iter().map(fetch)).await;
         self.writer.flush(WRITING).await;
@@ -176,12 +211,14 @@ impl Watch {
         }
     }
 
-    fn request(&self, freshness: Freshness) -> Request {
+    /// A request for what is final, or for what may still change and was not asked for since.
+    fn request(&self, freshness: Freshness, fetched_since: Option<Timestamp>) -> Request {
         let controls = Controls {
             priority: Class::Background,
             max_stale: Some(Duration::ZERO),
             max_wait: Some(PATIENCE),
             freshness,
+            fetched_since,
             explain: false,
         };
         self.service.request(Caller::Anonymous, &controls)

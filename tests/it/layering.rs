@@ -34,7 +34,7 @@ const ROOM: &[&str] = &[
 ];
 
 /// What each module may use beyond itself and what is [`for_all`]: a module, or some names in it. `*` is everything.
-const ALLOWED: [(&str, &[&str]); 21] = [
+const ALLOWED: [(&str, &[&str]); 22] = [
     ("app", &["*"]),
     ("cli", &["*"]),
     (
@@ -52,6 +52,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
         ],
     ),
     ("formats", &["query::pull"]),
+    ("watch", &["archive", "query"]),
     ("document", &[]),
     // GraphQL's names for what the query layer answers, and for the vendors' own values.
     ("schema", &["document", "fast", "query", "vendor::alibaba_cams", "vendor::volcengine_rtc"]),
@@ -61,6 +62,8 @@ const ALLOWED: [(&str, &[&str]); 21] = [
         "query",
         &[
             "loader",
+            // What is kept of a series.
+            "archive::Collected",
             // The types of what comes back, or would.
             "store::Served",
             "store::Series",
@@ -72,7 +75,10 @@ const ALLOWED: [(&str, &[&str]); 21] = [
             "vendor::volcengine_rtc",
         ],
     ),
-    ("loader", &["store", "planner", "quota::QuotaStatus", "quota::Limiter", "vendor::alibaba_cams"]),
+    (
+        "loader",
+        &["archive::Collected", "store", "planner", "quota::QuotaStatus", "quota::Limiter", "vendor::alibaba_cams"],
+    ),
     ("store", &["archive", "planner", "quota::Limiter", "redis"]),
     ("archive", &[]),
     ("planner", &["quota"]),

@@ -105,6 +105,7 @@ pub(crate) fn ask(max_wait: Duration) -> Ask {
         max_wait,
         max_stale: None,
         freshness: Freshness::Any,
+        fetched_since: None,
         explain: false,
         cost: Arc::default(),
     }
