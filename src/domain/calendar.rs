@@ -33,6 +33,12 @@ impl Date {
         EPOCH.until(date).ok().map(|span| Self(span.get_days()))
     }
 
+    /// The date so many days after 1970-01-01.
+    #[must_use]
+    pub const fn of_days(days: i32) -> Self {
+        Self(days)
+    }
+
     /// Days since 1970-01-01, as Parquet counts them.
     #[must_use]
     pub const fn days(self) -> i32 {

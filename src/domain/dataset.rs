@@ -67,6 +67,35 @@ pub enum Cell<'a> {
     Flag(bool),
 }
 
+/// The same, on its own.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the same as of a cell")]
+pub enum Value {
+    Null,
+    Text(String),
+    Instant(Timestamp),
+    Date(Date),
+    Integer(i64),
+    Float(f64),
+    Flag(bool),
+}
+
+impl Value {
+    /// As a cell.
+    #[must_use]
+    pub fn cell(&self) -> Cell<'_> {
+        match self {
+            Self::Null => Cell::Null,
+            Self::Text(text) => Cell::Text(text),
+            Self::Instant(at) => Cell::Instant(*at),
+            Self::Date(date) => Cell::Date(*date),
+            Self::Integer(number) => Cell::Integer(*number),
+            Self::Float(number) => Cell::Float(*number),
+            Self::Flag(flag) => Cell::Flag(*flag),
+        }
+    }
+}
+
 /// What a column is about, whatever the dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the columns say what each means")]

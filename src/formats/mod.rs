@@ -3,6 +3,7 @@
 mod delimited;
 mod json;
 mod parquet;
+pub mod table;
 mod values;
 
 use std::ops::Range;

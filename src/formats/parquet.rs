@@ -64,11 +64,23 @@ impl<W: Write + Send> ParquetWriter<W> {
     /// # Errors
     /// What `out` cannot take.
     pub fn rows(&mut self, batch: &Batch, rows: Range<usize>) -> Result<(), ParquetError> {
+        self.cells(rows, |row, _, column| batch.cell(row, column.field))
+    }
+
+    /// Some rows: `cell` tells what each holds in the nth column.
+    ///
+    /// # Errors
+    /// What `out` cannot take.
+    pub fn cells<'a>(
+        &mut self,
+        rows: Range<usize>,
+        cell: impl Fn(usize, usize, &Column) -> Cell<'a>,
+    ) -> Result<(), ParquetError> {
         let mut from = rows.start;
         while from < rows.end {
             let to = rows.end.min(from + GROUP_ROWS - self.held);
-            for (column, values) in &mut self.columns {
-                values.extend((from..to).map(|row| batch.cell(row, column.field)));
+            for (nth, (column, values)) in self.columns.iter_mut().enumerate() {
+                values.extend((from..to).map(|row| cell(row, nth, column)));
             }
             self.held += to - from;
             from = to;
