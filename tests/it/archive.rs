@@ -1,5 +1,9 @@
 //! The archive: what was told once is known for ever, after a restart and past the vendor's own memory.
 
+mod outages;
+mod postgres;
+mod stores;
+
 use std::path::Path;
 use std::time::Duration;
 
