@@ -97,7 +97,8 @@ impl App {
     pub fn build(config: &Config, runtime: &Runtime) -> Result<Self, BuildError> {
         let link = config.shared.redis().map(Redis::new).transpose()?;
         let catalog = Arc::new(catalog(config)?);
-        let archive = config.archive.url().map(|url| archive::open(url.expose_secret())).transpose()?.map(Writer::new);
+        let archive = config.archive.url().map(|url| archive::open(url.expose_secret(), &config.archive.reader));
+        let archive = archive.transpose()?.map(Writer::new);
         let permits = Permits::new(config, runtime, link);
         let mut parts = Parts { config, runtime, permits, catalog: Arc::clone(&catalog), archive: archive.clone() };
         let stores = Arc::new(parts.stores()?);

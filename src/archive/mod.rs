@@ -1,10 +1,13 @@
 //! What is never forgotten: slices in a database that other tools read as it is.
 //!
-//! Two stores behind one small trait: a file of SQLite ([`sqlite`]), and PostgreSQL, which replicas share.
+//! Two stores behind one small trait: a file of SQLite ([`sqlite`]), and PostgreSQL, which replicas share ([`postgres`]).
 //! What of a slice is written beside what is there is decided in one place, for both ([`merge`]); what the tables look like
 //! too ([`tables`]). Asks never wait for a write: slices are handed to a [`Writer`].
 
+mod ddl;
 mod merge;
+mod postgres;
+mod slices;
 mod sqlite;
 mod tables;
 mod writer;
@@ -14,6 +17,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 pub use writer::{Making, Standing, Writer};
 
@@ -122,16 +126,18 @@ pub enum ArchiveErrorKind {
     Misconfigured,
 }
 
-/// Opens the archive at `url`: `sqlite:FILE` or `postgres://…`; creates its tables where there are none.
+/// Opens the archive at `url`: `sqlite:FILE`, whose tables are created where there are none, or `postgres://…`, which is
+/// connected to later and may be read by the role `reader`, unless that is empty.
 ///
 /// # Errors
-/// An url that is neither, a database that cannot be opened or written, is damaged, or was made by a newer weir.
-pub fn open(url: &str) -> Result<Arc<dyn Archive>, ArchiveError> {
+/// An url that is neither; a file that cannot be opened or written, is damaged, or was made by a newer weir.
+pub fn open(url: &str, reader: &str) -> Result<Arc<dyn Archive>, ArchiveError> {
     match url.split_once(':') {
         Some(("sqlite", path)) if !path.is_empty() => Ok(Arc::new(Sqlite::open(path.as_ref())?)),
+        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(Postgres::new(url, reader)?)),
         _ => Err(ArchiveError {
             kind: ArchiveErrorKind::Misconfigured,
-            place: "of `[archive] url`".to_owned(),
+            place: "at `[archive] url`".to_owned(),
             message: "is neither sqlite:FILE nor postgres://USER:PASSWORD@HOST/DATABASE".to_owned(),
         }),
     }

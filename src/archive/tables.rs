@@ -1,6 +1,4 @@
-//! The tables of an archive, and the statements that both stores share: what they say of a column comes from the datasets.
-
-use std::time::Duration;
+//! The tables of an archive: their names and columns, which rows and lines of them are whose, and what is in them.
 
 use crate::domain::dataset::{Cell, Column, Dataset, Field, Kind};
 use crate::domain::duration::format_iso;
@@ -15,6 +13,8 @@ use super::merge::Restated;
 pub(super) struct Table {
     pub(super) dataset: Dataset,
     pub(super) entity: &'static str,
+    /// The entity where none is an empty text: nothing equals NULL, neither in a look-up nor in a unique index.
+    pub(super) entity_or_none: &'static str,
     /// What tells series of one entity apart: the step, or the kind of place.
     pub(super) kind: &'static str,
     pub(super) row_name: &'static str,
@@ -27,6 +27,7 @@ pub(super) const TABLES: [Table; 2] = [
     Table {
         dataset: Dataset::PhoneNumberMetrics,
         entity: "cust_space_id",
+        entity_or_none: "coalesce(cust_space_id, '')",
         kind: "granularity",
         row_name: "phone_number",
         numbers: ["sent_count", "delivered_count"],
@@ -35,6 +36,7 @@ pub(super) const TABLES: [Table; 2] = [
     Table {
         dataset: Dataset::OperationDistributions,
         entity: "app_id",
+        entity_or_none: "app_id",
         kind: "dimension",
         row_name: "distribution_name",
         numbers: ["distinct_users", "proportion"],
@@ -43,7 +45,7 @@ pub(super) const TABLES: [Table; 2] = [
 ];
 
 /// What one number of a row means where both vendors' are one table: table, metric, column, and how `dimension` is spelled.
-const MEASURES: [(usize, &str, &str, &str); 3] = [
+pub(super) const MEASURES: [(usize, &str, &str, &str); 3] = [
     (0, "sent_count", "ALIBABA_CAMS", "'phone_number'"),
     (0, "delivered_count", "ALIBABA_CAMS", "'phone_number'"),
     (1, "distinct_users", "VOLCENGINE_RTC", "lower(dimension)"),
@@ -118,21 +120,22 @@ impl Table {
         self.dataset.columns()
     }
 
-    /// The condition on the rows and lines of a key, and how many parameters it takes: account, then entity unless it is
-    /// null, then kind unless it is null.
-    pub(super) fn of_key(&self, key: &ArchiveKey, is_line: bool) -> (String, usize) {
-        let mut n = 1;
-        let mut is = |column: &str, there: bool| {
-            if there {
-                n += 1;
-                format!("{column} = ${n}")
-            } else {
-                format!("{column} IS NULL")
-            }
-        };
-        let entity = is(if is_line { "entity" } else { self.entity }, key.entity.is_some());
-        let kind = is(self.kind, key.granularity.or(key.dimension).is_some());
-        (format!("account = $1 AND {entity} AND {kind}"), n)
+    /// The condition on the rows of a key, whose [`key_values`] are spelled `of`.
+    pub(super) fn rows_of(&self, of: [&str; 3]) -> String {
+        let ([account, entity, kind], own) = (of, self.entity_or_none);
+        format!("account = {account} AND {own} = {entity} AND {} = {kind}", self.kind)
+    }
+
+    /// The same on the lines of a key.
+    pub(super) fn lines_of(&self, of: [&str; 3]) -> String {
+        let [account, entity, kind] = of;
+        let dataset = self.name();
+        format!("dataset = '{dataset}' AND account = {account} AND {LINE_ENTITY} = {entity} AND {LINE_KIND} = {kind}")
+    }
+
+    /// Whether rows of a name may be asked for alone.
+    pub(super) const fn has_phones(&self) -> bool {
+        self.counts
     }
 }
 
@@ -159,10 +162,16 @@ pub(super) fn cell<'a>(field: Field, dated: &'a Dated, at: usize, row: &'a Archi
     }
 }
 
-/// The values for [`Table::of_key`].
-pub(super) fn key_values(key: &ArchiveKey) -> Vec<&str> {
-    let own = [Some(key.account.as_str()), key.entity.as_deref(), key.granularity.or(key.dimension)];
-    own.into_iter().flatten().collect()
+/// In which table the lines of single phone numbers are.
+pub(super) const PHONE_LINES: &str = "collected_phones";
+/// The entity of a line where none is an empty text.
+pub(super) const LINE_ENTITY: &str = "coalesce(entity, '')";
+/// The kind of a line, whichever table it is about.
+pub(super) const LINE_KIND: &str = "coalesce(granularity, dimension)";
+
+/// What a key is looked up by: its account, its entity or an empty text, and its kind.
+pub(super) fn key_values(key: &ArchiveKey) -> [&str; 3] {
+    [&key.account, key.entity.as_deref().unwrap_or_default(), key.granularity.or(key.dimension).unwrap_or_default()]
 }
 
 /// How long the windows of a key are, where that is told.
@@ -183,8 +192,9 @@ pub(super) const fn finality(finality: Finality) -> &'static str {
     }
 }
 
-pub(super) fn finality_of(text: &str) -> Finality {
-    if text == "FINAL" { Finality::Final } else { Finality::Provisional }
+/// `None` where it is neither word.
+pub(super) fn finality_of(text: &str) -> Option<Finality> {
+    [Finality::Final, Finality::Provisional].into_iter().find(|known| finality(*known) == text)
 }
 
 fn number(number: Number) -> Cell<'static> {
@@ -211,77 +221,10 @@ fn rate(row: &ArchiveRow) -> Cell<'static> {
     }
 }
 
-/// How a dialect spells what the tables need.
-pub(super) struct Dialect {
-    pub(super) type_of: fn(Kind) -> &'static str,
-    pub(super) true_false: [&'static str; 2],
-}
-
-/// A table with its columns; each with what it means as a comment, which SQLite keeps with the table.
-pub(super) fn create(name: &str, columns: &[Column], dialect: &Dialect) -> String {
-    let column = |(at, column): (usize, &Column)| {
-        let null = if column.is_nullable { "" } else { " NOT NULL" };
-        let comma = if at + 1 < columns.len() { "," } else { "" };
-        format!("  {} {}{null}{comma} -- {}\n", column.name, (dialect.type_of)(column.kind), describe(column))
-    };
-    let columns: String = columns.iter().enumerate().map(column).collect();
-    format!("CREATE TABLE {name} (\n{columns})")
-}
-
-/// What a column means, with its unit and its catch.
-pub(super) fn describe(column: &Column) -> String {
-    let unit = column.unit.map(|unit| format!(" Unit: {unit}.")).unwrap_or_default();
-    format!("{}{unit}", column.description)
-}
-
-/// Indexes: one that tells slices and rows apart, and one for whoever asks for an entity over a time.
-pub(super) fn indexes() -> Vec<String> {
-    let mut indexes = Vec::new();
-    for Table { dataset, entity, kind, row_name, .. } in &TABLES {
-        let (name, table) = (dataset.as_str(), dataset.as_str());
-        indexes.push(format!(
-            "CREATE UNIQUE INDEX {name}_rows ON {table} ({entity}, {kind}, start_time, end_time, {row_name}, account)"
-        ));
-        indexes.push(format!("CREATE INDEX {name}_times ON {table} ({entity}, start_time)"));
-    }
-    let line = "dataset, entity, granularity, dimension, start_time, end_time, account";
-    indexes.push(format!("CREATE UNIQUE INDEX collected_slices ON collected ({line})"));
-    indexes.push(format!("CREATE UNIQUE INDEX collected_phones_slices ON collected_phones ({line}, phone_number)"));
-    indexes
-}
-
-/// Both views.
-pub(super) fn views(dialect: &Dialect) -> [String; 2] {
-    let [yes, no] = dialect.true_false;
-    let float = (dialect.type_of)(Kind::Float);
-    let measure = |(at, metric, vendor, dimension): &(usize, &str, &str, &str)| {
-        let table = &TABLES[*at];
-        let adds_up = if table.counts { yes } else { no };
-        // Half hours would count every message twice.
-        let only = if table.counts { "\n  WHERE granularity = 'DAILY'" } else { "" };
-        format!(
-            "  SELECT '{vendor}' AS vendor, account, {} AS entity, '{metric}' AS metric, {dimension} AS dimension, \
-             {} AS name,\n    start_time, end_time, CAST({metric} AS {float}) AS value, {adds_up} AS is_additive, finality, \
-             fetched_at\n  FROM {}{only}",
-            table.entity,
-            table.row_name,
-            table.name(),
-        )
-    };
-    let measures: Vec<String> = MEASURES.iter().map(measure).collect();
-    let daily = "CREATE VIEW phone_number_daily AS\n  SELECT account, cust_space_id, phone_number, date, start_time, end_time, \
-                 sent_count, delivered_count,\n    delivery_rate, finality, fetched_at\n  FROM phone_number_metrics\n  \
-                 WHERE granularity = 'DAILY'";
-    [format!("CREATE VIEW measurements AS\n{}", measures.join("\n  UNION ALL\n")), daily.to_owned()]
-}
-
 /// The names of the table of lines of a key: single phone numbers have their own.
 pub(super) const fn lines_of(key: &ArchiveKey) -> &'static str {
-    if key.name.is_some() { "collected_phones" } else { "collected" }
+    if key.name.is_some() { PHONE_LINES } else { "collected" }
 }
-
-/// How long a store waits for a lock of the database.
-pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// The columns of lines of single phone numbers: which one, too.
 pub(super) fn phone_lines() -> Vec<Column> {
@@ -289,13 +232,7 @@ pub(super) fn phone_lines() -> Vec<Column> {
     COLLECTED.iter().chain(phone).copied().collect()
 }
 
-/// The names of a line's columns.
-pub(super) fn line_names(key: &ArchiveKey) -> Vec<&'static str> {
-    let names = COLLECTED.iter().map(|column| column.name);
-    names.chain(key.name.as_ref().map(|_| "phone_number")).collect()
-}
-
-/// What a line holds, in the order of [`line_names`].
+/// What a line holds, in the order of the columns.
 pub(super) fn line_cells<'a>(slice: &'a ArchivedSlice, length: Option<&'a str>, row_count: u64) -> Vec<Cell<'a>> {
     let key = &*slice.key;
     let mut cells = vec![
@@ -313,6 +250,18 @@ pub(super) fn line_cells<'a>(slice: &'a ArchivedSlice, length: Option<&'a str>, 
     ];
     cells.extend(key.name.as_deref().map(Cell::Text));
     cells
+}
+
+/// Writes lines, as `source` has them, in place of what is there of the same slices.
+pub(super) fn put_line(table: &str, source: &str) -> String {
+    let phone = if table == PHONE_LINES { ", phone_number" } else { "" };
+    let names: Vec<&str> = COLLECTED.iter().map(|column| column.name).collect();
+    format!(
+        "INSERT INTO {table} ({}{phone}) {source} ON CONFLICT (dataset, ({LINE_ENTITY}), ({LINE_KIND}), start_time, end_time, \
+         account{phone}) DO UPDATE SET window_length = excluded.window_length, finality = excluded.finality, \
+         fetched_at = excluded.fetched_at, row_count = excluded.row_count",
+        names.join(", ")
+    )
 }
 
 /// What a line of `restated` holds, in the order of its columns.

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use super::Failure;
 use super::stop::until_told;
 use crate::app::{App, BuildError, Runtime, Start};
+use crate::archive::ArchiveErrorKind;
 use crate::config::Config;
 use crate::domain::SystemClock;
 use crate::http::{self, HttpConfig};
@@ -76,6 +77,11 @@ fn max_connections() -> usize {
 
 impl From<BuildError> for Failure {
     fn from(error: BuildError) -> Self {
-        Self::failed(error.to_string())
+        match &error {
+            BuildError::Archive(wrong) if wrong.kind == ArchiveErrorKind::Misconfigured => {
+                Self::usage(error.to_string())
+            }
+            _ => Self::failed(error.to_string()),
+        }
     }
 }

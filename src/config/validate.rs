@@ -147,6 +147,11 @@ impl Check<'_, '_, '_> {
         {
             self.refuse(&KeyPath::key("shared").then("redis"), message);
         }
+        if let Some(url) = config.archive.url()
+            && let Err(message) = check_archive(url.expose_secret())
+        {
+            self.refuse(&KeyPath::key("archive").then("url"), message);
+        }
         let http = KeyPath::key("http");
         if config.http.max_body == 0 {
             self.refuse(&http.then("max_body"), "must be at least one byte; the default is \"1MiB\"");
@@ -367,6 +372,20 @@ fn check_redis(address: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Says what is wrong with the address of an archive, without repeating it: it may hold a password. What is wrong with the
+/// rest of the url of a database is said by who reads it.
+fn check_archive(address: &str) -> Result<(), &'static str> {
+    match address.split_once(':') {
+        Some(("sqlite", path)) if path.starts_with("//") => Err(
+            "names a file as it is, without slashes in front; write it like \"sqlite:weir.db\" or \"sqlite:/var/lib/weir.db\"",
+        ),
+        Some(("sqlite", path)) if !path.is_empty() => Ok(()),
+        Some(("postgres" | "postgresql", rest)) if rest.len() > 2 && rest.starts_with("//") => Ok(()),
+        _ => Err("is no archive; write a file, like \"sqlite:weir.db\", or a database, like \
+                  \"postgres://weir:${PGPASSWORD}@db.example/metrics\""),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -429,6 +448,21 @@ mod tests {
         ] {
             let message = check_redis(bad).unwrap_err();
             assert!(message.contains(part), "{bad}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_archive_is_a_file_or_a_database() {
+        for good in
+            ["sqlite:weir.db", "sqlite:/var/lib/weir.db", "postgres://me:pass@db/metrics", "postgresql:///metrics"]
+        {
+            assert_eq!(check_archive(good), Ok(()), "{good}");
+        }
+        for bad in
+            ["weir.db", "sqlite:", "sqlite:///weir.db", "postgres://", "postgres:db", "mysql://me:pass@db/metrics"]
+        {
+            let message = check_archive(bad).unwrap_err();
+            assert!(message.contains("sqlite:weir.db") && !message.contains("pass@"), "{bad}: {message}");
         }
     }
 

@@ -27,7 +27,9 @@ impl Timestamp {
     /// every timestamp can be written as RFC 3339.
     #[must_use]
     pub fn from_ms(ms: i64) -> Self {
-        Self(ms.clamp(jiff::Timestamp::MIN.as_millisecond(), jiff::Timestamp::MAX.as_millisecond()))
+        // jiff counts nothing in milliseconds within its last second.
+        let [first, last] = [jiff::Timestamp::MIN, jiff::Timestamp::MAX].map(|end| end.as_second() * 1_000);
+        Self(ms.clamp(first, last))
     }
 
     /// From whole seconds since the UNIX epoch.
@@ -187,6 +189,15 @@ impl Clock for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_clamped_can_be_written() {
+        for (ms, year) in [(i64::MIN, "-009999-"), (i64::MAX, "9999-")] {
+            let at = Timestamp::from_ms(ms);
+            assert!(at.to_string().starts_with(year), "{at}");
+            assert_eq!(Timestamp::from(at.to_jiff()), at);
+        }
+    }
 
     #[test]
     fn floors_and_ceilings_hold_before_the_epoch_too() {

@@ -1,6 +1,9 @@
 //! The archive: what was told once is known for ever, after a restart and past the vendor's own memory.
 
 mod kill;
+mod outages;
+mod postgres;
+mod stores;
 mod watch;
 
 use std::path::Path;

@@ -65,7 +65,7 @@ async fn writes_until_killed() {
     let of = |name: &str| std::env::var_os(name).map(|value| value.into_string().unwrap());
     let Some(url) = of(URL) else { return };
     let mut n: u64 = of(FROM).unwrap().parse().unwrap();
-    let archive = archive::open(&url).unwrap();
+    let archive = archive::open(&url, "").unwrap();
     archive.prepare().await.unwrap();
     loop {
         for round in 0..2 {
@@ -143,7 +143,7 @@ async fn kill_at_random(url: &str) {
         tokio::time::sleep(Duration::from_millis(5)).await;
         let kept = kept.load(Ordering::SeqCst);
         assert!(kept > from, "it came to write");
-        let archive = archive::open(url).unwrap();
+        let archive = archive::open(url, "").unwrap();
         archive.prepare().await.unwrap();
         check(&*archive, kept, kept + 2 * BATCH).await;
         // The next one writes some of it again.

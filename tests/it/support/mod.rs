@@ -8,6 +8,7 @@ pub(crate) mod fleet;
 pub(crate) mod forwarder;
 pub(crate) mod gateway;
 pub(crate) mod log;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod require;

@@ -17,7 +17,7 @@ pub(crate) fn file(path: &str, how_to_get: &str) -> Option<PathBuf> {
 }
 
 #[expect(clippy::print_stderr, reason = "a test that is left out has to say so")]
-fn there_or_left_out(what: &str, found: Option<PathBuf>, how_to_get: &str) -> Option<PathBuf> {
+pub(crate) fn there_or_left_out(what: &str, found: Option<PathBuf>, how_to_get: &str) -> Option<PathBuf> {
     if found.is_none() {
         let all = std::env::var_os("WEIR_TEST_REQUIRE").is_some_and(|required| required == "all");
         assert!(!all, "{what} is missing and WEIR_TEST_REQUIRE=all: {how_to_get}");

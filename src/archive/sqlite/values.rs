@@ -1,0 +1,98 @@
+//! How values are written in a file of SQLite, and read again: what is none of ours is damage.
+
+use std::fmt;
+
+use jiff::civil;
+use jiff::tz::TimeZone;
+use rusqlite::types::{ToSql, ToSqlOutput, Type, Value, ValueRef};
+use rusqlite::{Error, Row};
+
+use super::super::tables::finality_of;
+use crate::domain::dataset::Cell;
+use crate::domain::{Finality, Number, Timestamp, Window};
+
+/// A value on its way into a statement.
+pub(super) struct Parameter<'a>(pub(super) Cell<'a>);
+
+pub(super) fn text(text: &str) -> Parameter<'_> {
+    Parameter(Cell::Text(text))
+}
+
+pub(super) fn instant(at: Timestamp) -> Parameter<'static> {
+    Parameter(Cell::Instant(at))
+}
+
+impl ToSql for Parameter<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self.0 {
+            Cell::Null => ToSqlOutput::Owned(Value::Null),
+            Cell::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Cell::Instant(at) => ToSqlOutput::Owned(Value::Text(written(at))),
+            Cell::Date(date) => ToSqlOutput::Owned(Value::Text(date.to_string())),
+            Cell::Integer(number) => ToSqlOutput::Owned(Value::Integer(number)),
+            Cell::Float(number) => ToSqlOutput::Owned(Value::Real(number)),
+            Cell::Flag(flag) => ToSqlOutput::Owned(Value::Integer(i64::from(flag))),
+        })
+    }
+}
+
+/// An instant as SQLite's own functions write it, with six digits of a second.
+fn written(at: Timestamp) -> String {
+    at.to_jiff().strftime("%Y-%m-%d %H:%M:%S%.6f").to_string()
+}
+
+/// A value that weir has not written. Does not repeat it: it may be anything.
+#[derive(Debug)]
+struct Nonsense(&'static str);
+
+impl fmt::Display for Nonsense {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a row holds no {} where one belongs", self.0)
+    }
+}
+
+impl std::error::Error for Nonsense {}
+
+/// Whether an error is a value that weir has not written.
+pub(super) fn is_nonsense(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..) | Error::IntegralValueOutOfRange(..)
+    )
+}
+
+pub(super) fn nonsense(at: usize, what: &'static str) -> Error {
+    Error::FromSqlConversionFailure(at, Type::Null, Box::new(Nonsense(what)))
+}
+
+pub(super) fn time(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
+    let text = row.get_ref(at)?.as_str().ok();
+    let read =
+        text.and_then(|text| text.parse::<civil::DateTime>().ok()).and_then(|at| TimeZone::UTC.to_timestamp(at).ok());
+    read.map(Timestamp::from).ok_or_else(|| nonsense(at, "instant"))
+}
+
+/// The window between the instants at `at` and after it.
+pub(super) fn window(row: &Row<'_>, at: usize) -> rusqlite::Result<Window> {
+    Window::new(time(row, at)?, time(row, at + 1)?).ok_or_else(|| nonsense(at, "span of time"))
+}
+
+pub(super) fn finality(row: &Row<'_>, at: usize) -> rusqlite::Result<Finality> {
+    row.get_ref(at)?.as_str().ok().and_then(finality_of).ok_or_else(|| nonsense(at, "finality"))
+}
+
+/// A number of a row: a count, or any other.
+pub(super) fn number(row: &Row<'_>, at: usize, counts: bool) -> rusqlite::Result<Number> {
+    match (row.get_ref(at)?, counts) {
+        (ValueRef::Integer(count), true) => Ok(Number::Integer(count)),
+        #[expect(clippy::cast_precision_loss, reason = "SQLite may store whole floats as integers")]
+        (ValueRef::Integer(number), false) => Ok(Number::Float(number as f64)),
+        (ValueRef::Real(number), false) => Ok(Number::Float(number)),
+        _ => Err(nonsense(at, "number")),
+    }
+}
+
+/// How many of something.
+pub(super) fn count(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
+    row.get_ref(at)?.as_i64().ok().and_then(|n| u64::try_from(n).ok()).ok_or_else(|| nonsense(at, "count"))
+}
