@@ -3,6 +3,7 @@
 mod outages;
 mod postgres;
 mod stores;
+mod upkeep;
 
 use std::path::Path;
 use std::time::Duration;

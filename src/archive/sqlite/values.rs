@@ -1,7 +1,5 @@
 //! How values are written in a file of SQLite, and read again: what is none of ours is damage.
 
-use std::fmt;
-
 use jiff::civil;
 use jiff::tz::TimeZone;
 use rusqlite::types::{ToSql, ToSqlOutput, Type, Value, ValueRef};
@@ -41,17 +39,10 @@ fn written(at: Timestamp) -> String {
     at.to_jiff().strftime("%Y-%m-%d %H:%M:%S%.6f").to_string()
 }
 
-/// A value that weir has not written. Does not repeat it: it may be anything.
-#[derive(Debug)]
-struct Nonsense(&'static str);
-
-impl fmt::Display for Nonsense {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a row holds no {} where one belongs", self.0)
-    }
-}
-
-impl std::error::Error for Nonsense {}
+/// What weir has not written. Does not repeat a value: it may be anything.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Nonsense(String);
 
 /// Whether an error is a value that weir has not written.
 pub(super) fn is_nonsense(error: &Error) -> bool {
@@ -61,8 +52,23 @@ pub(super) fn is_nonsense(error: &Error) -> bool {
     )
 }
 
+/// No `what` where one belongs.
 pub(super) fn nonsense(at: usize, what: &'static str) -> Error {
-    Error::FromSqlConversionFailure(at, Type::Null, Box::new(Nonsense(what)))
+    let told = Nonsense(format!("a row holds no {what} where one belongs"));
+    Error::FromSqlConversionFailure(at, Type::Null, Box::new(told))
+}
+
+/// What a check has found.
+pub(super) fn found(damage: String) -> Error {
+    Error::FromSqlConversionFailure(0, Type::Null, Box::new(Nonsense(damage)))
+}
+
+/// What is wrong, without the words that SQLite's library puts around it.
+pub(super) fn told(error: &Error) -> String {
+    match error {
+        Error::FromSqlConversionFailure(_, _, inner) => inner.to_string(),
+        other => other.to_string(),
+    }
 }
 
 pub(super) fn time(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
