@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -33,7 +32,7 @@ use crate::vendor::endpoint::EndpointError;
 use crate::vendor::quotas::Quotas;
 use crate::vendor::transport::Transport;
 use crate::vendor::{alibaba_cams, volcengine_rtc};
-use crate::watch::{Lead, Watch, Watched};
+use crate::watch::{Collector, Watch, Watched};
 
 /// What a gateway stands on, beside its config.
 pub struct Runtime {
@@ -99,6 +98,7 @@ impl App {
         let catalog = Arc::new(catalog(config)?);
         let archive = config.archive.url().map(|url| archive::open(url.expose_secret(), &config.archive.reader));
         let archive = archive.transpose()?.map(Writer::new);
+        let others = link.clone();
         let permits = Permits::new(config, runtime, link);
         let mut parts = Parts { config, runtime, permits, catalog: Arc::clone(&catalog), archive: archive.clone() };
         let stores = Arc::new(parts.stores()?);
@@ -114,7 +114,10 @@ impl App {
         let answer_bytes = usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX);
         let watch = archive.clone().map(|writer| {
             let watched = watched(config, &catalog);
-            Watch::new(service.clone(), watched, writer, Arc::new(Alone))
+            // An archive of our own cannot tell others that we collect.
+            let link = others.filter(|_| config.archive.url().is_some_and(|url| url.expose_secret().starts_with("sqlite:")));
+            let lead = Collector::new(Arc::clone(writer.archive()), link);
+            Watch::new(service.clone(), watched, writer, Arc::new(lead))
         });
         let gateway = Gateway::new(service, fast_path(config)).with_answer_bytes(answer_bytes);
         let leased = parts.permits.leased();
@@ -325,15 +328,6 @@ impl Parts<'_> {
 
 /// An account of Alibaba Cloud, its quotas, and what calls for it.
 type CamsClient<'a> = (Account, &'a Quotas, Arc<alibaba_cams::Client>);
-
-/// A process without others.
-struct Alone;
-
-impl Lead for Alone {
-    fn leads(&self) -> BoxFuture<'_, bool> {
-        Box::pin(std::future::ready(true))
-    }
-}
 
 /// What is collected, series by series.
 fn watched(config: &Config, catalog: &Catalog) -> Vec<Watched> {

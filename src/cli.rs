@@ -4,6 +4,7 @@
 //! argument or the config file; 130 and 143 are a second Ctrl-C or SIGTERM, or the
 //! first one while rows are written. Every failure is one clear line on stderr, `weir: what is wrong; how to mend it`.
 
+pub mod archive;
 mod asked;
 pub mod check;
 pub mod demo;
@@ -61,6 +62,7 @@ enum Command {
     Simulate(simulate::Args),
     Query(query::Args),
     Rows(Box<rows::Args>),
+    Archive(archive::Args),
     Check(check::Args),
     Schema(schema::Args),
 }
@@ -144,6 +146,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Simulate(args) => simulate::run(args),
         Command::Query(args) => query::run(args),
         Command::Rows(args) => rows::run(*args),
+        Command::Archive(args) => archive::run(args),
         Command::Check(args) => check::run(&args),
         Command::Schema(args) => schema::run(args),
     }

@@ -5,11 +5,13 @@
 //! too ([`tables`]). Asks never wait for a write: slices are handed to a [`Writer`].
 
 mod ddl;
+mod dump;
 mod merge;
 mod postgres;
 mod slices;
 mod sqlite;
 mod tables;
+mod upkeep;
 mod writer;
 
 use std::fmt;
@@ -17,11 +19,13 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+pub use dump::{TableName, slices};
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 pub use writer::{Making, Standing, Writer};
 
 use crate::domain::calendar::Date;
+use crate::domain::dataset::Value;
 use crate::domain::{ArchiveKey, ArchivedSlice, Finality, Timestamp, Window};
 
 /// Where slices are kept.
@@ -50,6 +54,115 @@ pub trait Archive: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// The database cannot be asked.
     fn collected(&self, key: ArchiveKey, span: Window) -> BoxFuture<'_, Result<Vec<Collected>, ArchiveError>>;
+
+    /// Whether this process is the one that collects, of all that use this archive. To be asked every few seconds: it becomes
+    /// so when nobody else is, and stays so until it ends or its connection does.
+    ///
+    /// # Errors
+    /// It cannot be found out; then it is not.
+    fn lead(&self) -> BoxFuture<'_, Result<bool, ArchiveError>>;
+
+    /// What is kept, key by key, in their order; single phone numbers that were asked for alone are not told apart.
+    ///
+    /// # Errors
+    /// The database cannot be asked.
+    fn holdings(&self) -> BoxFuture<'_, Result<Vec<Holding>, ArchiveError>>;
+
+    /// The bytes that it takes up on disk.
+    ///
+    /// # Errors
+    /// The database cannot be asked.
+    fn size(&self) -> BoxFuture<'_, Result<u64, ArchiveError>>;
+
+    /// How many FINAL numbers were told otherwise later, and the newest of them, at most so many.
+    ///
+    /// # Errors
+    /// The database cannot be asked.
+    fn restated(&self, limit: usize) -> BoxFuture<'_, Result<(u64, Vec<RestatedNumber>), ArchiveError>>;
+
+    /// Looks for damage: the slices whose rows are not as many as their line in `collected` says. Reads all of it.
+    ///
+    /// # Errors
+    /// The database cannot be asked, or is damaged.
+    fn miscounts(&self) -> BoxFuture<'_, Result<Vec<Miscount>, ArchiveError>>;
+
+    /// The rows of a table that begin inside a span, as they are, in order of time.
+    ///
+    /// # Errors
+    /// The database cannot be asked.
+    fn dump(&self, table: TableName, span: Window) -> BoxFuture<'_, Result<Vec<Vec<Value>>, ArchiveError>>;
+
+    /// Deletes whatever is kept of a phone number, by its digits; how many rows went. What a vendor still tells of it comes
+    /// back when it is fetched again.
+    ///
+    /// # Errors
+    /// The database cannot be written; nothing is deleted, or, of a file, something else still reads what is.
+    fn forget(&self, phone: String) -> BoxFuture<'_, Result<u64, ArchiveError>>;
+}
+
+/// What is kept of a key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Holding {
+    /// Whose.
+    pub key: ArchiveKey,
+    /// How long its windows are, ISO 8601, where that can be chosen.
+    pub window_length: Option<String>,
+    /// Where the first slice begins.
+    pub first: Timestamp,
+    /// Where the last one ends.
+    pub last: Timestamp,
+    /// How many slices are FINAL.
+    pub final_slices: u64,
+    /// How many are not.
+    pub provisional_slices: u64,
+    /// How many rows they hold.
+    pub rows: u64,
+    /// When the newest was fetched.
+    pub fetched_at: Timestamp,
+}
+
+/// A FINAL number that was told otherwise later.
+#[derive(Clone, PartialEq)]
+pub struct RestatedNumber {
+    /// Whose, without the name.
+    pub key: ArchiveKey,
+    /// The phone number or the place.
+    pub name: String,
+    /// Of which span the row is.
+    pub window: Window,
+    /// Which of its numbers.
+    pub metric: String,
+    /// The number as it is kept; `None` if there was no such row.
+    pub held_value: Option<f64>,
+    /// The number as it was told later; `None` if there was no such row any more.
+    pub told_value: Option<f64>,
+    /// When the kept one was fetched.
+    pub held_fetched_at: Option<Timestamp>,
+    /// When the other one was fetched.
+    pub told_fetched_at: Timestamp,
+}
+
+/// Without its name, which may be a phone number.
+impl fmt::Debug for RestatedNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, window, metric, held_value, told_value, .. } = self;
+        write!(f, "{key:?} {window:?} {metric}: {held_value:?}, then {told_value:?}")
+    }
+}
+
+/// A slice whose rows are not as many as its line says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Miscount {
+    /// Whose.
+    pub key: ArchiveKey,
+    /// Over which span.
+    pub window: Window,
+    /// Whether the vendor may still change any of it.
+    pub finality: Finality,
+    /// How many rows there should be.
+    pub row_count: u64,
+    /// How many there are.
+    pub counted: u64,
 }
 
 /// Slices that are wanted of one key.

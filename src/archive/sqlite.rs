@@ -4,6 +4,7 @@
 //! comparing texts is comparing instants for the tools that read the file (docs/bi/archive.md).
 
 mod slices;
+mod upkeep;
 mod values;
 
 use std::fmt;
@@ -16,8 +17,12 @@ use futures_util::future::BoxFuture;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::ddl::{Dialect, tables};
-use super::{Archive, ArchiveError, ArchiveErrorKind, Collected, Dated, Want, Written};
-use crate::domain::dataset::Kind;
+use super::upkeep::in_order;
+use super::{
+    Archive, ArchiveError, ArchiveErrorKind, Collected, Dated, Holding, Miscount, RestatedNumber, TableName, Want,
+    Written,
+};
+use crate::domain::dataset::{Kind, Value};
 use crate::domain::{ArchiveKey, ArchivedSlice, Window};
 
 /// Marks a file as one of weir's: "weir".
@@ -38,6 +43,8 @@ struct File {
     path: PathBuf,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    /// The lock by which this process collects, while it does.
+    lead: Mutex<Option<std::fs::File>>,
     /// Once it is seen to be damaged it is not used any more.
     is_damaged: AtomicBool,
 }
@@ -57,10 +64,26 @@ impl Sqlite {
         let file = File {
             path: path.to_owned(),
             writer: Mutex::new(connection),
-            readers: Mutex::new(Vec::new()),
+            readers: Mutex::default(),
+            lead: Mutex::default(),
             is_damaged: AtomicBool::new(false),
         };
         Ok(Self(Arc::new(file)))
+    }
+
+    /// Puts a file that is damaged out of the way, with what belongs to it, so that a new one may be begun; its new name.
+    ///
+    /// # Errors
+    /// There is no such file, it cannot be renamed, or a weir that runs collects into it.
+    pub fn set_aside(path: &Path) -> Result<PathBuf, ArchiveError> {
+        let wrong = |error: std::io::Error| unusable(path, format!("cannot be set aside ({error})"));
+        if !path.is_file() {
+            return Err(unusable(path, "is not there".to_owned()));
+        }
+        let Some(_lock) = upkeep::take_lead(path).map_err(wrong)? else {
+            return Err(unusable(path, "is in use by a weir that runs; stop it first".to_owned()));
+        };
+        upkeep::set_aside(path).map_err(wrong)
     }
 
     fn run<T: Send + 'static>(
@@ -170,6 +193,56 @@ impl Archive for Sqlite {
     fn collected(&self, key: ArchiveKey, span: Window) -> BoxFuture<'_, Result<Vec<Collected>, ArchiveError>> {
         self.run(move |file| file.reading(|connection| slices::lines(connection, &key, span)))
     }
+
+    fn lead(&self) -> BoxFuture<'_, Result<bool, ArchiveError>> {
+        let file = Arc::clone(&self.0);
+        self.run(move |_| {
+            let mut lead = lock(&file.lead);
+            if lead.is_none() {
+                *lead = upkeep::take_lead(&file.path).map_err(|error| {
+                    rusqlite::Error::SqliteFailure(
+                        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR),
+                        Some(error.to_string()),
+                    )
+                })?;
+            }
+            Ok(lead.is_some())
+        })
+    }
+
+    fn holdings(&self) -> BoxFuture<'_, Result<Vec<Holding>, ArchiveError>> {
+        self.run(|file| {
+            let mut holdings = file.reading(upkeep::holdings)?;
+            in_order(&mut holdings);
+            Ok(holdings)
+        })
+    }
+
+    fn size(&self) -> BoxFuture<'_, Result<u64, ArchiveError>> {
+        self.run(|file| Ok(upkeep::size(&file.path)))
+    }
+
+    fn restated(&self, limit: usize) -> BoxFuture<'_, Result<(u64, Vec<RestatedNumber>), ArchiveError>> {
+        self.run(move |file| file.reading(|connection| upkeep::restated(connection, limit)))
+    }
+
+    fn miscounts(&self) -> BoxFuture<'_, Result<Vec<Miscount>, ArchiveError>> {
+        self.run(|file| file.reading(upkeep::miscounts))
+    }
+
+    fn dump(&self, table: TableName, span: Window) -> BoxFuture<'_, Result<Vec<Vec<Value>>, ArchiveError>> {
+        self.run(move |file| file.reading(|connection| upkeep::dump(connection, table, span)))
+    }
+
+    fn forget(&self, phone: String) -> BoxFuture<'_, Result<u64, ArchiveError>> {
+        let file = Arc::clone(&self.0);
+        Box::pin(async move {
+            let gone = self.run(move |file| upkeep::forget(&mut lock(&file.writer), &phone)).await?;
+            let message = "has forgotten the number, but a program that reads it keeps its log from being emptied; \
+                           end that program and do it again";
+            gone.ok_or_else(|| unavailable(message.to_owned(), place(&file.path)))
+        })
+    }
 }
 
 impl File {
@@ -209,7 +282,7 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 
 fn explain(path: &Path, error: &rusqlite::Error) -> ArchiveError {
     if is_damage(error) {
-        return damaged(path, &error.to_string());
+        return damaged(path, &values::told(error));
     }
     let place = place(path);
     let unavailable = |message: &str| unavailable(format!("{message} ({error})"), place.clone());

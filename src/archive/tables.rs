@@ -174,6 +174,18 @@ pub(super) fn key_values(key: &ArchiveKey) -> [&str; 3] {
     [&key.account, key.entity.as_deref().unwrap_or_default(), key.granularity.or(key.dimension).unwrap_or_default()]
 }
 
+/// The key of what is kept under these values; `None` where the kind is none that is known.
+pub(super) fn key_of(dataset: Dataset, account: &str, entity: Option<&str>, kind: &str) -> Option<ArchiveKey> {
+    let known = |kinds: [&'static str; 2]| kinds.into_iter().find(|known| *known == kind);
+    let (granularity, dimension) = if Table::of(dataset).counts {
+        (Some(known(["DAILY", "HALF_HOUR"])?), None)
+    } else {
+        (None, Some(known(["PROVINCE", "COUNTRY"])?))
+    };
+    let entity = entity.map(str::to_owned);
+    Some(ArchiveKey { dataset, account: account.to_owned(), entity, granularity, dimension, name: None })
+}
+
 /// How long the windows of a key are, where that is told.
 pub(super) fn window_length(key: &ArchiveKey, window: Window) -> Option<String> {
     key.dimension.map(|_| format_iso(window.length()))

@@ -19,15 +19,38 @@ const MAX_REPLY_BYTES: usize = 64 << 20;
 
 /// A gateway in front of the endpoints that the config names; it takes their accounts.
 pub(super) fn build(config: &Config) -> Result<App, Failure> {
+    try_build(config).map_err(Failure::from)
+}
+
+/// The same, telling why not.
+pub(super) fn try_build(config: &Config) -> Result<App, Refused> {
     let upstream = &config.upstream;
     let transport = HttpTransport::new(upstream.connect_timeout, upstream.timeout, upstream.guard, MAX_REPLY_BYTES)
-        .map_err(|error| Failure::failed(error.to_string()))?;
+        .map_err(|error| Refused::Transport(error.to_string()))?;
     let runtime = Runtime {
         clock: Arc::new(SystemClock),
         transport: Arc::new(transport),
         start: Start::StateFiles(config.state_dir.clone()),
     };
-    App::build(config, &runtime).map_err(Failure::from)
+    App::build(config, &runtime).map_err(Refused::Build)
+}
+
+/// Why there is no gateway.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// No way out.
+    Transport(String),
+    /// What the config names cannot be used.
+    Build(BuildError),
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Transport(problem) => Self::failed(problem),
+            Refused::Build(error) => error.into(),
+        }
+    }
 }
 
 /// Serves `app` on `listener` until the process is told to stop.

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::catalog::{CatalogApp, CatalogChannel};
+use super::catalog::{Catalog, CatalogApp, CatalogChannel};
 use super::operation_distributions;
 use super::range::check_window_length;
 use super::request::Request;
@@ -12,10 +12,13 @@ use super::zone::days;
 use crate::archive::Collected;
 use crate::domain::calendar::{CalendarStep, calendar_windows, floor_hour};
 use crate::domain::dataset::Dataset;
-use crate::domain::duration::format_iso;
+use crate::domain::duration::{format_iso, parse_iso};
 use crate::domain::time::{DAY, HOUR};
-use crate::domain::{Account, ArchiveKey, Archived, ChannelId, Facts, Operation as _, Slice, Timestamp, Window};
+use crate::domain::{
+    Account, ArchiveKey, Archived, ArchivedSlice, ChannelId, Facts, Finality, Operation as _, Slice, Timestamp, Window,
+};
 use crate::error::{Code, WeirError};
+use crate::store::Answered;
 use crate::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberMetrics};
 use crate::vendor::volcengine_rtc::{Dimension, OperationDistributions};
 use crate::vendor::{alibaba_cams, volcengine_rtc};
@@ -273,26 +276,77 @@ impl Series {
         }
     }
 
+    /// The series whose slices an archive keeps under a key, as it is configured.
+    #[must_use]
+    pub fn of(key: &ArchiveKey, window: Option<&str>, catalog: &Catalog) -> Option<Self> {
+        match key.dataset {
+            Dataset::PhoneNumberMetrics => {
+                let is_it = |channel: &&CatalogChannel| {
+                    channel.account.name() == key.account
+                        && channel.id.as_ref().map(ChannelId::as_str) == key.entity.as_deref()
+                };
+                let granularity = [Granularity::Daily, Granularity::HalfHour];
+                let granularity = granularity.into_iter().find(|one| Some(one.as_str()) == key.granularity)?;
+                let channel = catalog.channels.iter().find(is_it)?.clone();
+                Some(Self::Messages { channel, granularity })
+            }
+            Dataset::OperationDistributions => {
+                let is_it = |app: &&CatalogApp| {
+                    app.account.name() == key.account && Some(app.id.as_str()) == key.entity.as_deref()
+                };
+                let is_named =
+                    |one: &Dimension| key.dimension.is_some_and(|name| name.eq_ignore_ascii_case(one.as_str()));
+                let dimension = [Dimension::Province, Dimension::Country].into_iter().find(is_named)?;
+                let (app, window) = (catalog.apps.iter().find(is_it)?.clone(), parse_iso(window?).ok()?);
+                Some(Self::Users { app, dimension, window })
+            }
+            Dataset::PhoneNumberTotals | Dataset::Measurements => None,
+        }
+    }
+
     /// Fetches windows; whatever comes is kept in the archive. The first failure, if there is any.
     ///
     /// # Errors
     /// What failed.
     pub async fn fetch(&self, windows: &[Window], request: &Request) -> Result<(), Arc<WeirError>> {
+        self.slices(windows, request).await.map(drop)
+    }
+
+    /// Windows as an archive keeps them. The first failure, if there is any.
+    ///
+    /// # Errors
+    /// What failed.
+    pub async fn slices(&self, windows: &[Window], request: &Request) -> Result<Vec<ArchivedSlice>, Arc<WeirError>> {
         match self {
             Self::Messages { channel, granularity } => {
                 let subject = messages(channel, *granularity);
-                let want = |window: &Window| Slice { subject: subject.clone(), window: *window };
-                let series = request.series::<PhoneNumberMetrics>(windows.iter().map(want).collect()).await?;
-                series.into_iter().flatten().try_for_each(|answered| answered.outcome.map(drop))
+                slices::<PhoneNumberMetrics>(&subject, windows, request).await
             }
             Self::Users { app, dimension, .. } => {
                 let subject = operation_distributions::subject(app, *dimension);
-                let want = |window: &Window| Slice { subject: subject.clone(), window: *window };
-                let series = request.series::<OperationDistributions>(windows.iter().map(want).collect()).await?;
-                series.into_iter().flatten().try_for_each(|answered| answered.outcome.map(drop))
+                slices::<OperationDistributions>(&subject, windows, request).await
             }
         }
     }
+}
+
+async fn slices<O: Archived>(
+    subject: &O::Subject,
+    windows: &[Window],
+    request: &Request,
+) -> Result<Vec<ArchivedSlice>, Arc<WeirError>> {
+    let wants: Vec<_> = windows.iter().map(|window| Slice { subject: subject.clone(), window: *window }).collect();
+    let key = Arc::new(O::archive_key(subject));
+    let series = request.series::<O>(wants).await?;
+    let slice = |answered: Answered<O::Data>| {
+        let held = answered.outcome?.held;
+        let finality = if held.is_settled() { Finality::Final } else { Finality::Provisional };
+        // Each is asked for by itself, so that what is answered is the window itself.
+        let window = windows[answered.want];
+        let rows = O::to_rows(&Slice { subject: subject.clone(), window }, &held.data);
+        Ok(ArchivedSlice { key: Arc::clone(&key), window, finality, fetched_at: held.sent_at, rows })
+    };
+    series.into_iter().flatten().map(slice).collect()
 }
 
 fn messages(channel: &CatalogChannel, granularity: Granularity) -> MetricSubject {

@@ -5,6 +5,7 @@
 //! next one sees what is missing. What the vendor is about to forget goes first, then the newest. Calls are of class
 //! BACKGROUND: whoever looks at a screen goes before them.
 
+mod lead;
 mod plan;
 
 use std::collections::{HashMap, HashSet};
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
 use tokio::time::Instant;
+
+pub use lead::Collector;
 
 use crate::archive::Writer;
 use crate::domain::time::HOUR;

@@ -1,9 +1,11 @@
 //! The archive: what was told once is known for ever, after a restart and past the vendor's own memory.
 
+mod commands;
 mod kill;
 mod outages;
 mod postgres;
 mod stores;
+mod upkeep;
 mod watch;
 
 use std::path::Path;

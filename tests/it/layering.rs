@@ -52,7 +52,7 @@ const ALLOWED: [(&str, &[&str]); 22] = [
         ],
     ),
     ("formats", &["query::pull"]),
-    ("watch", &["archive", "query"]),
+    ("watch", &["archive", "query", "redis"]),
     ("document", &[]),
     // GraphQL's names for what the query layer answers, and for the vendors' own values.
     ("schema", &["document", "fast", "query", "vendor::alibaba_cams", "vendor::volcengine_rtc"]),

@@ -1,14 +1,13 @@
 //! How values are written in a file of SQLite, and read again: what is none of ours is damage.
 
-use std::fmt;
-
 use jiff::civil;
 use jiff::tz::TimeZone;
 use rusqlite::types::{ToSql, ToSqlOutput, Type, Value, ValueRef};
 use rusqlite::{Error, Row};
 
 use super::super::tables::finality_of;
-use crate::domain::dataset::Cell;
+use crate::domain::calendar::Date;
+use crate::domain::dataset::{self, Cell, Kind};
 use crate::domain::{Finality, Number, Timestamp, Window};
 
 /// A value on its way into a statement.
@@ -41,17 +40,10 @@ fn written(at: Timestamp) -> String {
     at.to_jiff().strftime("%Y-%m-%d %H:%M:%S%.6f").to_string()
 }
 
-/// A value that weir has not written. Does not repeat it: it may be anything.
-#[derive(Debug)]
-struct Nonsense(&'static str);
-
-impl fmt::Display for Nonsense {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a row holds no {} where one belongs", self.0)
-    }
-}
-
-impl std::error::Error for Nonsense {}
+/// What weir has not written. Does not repeat a value: it may be anything.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Nonsense(String);
 
 /// Whether an error is a value that weir has not written.
 pub(super) fn is_nonsense(error: &Error) -> bool {
@@ -61,8 +53,23 @@ pub(super) fn is_nonsense(error: &Error) -> bool {
     )
 }
 
+/// No `what` where one belongs.
 pub(super) fn nonsense(at: usize, what: &'static str) -> Error {
-    Error::FromSqlConversionFailure(at, Type::Null, Box::new(Nonsense(what)))
+    let told = Nonsense(format!("a row holds no {what} where one belongs"));
+    Error::FromSqlConversionFailure(at, Type::Null, Box::new(told))
+}
+
+/// What a check has found.
+pub(super) fn found(damage: String) -> Error {
+    Error::FromSqlConversionFailure(0, Type::Null, Box::new(Nonsense(damage)))
+}
+
+/// What is wrong, without the words that SQLite's library puts around it.
+pub(super) fn told(error: &Error) -> String {
+    match error {
+        Error::FromSqlConversionFailure(_, _, inner) => inner.to_string(),
+        other => other.to_string(),
+    }
 }
 
 pub(super) fn time(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
@@ -95,4 +102,25 @@ pub(super) fn number(row: &Row<'_>, at: usize, counts: bool) -> rusqlite::Result
 /// How many of something.
 pub(super) fn count(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
     row.get_ref(at)?.as_i64().ok().and_then(|n| u64::try_from(n).ok()).ok_or_else(|| nonsense(at, "count"))
+}
+
+/// The value of a column of this kind.
+pub(super) fn value(row: &Row<'_>, at: usize, kind: Kind) -> rusqlite::Result<dataset::Value> {
+    let value = match (kind, row.get_ref(at)?) {
+        (_, ValueRef::Null) => Some(dataset::Value::Null),
+        (Kind::Text, ValueRef::Text(text)) => {
+            std::str::from_utf8(text).ok().map(|text| dataset::Value::Text(text.to_owned()))
+        }
+        (Kind::Instant, _) => Some(dataset::Value::Instant(time(row, at)?)),
+        (Kind::Date, ValueRef::Text(text)) => {
+            std::str::from_utf8(text).ok().and_then(Date::parse).map(dataset::Value::Date)
+        }
+        (Kind::Integer, ValueRef::Integer(number)) => Some(dataset::Value::Integer(number)),
+        (Kind::Flag, ValueRef::Integer(flag)) => Some(dataset::Value::Flag(flag != 0)),
+        (Kind::Float, ValueRef::Real(number)) => Some(dataset::Value::Float(number)),
+        #[expect(clippy::cast_precision_loss, reason = "SQLite may store whole floats as integers")]
+        (Kind::Float, ValueRef::Integer(number)) => Some(dataset::Value::Float(number as f64)),
+        _ => None,
+    };
+    value.ok_or_else(|| nonsense(at, "value"))
 }

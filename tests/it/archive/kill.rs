@@ -1,6 +1,6 @@
 //! A process that is killed while it writes: what it was told is kept is there, whole and once.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -73,7 +73,7 @@ async fn writes_until_killed() {
             archive.write(Arc::new(batch)).await.unwrap();
         }
         n += BATCH;
-        println!("\nkept {n}");
+        writeln!(std::io::stdout(), "\nkept {n}").unwrap();
     }
 }
 

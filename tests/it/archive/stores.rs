@@ -1,6 +1,7 @@
 //! What both stores promise alike: each test here runs on a file of SQLite and on a server of PostgreSQL.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use crate::support::postgres::Postgres;
 
 /// One archive of each kind, and what they stand on.
 pub(super) struct Stores {
-    _dir: TempDir,
-    _server: Option<Postgres>,
+    dir: TempDir,
+    pub(super) server: Option<Postgres>,
     pub(super) all: Vec<Arc<dyn Archive>>,
 }
 
@@ -31,7 +32,12 @@ impl Stores {
         for archive in &all {
             archive.prepare().await.unwrap();
         }
-        Self { _dir: dir, _server: server, all }
+        Self { dir, server, all }
+    }
+
+    /// The file of the first.
+    pub(super) fn file(&self) -> PathBuf {
+        self.dir.path().join("weir.db")
     }
 }
 
@@ -339,5 +345,6 @@ async fn whatever_is_told_in_whatever_order_is_kept_as_the_model_says() {
         if let Err(error) = ran {
             panic!("{archive:?}: {error}");
         }
+        assert_eq!(archive.miscounts().await.unwrap(), [], "{archive:?}");
     }
 }

@@ -162,3 +162,23 @@ async fn a_month_is_watched_and_dashboards_need_no_calls() {
     assert_eq!(count(dir.path(), gaps), 0, "nothing is missing in between");
     assert_eq!(count(dir.path(), "SELECT count(*) FROM restated"), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_two_on_one_archive_one_collects_and_the_other_takes_over() {
+    let dir = TempDir::new().unwrap();
+    let one = watching(dir.path(), 1, 30 * MINUTE);
+    let other = watching(dir.path(), 1, 30 * MINUTE);
+    let (first, second) = (begin(&one), begin(&other));
+    sleep(Duration::from_secs(60)).await;
+    assert!(one.calls(DISTRIBUTION) > 25, "{}", one.calls(DISTRIBUTION));
+    assert_eq!(other.calls(DISTRIBUTION) + other.calls(METRIC), 0, "one of them collects");
+    let standing = other.app().gateway().service().collections().all();
+    assert!(standing.iter().all(|series| !series.is_ours && series.progress.finals > 20), "{standing:?}");
+    first.abort();
+    drop(first.await);
+    written(&one).await;
+    drop(one);
+    sleep(HOUR).await;
+    assert!(other.calls(DISTRIBUTION) > 0, "the other goes on");
+    second.abort();
+}

@@ -1,0 +1,176 @@
+//! Tables as they are, for whoever takes them elsewhere; and slices made of such rows again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Dated;
+use super::tables::{COLLECTED, RESTATED, Table, finality_of, phone_lines, slice_of};
+use crate::domain::calendar::Date;
+use crate::domain::dataset::{Column, Dataset, Value};
+use crate::domain::{ArchiveKey, ArchiveRow, ArchivedSlice, Finality, Number, Timestamp, Window};
+
+/// A table of an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TableName {
+    /// Rows of a dataset.
+    Rows(Dataset),
+    /// What was fetched.
+    Collected,
+    /// What was fetched of single phone numbers.
+    CollectedPhones,
+    /// What was FINAL and was told otherwise later.
+    Restated,
+}
+
+impl TableName {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Rows(Dataset::PhoneNumberMetrics),
+        Self::Rows(Dataset::OperationDistributions),
+        Self::Collected,
+        Self::CollectedPhones,
+        Self::Restated,
+    ];
+
+    /// Its name in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rows(dataset) => dataset.as_str(),
+            Self::Collected => "collected",
+            Self::CollectedPhones => super::tables::PHONE_LINES,
+            Self::Restated => "restated",
+        }
+    }
+
+    /// Its columns, in their order.
+    #[must_use]
+    pub fn columns(self) -> Vec<Column> {
+        match self {
+            Self::Rows(dataset) => dataset.columns().to_vec(),
+            Self::Collected => COLLECTED.to_vec(),
+            Self::CollectedPhones => phone_lines(),
+            Self::Restated => RESTATED.to_vec(),
+        }
+    }
+
+    /// What begins at or after `$1` and before `$2`, in order of time.
+    pub(super) fn select(self) -> String {
+        let names: Vec<&str> = self.columns().iter().map(|column| column.name).collect();
+        let (names, table) = (names.join(", "), self.as_str());
+        format!("SELECT {names} FROM {table} WHERE start_time >= $1 AND start_time < $2 ORDER BY start_time")
+    }
+}
+
+/// A row of a table, by the names of its columns.
+struct Row<'a> {
+    columns: &'a [Column],
+    values: &'a [Value],
+}
+
+impl Row<'_> {
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.values.get(self.columns.iter().position(|column| column.name == name)?)
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        if let Some(Value::Text(text)) = self.get(name) { Some(text) } else { None }
+    }
+
+    fn instant(&self, name: &str) -> Option<Timestamp> {
+        if let Some(Value::Instant(at)) = self.get(name) { Some(*at) } else { None }
+    }
+
+    fn number(&self, name: &str) -> Option<Number> {
+        match self.get(name)? {
+            Value::Integer(count) => Some(Number::Integer(*count)),
+            Value::Float(number) => Some(Number::Float(*number)),
+            _ => None,
+        }
+    }
+
+    fn window(&self) -> Option<Window> {
+        Window::new(self.instant("start_time")?, self.instant("end_time")?)
+    }
+
+    /// The key of a row of `dataset`, whose entity is in the column of this name.
+    fn key(&self, dataset: Dataset, entity: &str, name: Option<String>) -> Option<ArchiveKey> {
+        let word = |column: &str| match self.text(column) {
+            Some("DAILY") => Some("DAILY"),
+            Some("HALF_HOUR") => Some("HALF_HOUR"),
+            Some("PROVINCE") => Some("PROVINCE"),
+            Some("COUNTRY") => Some("COUNTRY"),
+            _ => None,
+        };
+        let (granularity, dimension) = match dataset {
+            Dataset::PhoneNumberMetrics => (Some(word("granularity")?), None),
+            _ => (None, Some(word("dimension")?)),
+        };
+        let entity = self.text(entity).map(str::to_owned);
+        Some(ArchiveKey { dataset, account: self.text("account")?.to_owned(), entity, granularity, dimension, name })
+    }
+}
+
+/// Rows of slices by what they are of; the slices are told by lines of `collected`.
+type Slices = HashMap<(ArchiveKey, Window), Vec<(ArchiveRow, Option<Date>)>>;
+
+/// Slices again: of each line of `collected` or `collected_phones` with the rows that belong to it.
+///
+/// # Errors
+/// A row that makes no sense; which one, by its number from 1.
+pub fn slices(
+    table: Dataset,
+    rows: &[Vec<Value>],
+    lines: &[Vec<Value>],
+    phone_lines_of: &[Vec<Value>],
+) -> Result<Vec<Dated>, String> {
+    let (own, columns) = (Table::of(table), table.columns());
+    let mut by_slice: Slices = HashMap::new();
+    for (values, n) in rows.iter().zip(1..) {
+        let row = Row { columns, values };
+        let read = || {
+            let key = row.key(table, own.entity, None)?;
+            let window = row.window()?;
+            let [one, other] = own.numbers;
+            let finality = finality_of(row.text("finality")?)?;
+            let numbers = [row.number(one)?, row.number(other)?];
+            let name = row.text(own.row_name)?.into();
+            let archived = ArchiveRow { name, start: window.start(), end: window.end(), numbers, finality };
+            let date = match row.get("date") {
+                Some(Value::Date(date)) => Some(*date),
+                _ => None,
+            };
+            let slice = slice_of(&key, &archived)?;
+            Some(((key, slice), (archived, date)))
+        };
+        let (slice, row) = read().ok_or_else(|| format!("row {n} of {} makes no sense", table.as_str()))?;
+        by_slice.entry(slice).or_default().push(row);
+    }
+    let mut slices = Vec::new();
+    for (lines, columns) in [(lines, COLLECTED.to_vec()), (phone_lines_of, phone_lines())] {
+        for (values, n) in lines.iter().zip(1..) {
+            let row = Row { columns: &columns, values };
+            if row.text("dataset") != Some(table.as_str()) {
+                continue;
+            }
+            let read = || {
+                let name = row.text("phone_number").map(str::to_owned);
+                let key = row.key(table, "entity", name)?;
+                Some((key, row.window()?, finality_of(row.text("finality")?)?, row.instant("fetched_at")?))
+            };
+            let line = read().ok_or_else(|| format!("line {n} of what was collected makes no sense"))?;
+            slices.push(slice(line, &by_slice));
+        }
+    }
+    // What is final first: nothing replaces it then.
+    slices.sort_by_key(|dated: &Dated| dated.slice.finality == Finality::Provisional);
+    Ok(slices)
+}
+
+fn slice((key, window, finality, fetched_at): (ArchiveKey, Window, Finality, Timestamp), rows: &Slices) -> Dated {
+    let whole = ArchiveKey { name: None, ..key.clone() };
+    let is_own = |row: &&(ArchiveRow, Option<Date>)| key.name.as_deref().is_none_or(|name| *row.0.name == *name);
+    let own = rows.get(&(whole, window)).into_iter().flatten().filter(is_own).cloned();
+    let (rows, dates) = own.unzip();
+    Dated { slice: ArchivedSlice { key: Arc::new(key), window, finality, fetched_at, rows }, dates }
+}
