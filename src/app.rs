@@ -115,7 +115,8 @@ impl App {
         let watch = archive.clone().map(|writer| {
             let watched = watched(config, &catalog);
             // An archive of our own cannot tell others that we collect.
-            let link = others.filter(|_| config.archive.url().is_some_and(|url| url.expose_secret().starts_with("sqlite:")));
+            let link =
+                others.filter(|_| config.archive.url().is_some_and(|url| url.expose_secret().starts_with("sqlite:")));
             let lead = Collector::new(Arc::clone(writer.archive()), link);
             Watch::new(service.clone(), watched, writer, Arc::new(lead))
         });

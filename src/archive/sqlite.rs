@@ -312,6 +312,8 @@ fn unusable(path: &Path, message: String) -> ArchiveError {
 }
 
 fn damaged(path: &Path, found: &str) -> ArchiveError {
+    // A check answers a heading and a line.
+    let found = found.lines().last().unwrap_or_default();
     let message = format!(
         "is damaged ({found}); put a backup in its place, or set it aside with `weir archive set-aside` and begin a new one"
     );

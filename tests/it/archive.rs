@@ -1,6 +1,7 @@
 //! The archive: what was told once is known for ever, after a restart and past the vendor's own memory.
 
 mod commands;
+mod damage;
 mod kill;
 mod outages;
 mod postgres;

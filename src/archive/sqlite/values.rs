@@ -49,7 +49,10 @@ struct Nonsense(String);
 pub(super) fn is_nonsense(error: &Error) -> bool {
     matches!(
         error,
-        Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..) | Error::IntegralValueOutOfRange(..)
+        Error::FromSqlConversionFailure(..)
+            | Error::InvalidColumnType(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::Utf8Error(..)
     )
 }
 

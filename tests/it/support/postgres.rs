@@ -119,11 +119,47 @@ impl Postgres {
         }
     }
 
-    async fn furnish(&self) {
-        let connection =
-            format!("postgres://postgres:{}@127.0.0.1:{}/postgres", PASSWORD.replace(' ', "%20"), self.port);
-        let (client, connection) = tokio_postgres::connect(&connection, NoTls).await.unwrap();
+    /// Where files may be put for the server.
+    pub(crate) fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// From now on it shows the certificate of this name in its folder.
+    pub(crate) async fn speak_tls(&mut self, name: &str) {
+        let files = [("ssl_cert_file", "crt"), ("ssl_key_file", "key")].map(|(setting, kind)| {
+            let file = self.dir.path().join(format!("{name}.{kind}"));
+            if let Some((user, group)) = self.user {
+                chown(&file, Some(user), Some(group)).unwrap();
+            }
+            format!("{setting} = '{}'\n", file.display())
+        });
+        let config = self.dir.path().join("data/postgresql.auto.conf");
+        std::fs::write(config, format!("ssl = on\n{}", files.concat())).unwrap();
+        self.kill();
+        self.restart().await;
+    }
+
+    /// Moves weir's database to another disk.
+    pub(crate) async fn move_to(&self, folder: &Path) {
+        if let Some((user, group)) = self.user {
+            chown(folder, Some(user), Some(group)).unwrap();
+        }
+        let client = self.administrator().await;
+        let place = folder.display();
+        client.batch_execute(&format!("CREATE TABLESPACE small LOCATION '{place}'")).await.unwrap();
+        client.batch_execute("ALTER DATABASE metrics SET TABLESPACE small").await.unwrap();
+    }
+
+    /// A connection of the superuser to a database that weir knows nothing of.
+    async fn administrator(&self) -> Client {
+        let url = self.url_of("postgres").replace("/metrics", "/postgres");
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
         tokio::spawn(connection);
+        client
+    }
+
+    async fn furnish(&self) {
+        let client = self.administrator().await;
         for role in ["weir", "bi"] {
             client.batch_execute(&format!("CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")).await.unwrap();
         }
