@@ -65,6 +65,7 @@ const ALLOWED: [(&str, &[&str]); 22] = [
             // What is kept of a series.
             "archive::Collected",
             // The types of what comes back, or would.
+            "store::Answered",
             "store::Served",
             "store::Series",
             "store::Outlook",

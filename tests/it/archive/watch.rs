@@ -169,7 +169,7 @@ async fn of_two_on_one_archive_one_collects_and_the_other_takes_over() {
     let one = watching(dir.path(), 1, 30 * MINUTE);
     let other = watching(dir.path(), 1, 30 * MINUTE);
     let (first, second) = (begin(&one), begin(&other));
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_secs(150)).await;
     assert!(one.calls(DISTRIBUTION) > 25, "{}", one.calls(DISTRIBUTION));
     assert_eq!(other.calls(DISTRIBUTION) + other.calls(METRIC), 0, "one of them collects");
     let standing = other.app().gateway().service().collections().all();
