@@ -30,17 +30,23 @@ pub struct Writer(Arc<Inner>);
 struct Inner {
     archive: Arc<dyn Archive>,
     queue: Mutex<Queue>,
-    news: Notify,
     idle: Notify,
 }
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<(usize, Making)>,
+    waiting: VecDeque<Waiting>,
     /// Rows in `waiting`, and of the batch that is being written.
     rows: usize,
     is_running: bool,
     standing: Standing,
+}
+
+/// Slices that wait to be written.
+struct Waiting {
+    slices: usize,
+    rows: usize,
+    making: Making,
 }
 
 /// How the writing goes.
@@ -64,8 +70,8 @@ impl Writer {
     /// Writes into `archive`.
     #[must_use]
     pub fn new(archive: Arc<dyn Archive>) -> Self {
-        let (queue, news, idle) = (Mutex::default(), Notify::new(), Notify::new());
-        Self(Arc::new(Inner { archive, queue, news, idle }))
+        let (queue, idle) = (Mutex::default(), Notify::new());
+        Self(Arc::new(Inner { archive, queue, idle }))
     }
 
     /// Where it writes.
@@ -74,19 +80,19 @@ impl Writer {
         &self.0.archive
     }
 
-    /// Takes slices of about so many rows in, to be written soon.
-    pub fn take(&self, rows: usize, making: Making) {
+    /// Takes so many slices of about so many rows in, to be written soon.
+    pub fn take(&self, slices: usize, rows: usize, making: Making) {
         let rows = rows.max(1);
         let mut queue = self.0.lock();
         if queue.rows + rows > MOST_WAITING {
             if queue.standing.lost == 0 {
                 tracing::error!("the archive is too slow or gone: slices are not written until they are fetched again");
             }
-            queue.standing.lost += 1;
+            queue.standing.lost += slices as u64;
             return;
         }
         queue.rows += rows;
-        queue.waiting.push_back((rows, making));
+        queue.waiting.push_back(Waiting { slices, rows, making });
         if !queue.is_running {
             // Without a runtime the process is ending.
             let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
@@ -94,8 +100,6 @@ impl Writer {
             let writer = self.clone();
             runtime.spawn(async move { writer.run().await });
         }
-        drop(queue);
-        self.0.news.notify_one();
     }
 
     /// How the writing goes.
@@ -123,8 +127,7 @@ impl Writer {
     pub async fn finish(&self, most: Duration) {
         if !self.flush(most).await {
             let mut queue = self.0.lock();
-            let left = queue.waiting.len();
-            queue.waiting.clear();
+            let left: usize = queue.waiting.drain(..).map(|waiting| waiting.slices).sum();
             queue.standing.lost += left as u64;
             tracing::error!(rows = queue.rows, "weir ends before the archive has taken everything that was fetched");
         }
@@ -132,31 +135,33 @@ impl Writer {
 
     async fn run(self) {
         loop {
-            let batch = self.next_batch();
-            if batch.is_empty() {
-                self.0.idle.notify_waiters();
-                self.0.news.notified().await;
-                continue;
-            }
-            let rows: usize = batch.iter().map(|(rows, _)| rows).sum();
-            let make = move || batch.into_iter().flat_map(|(_, making)| making()).collect::<Vec<_>>();
+            let Some(batch) = self.next_batch() else { return };
+            let rows: usize = batch.iter().map(|waiting| waiting.rows).sum();
+            let make = move || batch.into_iter().flat_map(|waiting| (waiting.making)()).collect::<Vec<_>>();
             let slices = tokio::task::spawn_blocking(make).await.unwrap_or_default();
             self.write(Arc::new(slices)).await;
             self.0.lock().rows -= rows;
         }
     }
 
-    fn next_batch(&self) -> Vec<(usize, Making)> {
+    /// What is written next; `None` when nothing waits, and this task ends.
+    fn next_batch(&self) -> Option<Vec<Waiting>> {
         let mut queue = self.0.lock();
         let (mut batch, mut rows) = (Vec::new(), 0);
         while rows < BATCH_ROWS
             && batch.len() < BATCH_SLICES
-            && let Some((own, making)) = queue.waiting.pop_front()
+            && let Some(waiting) = queue.waiting.pop_front()
         {
-            rows += own;
-            batch.push((own, making));
+            rows += waiting.rows;
+            batch.push(waiting);
         }
-        batch
+        if batch.is_empty() {
+            queue.is_running = false;
+            drop(queue);
+            self.0.idle.notify_waiters();
+            return None;
+        }
+        Some(batch)
     }
 
     /// Writes a batch, however long the archive is gone.

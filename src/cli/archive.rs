@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::domain::PhoneNumber;
 use crate::formats::table::TableFormat;
 
-/// Look at the archive that the config names, check it, take it elsewhere, or forget a phone number.
+/// Tell what the archive keeps, check it, take it elsewhere, or forget a number.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   weir archive status                            what is kept, and since when

@@ -167,6 +167,7 @@ impl<O: Archived> SliceArchive<O> for ArchivedSlices<O> {
         let rows = kept.iter().map(|(_, held)| held.bytes as usize / ROW_BYTES).sum();
         let (subject, zone_of) = (subject.clone(), Arc::clone(&self.zone_of));
         self.writer.take(
+            kept.len(),
             rows,
             Box::new(move || {
                 let zone = zone_of(&key);
