@@ -1,8 +1,8 @@
 //! What is never forgotten: slices in a database that other tools read as it is.
 //!
-//! Two stores behind one small trait: a file of SQLite ([`sqlite`]), and PostgreSQL, which replicas share ([`postgres`]).
-//! What of a slice is written beside what is there is decided in one place, for both ([`merge`]); what the tables look like
-//! too ([`tables`]). Asks never wait for a write: slices are handed to a [`Writer`].
+//! Two stores behind one small trait: a file ([`Sqlite`]), and a database that replicas share ([`Postgres`]).
+//! What of a slice is written beside what is there is decided in one place, for both (`merge`); what the tables look like
+//! too (`tables`). Asks never wait for a write: slices are handed to a [`Writer`].
 
 mod ddl;
 mod dump;

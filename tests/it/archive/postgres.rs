@@ -1,12 +1,13 @@
 //! An archive in PostgreSQL: what only a server does, and what is said when it cannot be used.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 use weir::archive::{ArchiveErrorKind, open};
 use weir::domain::dataset::Dataset;
 
-use super::stores::{FINAL, channel, dated, row, span, write};
+use super::stores::{FINAL, PROVISIONAL, channel, dated, read, row, span, write};
 use crate::support::postgres::{PASSWORD, Postgres};
 use crate::support::process::run;
 use crate::support::require;
@@ -261,4 +262,25 @@ async fn what_goes_over_tls_goes_to_whom_it_is_meant_for() {
         assert_eq!(error.kind, ArchiveErrorKind::Unusable, "{error}");
         assert!(error.message.contains("does not trust") && error.message.contains("sslrootcert"), "{error}");
     }
+}
+
+/// Lines and rows are asked for one after the other, and what is committed in between is not seen.
+#[tokio::test]
+async fn a_read_is_of_one_moment() {
+    let Some(server) = Postgres::start().await else { return };
+    let archive = open(&server.url(), "").unwrap();
+    let key = channel("a");
+    write(&archive, &[dated(&key, span(0, 24), 90, PROVISIONAL, vec![row("861", 3, 1, PROVISIONAL)])]).await;
+    let before = read(&archive, &key, span(0, 24)).await;
+    let admin = server.client("postgres").await;
+    admin.batch_execute("BEGIN; LOCK weir.phone_number_metrics").await.unwrap();
+    let reading = tokio::spawn(async move { read(&archive, &key, span(0, 24)).await });
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'weir' AND wait_event_type = 'Lock'";
+    while server.column(waiting).await != ["1"] {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let between =
+        "UPDATE weir.phone_number_metrics SET sent_count = 2; UPDATE weir.collected SET fetched_at = now(); COMMIT";
+    admin.batch_execute(between).await.unwrap();
+    assert_eq!(reading.await.unwrap(), before);
 }

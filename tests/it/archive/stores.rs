@@ -348,3 +348,39 @@ async fn whatever_is_told_in_whatever_order_is_kept_as_the_model_says() {
         assert_eq!(archive.miscounts().await.unwrap(), [], "{archive:?}");
     }
 }
+
+/// Whoever reads while a slice is replaced sees the one before or the one after, never rows of one with the line of the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slice_is_read_as_a_whole_while_it_is_replaced() {
+    let stores = Stores::open().await;
+    for archive in &stores.all {
+        let key = channel("a");
+        let told = |n: u32| {
+            let rows = (0..24).map(|hour| row("861", hour, i64::from(n), PROVISIONAL)).collect();
+            dated(&key, span(0, 24), 1_000 + n, PROVISIONAL, rows)
+        };
+        write(archive, &[told(0)]).await;
+        let reads = async {
+            let mut seen = BTreeSet::new();
+            while seen.last() != Some(&60) {
+                let slice = read(archive, &key, span(0, 24)).await.remove(0);
+                let n = slice.rows[0].numbers[0];
+                assert!(
+                    slice.rows.len() == 24 && slice.rows.iter().all(|row| row.numbers[0] == n),
+                    "{archive:?}: {slice:?}"
+                );
+                let fetched = u32::try_from(slice.fetched_at.since(at(1_000)).as_secs() / 3_600).unwrap();
+                assert_eq!(n, Number::Integer(i64::from(fetched)), "{archive:?}: the rows are the line's");
+                seen.insert(fetched);
+            }
+            seen.len()
+        };
+        let writes = async {
+            for n in 1..=60 {
+                write(archive, &[told(n)]).await;
+            }
+        };
+        let (seen, ()) = tokio::join!(reads, writes);
+        assert!(seen > 3, "{archive:?}: reads came in between: {seen}");
+    }
+}
