@@ -179,7 +179,9 @@ impl<O: Archived> SliceArchive<O> for ArchivedSlices<O> {
                         ArchivedSlice { key: Arc::clone(&key), window, finality, fetched_at: held.sent_at, rows };
                     Dated { slice, dates }
                 };
-                kept.into_iter().map(dated).collect()
+                // PostgreSQL has no such text, and a batch that can never be written would hold all others up.
+                let is_writable = |dated: &Dated| dated.slice.rows.iter().all(|row| !row.name.contains('\0'));
+                kept.into_iter().map(dated).filter(is_writable).collect()
             }),
         );
     }
