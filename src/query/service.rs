@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::catalog::Catalog;
-use super::collect::Collections;
+use super::collections::Collections;
 use super::controls::Controls;
 use super::quota::Quota;
 use super::request::Request;
@@ -79,7 +79,7 @@ impl Service {
             cost,
         };
         let loader = Loader::new(Arc::clone(&self.stores), ask, self.limits.slices);
-        Request::new(loader, Arc::clone(&self.catalog), epoch)
+        Request::new(loader, Arc::clone(&self.catalog), Arc::clone(&self.collections), epoch)
     }
 
     /// What is collected, and how far that is.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::archive::Collected;
 use crate::domain::time::DAY;
 use crate::domain::{Finality, Timestamp, Window};
-use crate::query::collect::{Progress, Timed};
+use crate::query::collect::Timed;
+use crate::query::collections::Progress;
 
 /// How long before the vendor forgets a window it is fetched before all others.
 const URGENT: Duration = DAY;
@@ -78,7 +79,8 @@ pub(super) fn plan(look: &Look<'_>) -> Plan {
             continue;
         }
         if is_final && line.is_none_or(|line| line.fetched_at < final_from) {
-            progress.late = progress.late.max(Some(now.since(final_from)));
+            let late = Duration::from_secs(now.since(final_from).as_secs());
+            progress.late = progress.late.max(Some(late));
         }
         let is_urgent = forgotten.is_some_and(|forgotten| forgotten <= *now + URGENT);
         due.push(Due { window, is_final, is_urgent });

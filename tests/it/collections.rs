@@ -1,0 +1,136 @@
+//! What is collected is told, and how far that is.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use weir::config::watch::{Place, Step, Watch, Watched};
+use weir::domain::time::{DAY, HOUR, MINUTE};
+use weir::sim::{Fault, Scope, Times};
+
+use crate::support::{DISTRIBUTION, METRIC, TestGateway};
+
+const ALL: &str = "{ collections { dataset account custSpaceId appId granularity dimension window windows final provisional \
+                   due missing oldest lateBy nextRun lastRun isCollector problem } }";
+
+fn watch(dataset: Watched, since: u32, every: Duration) -> Watch {
+    Watch {
+        dataset,
+        channels: Vec::new(),
+        apps: Vec::new(),
+        granularity: Step::Daily,
+        dimension: Place::Province,
+        window: DAY,
+        since: since * DAY,
+        every,
+    }
+}
+
+/// A gateway that watches one channel over ten days and one application over forty.
+fn watching(dir: &Path) -> TestGateway {
+    let url = format!("sqlite:{}", dir.join("weir.db").display());
+    TestGateway::builder()
+        .config(|config| {
+            config.archive.url = url.into();
+            config.watch = vec![
+                watch(Watched::OperationDistributions, 40, 30 * MINUTE),
+                watch(Watched::PhoneNumberMetrics, 10, 30 * MINUTE),
+            ];
+            config.alibaba_cams[0].channels = vec!["cams-alpha".to_owned()];
+            config.alibaba_cams[0].templates = Vec::new();
+            config.volcengine_rtc[0].apps = vec!["app-one".to_owned()];
+        })
+        .build()
+}
+
+fn begin(gateway: &TestGateway) -> JoinHandle<()> {
+    tokio::spawn(gateway.app().watch().expect("there is something to watch").clone().run())
+}
+
+async fn collections(gateway: &TestGateway) -> Vec<Value> {
+    gateway.data(ALL).await["collections"].as_array().unwrap().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_archive_there_is_nothing_to_tell() {
+    let gateway = TestGateway::start();
+    assert_eq!(gateway.data(ALL).await, json!({ "collections": [] }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_configured_is_told_before_it_is_looked_at() {
+    let dir = TempDir::new().unwrap();
+    let gateway = watching(dir.path());
+    let told = collections(&gateway).await;
+    let zeros = json!({
+        "windows": 0, "final": 0, "provisional": 0, "due": 0, "missing": 0, "oldest": null, "lateBy": null,
+        "nextRun": null, "lastRun": null, "isCollector": false, "problem": null,
+    });
+    let names = [
+        json!({ "dataset": "phone_number_metrics", "account": "retail", "custSpaceId": "cams-alpha", "appId": null,
+                "granularity": "DAILY", "dimension": null, "window": null }),
+        json!({ "dataset": "operation_distributions", "account": "calls", "custSpaceId": null, "appId": "app-one",
+                "granularity": null, "dimension": "PROVINCE", "window": "P1D" }),
+    ];
+    for (told, name) in told.iter().zip(names) {
+        let mut expected = name.as_object().unwrap().clone();
+        expected.extend(zeros.as_object().unwrap().clone());
+        assert_eq!(told.as_object().unwrap(), &expected);
+    }
+    assert_eq!(told.len(), 2);
+    assert_eq!(gateway.calls(METRIC) + gateway.calls(DISTRIBUTION), 0, "it costs no call");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_door_tells_the_same_of_what_is_collected() {
+    let dir = TempDir::new().unwrap();
+    let gateway = watching(dir.path());
+    let watch = begin(&gateway);
+    sleep(2 * MINUTE).await;
+    let told = collections(&gateway).await;
+    let [messages, users] = &told[..] else { panic!("{told:?}") };
+    // Each day that has begun; the last ones may change.
+    assert_eq!((&messages["windows"], &messages["due"], &messages["missing"]), (&json!(10), &json!(0), &json!(0)));
+    assert_eq!((&messages["final"], &messages["provisional"]), (&json!(7), &json!(3)));
+    assert_eq!(messages["oldest"], "2026-11-13T00:00:00Z");
+    // 40 days back, of which the vendor has 29 whole ones and a part of the 30th.
+    assert_eq!((&users["windows"], &users["final"], &users["missing"]), (&json!(39), &json!(29), &json!(10)));
+    for one in &told {
+        assert_eq!((&one["isCollector"], &one["problem"], &one["lateBy"]), (&json!(true), &Value::Null, &Value::Null));
+        let next = one["nextRun"].as_str().unwrap();
+        let now = gateway.now();
+        let soon = [now, now + HOUR].map(|at| at.to_string());
+        assert!(*next > *soon[0] && *next <= *soon[1], "{one} at {now}");
+        assert!(one["lastRun"].as_str().unwrap() <= now.to_string().as_str(), "{one}");
+    }
+    watch.abort();
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_that_fails_is_told_with_how_late_the_windows_are() {
+    let dir = TempDir::new().unwrap();
+    let gateway = watching(dir.path());
+    gateway.sim().faults().push(Fault::PermissionDenied, Scope::operation(DISTRIBUTION), Times::ForEver);
+    let watch = begin(&gateway);
+    sleep(50 * MINUTE).await;
+    let told = collections(&gateway).await;
+    assert_eq!((&told[0]["problem"], &told[0]["due"]), (&Value::Null, &json!(0)), "the other vendor's are collected");
+    let users = &told[1];
+    assert_eq!((&users["problem"], &users["final"]), (&json!("VENDOR_DENIED"), &json!(0)));
+    assert!(users["due"].as_u64().unwrap() >= 29, "{users}");
+    let late = users["lateBy"].as_str().unwrap();
+    assert!(late.starts_with("P28D") || late.starts_with("P29D"), "{late}");
+    assert!(*text(users, "nextRun") > *gateway.now().to_string(), "it is left alone for a while: {users}");
+    gateway.sim().faults().clear();
+    sleep(35 * MINUTE).await;
+    let told = collections(&gateway).await;
+    assert_eq!((&told[1]["problem"], &told[1]["due"], &told[1]["lateBy"]), (&Value::Null, &json!(0), &Value::Null));
+    watch.abort();
+}
