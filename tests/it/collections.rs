@@ -1,16 +1,20 @@
-//! What is collected is told, and how far that is.
+//! Every door tells what is collected, how far that is, and how it is written; and nobody who does not ask.
 
 use std::path::Path;
 use std::time::Duration;
 
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use tower::ServiceExt;
 use weir::config::watch::{Place, Step, Watch, Watched};
 use weir::domain::time::{DAY, HOUR, MINUTE};
 use weir::sim::{Fault, Scope, Times};
 
+use crate::rows::door;
 use crate::support::{DISTRIBUTION, METRIC, TestGateway};
 
 const ALL: &str = "{ collections { dataset account custSpaceId appId granularity dimension window windows final provisional \
@@ -54,10 +58,23 @@ async fn collections(gateway: &TestGateway) -> Vec<Value> {
     gateway.data(ALL).await["collections"].as_array().unwrap().clone()
 }
 
+async fn get(gateway: &TestGateway, path: &str, accept: &str) -> String {
+    let request = Request::get(path).header("host", "localhost").header("accept", accept).body(Body::empty());
+    let response = door(gateway).oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200, "{path}");
+    String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
+}
+
+async fn list(gateway: &TestGateway) -> Value {
+    serde_json::from_str(&get(gateway, "/rows", "application/json").await).unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_an_archive_there_is_nothing_to_tell() {
     let gateway = TestGateway::start();
     assert_eq!(gateway.data(ALL).await, json!({ "collections": [] }));
+    let list = list(&gateway).await;
+    assert_eq!((&list["collections"], &list["archive"]), (&json!([]), &Value::Null));
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,6 +123,14 @@ async fn every_door_tells_the_same_of_what_is_collected() {
         assert!(*next > *soon[0] && *next <= *soon[1], "{one} at {now}");
         assert!(one["lastRun"].as_str().unwrap() <= now.to_string().as_str(), "{one}");
     }
+    assert_eq!(list(&gateway).await["collections"], json!(told), "the list tells the same");
+
+    let standing = gateway.app().archive().unwrap().standing();
+    assert!(standing.rows > 0 && standing.slices >= 39, "{standing:?}");
+    assert_eq!(
+        list(&gateway).await["archive"],
+        json!({ "waiting": 0, "slices": standing.slices, "rows": standing.rows, "lost": 0, "restated": 0, "failing": null })
+    );
     watch.abort();
 }
 
@@ -133,4 +158,37 @@ async fn a_vendor_that_fails_is_told_with_how_late_the_windows_are() {
     let told = collections(&gateway).await;
     assert_eq!((&told[1]["problem"], &told[1]["due"], &told[1]["lateBy"]), (&Value::Null, &json!(0), &Value::Null));
     watch.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_archive_that_cannot_be_written_is_told() {
+    let dir = TempDir::new().unwrap();
+    let gateway = watching(dir.path());
+    // Somebody has broken it.
+    let file = rusqlite::Connection::open(dir.path().join("weir.db")).unwrap();
+    file.execute_batch("DROP TABLE collected").unwrap();
+    let watch = begin(&gateway);
+    gateway.data(r#"{ phoneNumberMetrics(range: {last: "P3D"}) { totalCount } }"#).await;
+    sleep(10 * MINUTE).await;
+    let archive = list(&gateway).await["archive"].clone();
+    assert!(archive["waiting"].as_u64().unwrap() > 0, "{archive}");
+    let failing = archive["failing"].as_str().unwrap();
+    assert!(!failing.contains(&dir.path().display().to_string()), "where it is, the log says: {failing}");
+    watch.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn people_see_what_is_collected_on_the_page() {
+    let dir = TempDir::new().unwrap();
+    let gateway = watching(dir.path());
+    let page = get(&gateway, "/rows", "text/html").await;
+    assert!(page.contains("id=\"collections\""), "{page}");
+    let script = get(&gateway, "/rows/page.js", "*/*").await;
+    let told = list(&gateway).await;
+    for name in ["final", "provisional", "windows", "missing", "lateBy", "nextRun", "problem"] {
+        assert!(script.contains(&format!("series.{name}")) && told["collections"][0].get(name).is_some(), "{name}");
+    }
+    for name in ["lost", "failing"] {
+        assert!(script.contains(&format!("archive.{name}")) && told["archive"].get(name).is_some(), "{name}");
+    }
 }
