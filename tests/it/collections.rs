@@ -69,12 +69,24 @@ async fn list(gateway: &TestGateway) -> Value {
     serde_json::from_str(&get(gateway, "/rows", "application/json").await).unwrap()
 }
 
+/// A number of `/metrics`, of the series that the labels name.
+fn metric(text: &str, name: &str, labels: &[&str]) -> f64 {
+    let is_it = |line: &&str| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            && labels.iter().all(|label| line.contains(label))
+    };
+    let line = text.lines().find(is_it).unwrap_or_else(|| panic!("{name} {labels:?}: {text}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_an_archive_there_is_nothing_to_tell() {
     let gateway = TestGateway::start();
     assert_eq!(gateway.data(ALL).await, json!({ "collections": [] }));
     let list = list(&gateway).await;
     assert_eq!((&list["collections"], &list["archive"]), (&json!([]), &Value::Null));
+    let metrics = get(&gateway, "/metrics", "*/*").await;
+    assert!(!metrics.contains("weir_archive") && !metrics.contains("weir_collection"), "{metrics}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,6 +143,46 @@ async fn every_door_tells_the_same_of_what_is_collected() {
         list(&gateway).await["archive"],
         json!({ "waiting": 0, "slices": standing.slices, "rows": standing.rows, "lost": 0, "restated": 0, "failing": null })
     );
+    let metrics = get(&gateway, "/metrics", "*/*").await;
+    for (name, value) in [
+        ("weir_archive_rows_waiting", 0),
+        ("weir_archive_rows_written_total", standing.rows),
+        ("weir_archive_slices_written_total", standing.slices),
+        ("weir_archive_slices_lost_total", 0),
+        ("weir_archive_restated_total", 0),
+        ("weir_archive_failing", 0),
+    ] {
+        assert_eq!(metric(&metrics, name, &[]).to_string(), value.to_string(), "{name}");
+    }
+    let labels = |one: &Value| {
+        let [entity, kind] = if one["appId"].is_null() {
+            [&one["custSpaceId"], &one["granularity"]].map(|text| text.as_str().unwrap().to_owned())
+        } else {
+            ["app-one".to_owned(), "PROVINCE/P1D".to_owned()]
+        };
+        [("dataset", text(one, "dataset")), ("account", text(one, "account")), ("entity", entity), ("kind", kind)]
+            .map(|(name, value)| format!("{name}=\"{value}\""))
+    };
+    for one in &told {
+        let labels = labels(one);
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        for state in ["final", "provisional", "due", "missing"] {
+            let own = format!("state=\"{state}\"");
+            let with_state = [&labels[..], &[&own]].concat();
+            let told = one[state].as_f64().unwrap();
+            assert_eq!(metric(&metrics, "weir_collection_windows", &with_state).to_string(), told.to_string(), "{one}");
+        }
+        assert!(metric(&metrics, "weir_collection_late_seconds", &labels).abs() < f64::EPSILON);
+        assert!((metric(&metrics, "weir_collection_is_collector", &labels) - 1.0).abs() < f64::EPSILON);
+    }
+    let readme = include_str!("../../README.md");
+    let names = metrics.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next());
+    for name in names {
+        assert!(readme.contains(&format!("`{name}`")), "README.md does not tell of {name}");
+    }
+    for phone in gateway.sim().world().phones("cams-alpha") {
+        assert!(!metrics.contains(phone.as_str()), "a phone number in a label");
+    }
     watch.abort();
 }
 
@@ -153,6 +205,9 @@ async fn a_vendor_that_fails_is_told_with_how_late_the_windows_are() {
     let late = users["lateBy"].as_str().unwrap();
     assert!(late.starts_with("P28D") || late.starts_with("P29D"), "{late}");
     assert!(*text(users, "nextRun") > *gateway.now().to_string(), "it is left alone for a while: {users}");
+    let metrics = get(&gateway, "/metrics", "*/*").await;
+    let late = metric(&metrics, "weir_collection_late_seconds", &["entity=\"app-one\""]);
+    assert!(late > 28.0 * 86_400.0, "{late}");
     gateway.sim().faults().clear();
     sleep(35 * MINUTE).await;
     let told = collections(&gateway).await;
@@ -174,6 +229,9 @@ async fn an_archive_that_cannot_be_written_is_told() {
     assert!(archive["waiting"].as_u64().unwrap() > 0, "{archive}");
     let failing = archive["failing"].as_str().unwrap();
     assert!(!failing.contains(&dir.path().display().to_string()), "where it is, the log says: {failing}");
+    let metrics = get(&gateway, "/metrics", "*/*").await;
+    assert!((metric(&metrics, "weir_archive_failing", &[]) - 1.0).abs() < f64::EPSILON);
+    assert!(metric(&metrics, "weir_archive_rows_waiting", &[]) > 0.0);
     watch.abort();
 }
 
