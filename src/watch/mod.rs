@@ -6,6 +6,7 @@
 //! BACKGROUND: whoever looks at a screen goes before them.
 
 mod plan;
+mod told;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -21,6 +22,7 @@ use crate::domain::{Account, Caller, Class, Freshness, Timestamp, Window};
 use crate::query::collect::Series;
 use crate::query::{Controls, Request, Service};
 use plan::{Due, Look, plan};
+use told::Told;
 
 /// About how many calls are asked for at a time: enough that no permit is left unused, and few enough that what becomes due
 /// meanwhile does not wait for long.
@@ -75,6 +77,7 @@ struct State {
     running: Option<(Window, Timestamp)>,
     /// What was fetched a moment ago, and when: if the archive does not have it, it has been too slow.
     fetched: (Timestamp, HashSet<Window>),
+    told: Told,
 }
 
 /// Neighbouring windows of one series that one call brings.
@@ -107,6 +110,7 @@ impl Watch {
                 rest: REST.0,
                 running: None,
                 fetched: (Timestamp::from_ms(0), HashSet::new()),
+                told: Told::default(),
             };
             accounts.entry(state.watched.series.account().clone()).or_default().push(state);
         }
@@ -164,6 +168,9 @@ impl Watch {
             plan.progress.next = coming.filter(|_| !is_due).or(Some(state.next));
             let name = state.watched.series.name();
             tracing::debug!(dataset = name.dataset.as_str(), account = name.account, progress = ?plan.progress, "watched");
+            if leads {
+                state.told.tell(&name, &plan.progress, plan.gaps);
+            }
             self.service.collections().note(name, plan.progress, leads);
             units.extend(units_of(at, &plan.due, state.watched.series.joins()));
             units.extend(running);

@@ -10,11 +10,13 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tower::ServiceExt;
+use weir::app::Start;
 use weir::config::watch::{Place, Step, Watch, Watched};
 use weir::domain::time::{DAY, HOUR, MINUTE};
 use weir::sim::{Fault, Scope, Times};
 
 use crate::rows::door;
+use crate::support::log::Log;
 use crate::support::{DISTRIBUTION, METRIC, TestGateway};
 
 const ALL: &str = "{ collections { dataset account custSpaceId appId granularity dimension window windows final provisional \
@@ -79,6 +81,10 @@ fn metric(text: &str, name: &str, labels: &[&str]) -> f64 {
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
+fn lines<'a>(log: &'a str, words: &str) -> Vec<&'a str> {
+    log.lines().filter(|line| line.contains(words)).collect()
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_an_archive_there_is_nothing_to_tell() {
     let gateway = TestGateway::start();
@@ -116,6 +122,7 @@ async fn what_is_configured_is_told_before_it_is_looked_at() {
 #[tokio::test(start_paused = true)]
 async fn every_door_tells_the_same_of_what_is_collected() {
     let dir = TempDir::new().unwrap();
+    let (log, _guard) = Log::of_thread();
     let gateway = watching(dir.path());
     let watch = begin(&gateway);
     sleep(2 * MINUTE).await;
@@ -183,6 +190,16 @@ async fn every_door_tells_the_same_of_what_is_collected() {
     for phone in gateway.sim().world().phones("cams-alpha") {
         assert!(!metrics.contains(phone.as_str()), "a phone number in a label");
     }
+
+    sleep(6 * HOUR).await;
+    let log = log.text();
+    let filled = lines(&log, "the series is filled");
+    assert_eq!(filled.len(), 2, "once each: {filled:?}");
+    assert!(filled.iter().all(|line| line.contains(" INFO ") && line.contains("kept=")), "{filled:?}");
+    assert!(filled.iter().any(|line| line.contains("entity=\"app-one\" kind=PROVINCE/P1D")), "{filled:?}");
+    let forgotten = lines(&log, "no longer has the oldest windows");
+    assert!(forgotten.len() == 1 && forgotten[0].contains("windows=10"), "{forgotten:?}");
+    assert_eq!(lines(&log, "forgot windows"), Vec::<&str>::new(), "what was never there is not lost");
     watch.abort();
 }
 
@@ -212,6 +229,30 @@ async fn a_vendor_that_fails_is_told_with_how_late_the_windows_are() {
     sleep(35 * MINUTE).await;
     let told = collections(&gateway).await;
     assert_eq!((&told[1]["problem"], &told[1]["due"], &told[1]["lateBy"]), (&Value::Null, &json!(0), &Value::Null));
+    watch.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_lost_while_nobody_collected_is_warned_of_once() {
+    let dir = TempDir::new().unwrap();
+    let gateway = watching(dir.path());
+    let watch = begin(&gateway);
+    sleep(2 * MINUTE).await;
+    watch.abort();
+    gateway.app().archive().unwrap().finish(HOUR).await;
+    let next = gateway.crash(Start::Free);
+    next.clock().set(next.now() + DAY * 35);
+    sleep(Duration::from_secs(2)).await;
+    let (log, _guard) = Log::of_thread();
+    let watch = begin(&next);
+    sleep(6 * HOUR).await;
+    let told = collections(&next).await;
+    let missing = told[1]["missing"].as_u64().unwrap();
+    assert!((4..=6).contains(&missing), "{told:?}");
+    let log = log.text();
+    let warned = lines(&log, "forgot windows of the series");
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains(" WARN ") && warned[0].contains(&format!("missing={missing}")), "{warned:?}");
     watch.abort();
 }
 
