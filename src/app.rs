@@ -9,13 +9,14 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::archive::{self, ArchiveError, ArchiveErrorKind, Writer};
+use crate::archive::{self, ArchiveError, ArchiveErrorKind, Standing, Writer};
 use crate::config::{Config, watch};
 use crate::domain::{Account, AppId, ArchiveKey, Archived, ChannelId, Clock, Facts, Operation, Sent, Slice, Vendor};
 use crate::fast::FastPath;
 use crate::loader::Stores;
 use crate::planner::{Command, Peers, Scheduler, SliceCache};
 use crate::query::collect::Series;
+use crate::query::collections::Writing;
 use crate::query::zone::zone_of_days;
 use crate::query::{Catalog, CatalogApp, CatalogChannel, Limits, Service};
 use crate::quota::agent::LeaseClient;
@@ -111,6 +112,10 @@ impl App {
             call_rows: u64::from(config.upstream.max_rows),
         };
         let service = Service::new(stores, Arc::clone(&catalog), Arc::clone(&runtime.clock), limits);
+        let service = match archive.clone() {
+            Some(writer) => service.with_writing(Arc::new(move || writing(&writer))),
+            None => service,
+        };
         let answer_bytes = usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX);
         let watch = archive.clone().map(|writer| {
             let watched = watched(config, &catalog);
@@ -329,6 +334,12 @@ impl Parts<'_> {
 
 /// An account of Alibaba Cloud, its quotas, and what calls for it.
 type CamsClient<'a> = (Account, &'a Quotas, Arc<alibaba_cams::Client>);
+
+/// How the writing goes, as all doors tell it: the place of the archive is nobody's business but the log's.
+fn writing(writer: &Writer) -> Writing {
+    let Standing { waiting, slices, rows, lost, restated, failing } = writer.standing();
+    Writing { waiting, slices, rows, lost, restated, failing: failing.map(|error| error.message) }
+}
 
 /// What is collected, series by series.
 fn watched(config: &Config, catalog: &Catalog) -> Vec<Watched> {

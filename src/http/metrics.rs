@@ -1,4 +1,5 @@
-//! `/metrics`: the permits of every account for Prometheus, as they are when it asks.
+//! `/metrics` for Prometheus, as it is when it asks: the permits of every account, how the archive is written, and how far
+//! each series is that is collected.
 
 use std::sync::Arc;
 
@@ -10,7 +11,9 @@ use axum::routing::get;
 use metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
+use crate::domain::Caller;
 use crate::query::Quota;
+use crate::query::collections::{Collection, Writing};
 use crate::schema::Gateway;
 
 /// `/metrics`.
@@ -21,12 +24,19 @@ pub(super) fn routes(gateway: Arc<Gateway>) -> Router {
 async fn exposition(State(gateway): State<Arc<Gateway>>) -> impl IntoResponse {
     // Everything is read where it is kept: there is nothing to hold between two scrapes.
     let recorder = PrometheusBuilder::new().build_recorder();
-    with_local_recorder(&recorder, || record(&gateway));
+    with_local_recorder(&recorder, || {
+        quotas(&gateway);
+        if let Some(writing) = gateway.service().writing() {
+            archive(&writing);
+        }
+        // Whose they are is no secret here: only whoever runs weir reads it.
+        gateway.service().collections().seen_by(&Caller::Anonymous).iter().for_each(collection);
+    });
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], recorder.handle().render())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of permits and calls are small")]
-fn record(gateway: &Gateway) {
+fn quotas(gateway: &Gateway) {
     describe_gauge!("weir_quota_limit", "Calls a second that weir makes at most.");
     describe_gauge!(
         "weir_quota_budget",
@@ -52,4 +62,54 @@ fn record(gateway: &Gateway) {
         gauge!("weir_quota_expected_wait_seconds", &labels).set(status.expected_wait.as_secs_f64());
         counter!("weir_quota_throttled_total", &labels).absolute(status.throttled_total);
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "rows that wait are bounded")]
+fn archive(writing: &Writing) {
+    describe_gauge!("weir_archive_rows_waiting", "Rows that wait to be written to the archive.");
+    describe_counter!("weir_archive_rows_written_total", "Rows that were written to the archive since the start.");
+    describe_counter!("weir_archive_slices_written_total", "Slices that were written to the archive since the start.");
+    describe_counter!(
+        "weir_archive_slices_lost_total",
+        "Slices that were not written to the archive, and will be when they are fetched again."
+    );
+    describe_counter!("weir_archive_restated_total", "Final numbers that the vendor has told otherwise since.");
+    describe_gauge!("weir_archive_failing", "1 while the archive cannot be written, else 0.");
+    gauge!("weir_archive_rows_waiting").set(writing.waiting as f64);
+    counter!("weir_archive_rows_written_total").absolute(writing.rows);
+    counter!("weir_archive_slices_written_total").absolute(writing.slices);
+    counter!("weir_archive_slices_lost_total").absolute(writing.lost);
+    counter!("weir_archive_restated_total").absolute(writing.restated);
+    gauge!("weir_archive_failing").set(f64::from(u8::from(writing.failing.is_some())));
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of windows are small")]
+fn collection(collection: &Collection) {
+    let Collection { name, progress, is_ours, .. } = collection;
+    describe_gauge!(
+        "weir_collection_windows",
+        "Windows of a series that are kept as final or provisional, are due to be fetched, or were forgotten by the vendor before they were."
+    );
+    describe_gauge!(
+        "weir_collection_late_seconds",
+        "For how long the window that waits longest could have been fetched as final; 0 if none waits."
+    );
+    describe_gauge!("weir_collection_is_collector", "1 if this process collects the series, else 0.");
+    let labels = [
+        ("dataset", name.dataset.as_str().to_owned()),
+        ("account", name.account.clone()),
+        ("entity", name.entity.clone().unwrap_or_default()),
+        ("kind", name.kind.to_string()),
+    ];
+    for (state, windows) in [
+        ("final", progress.finals),
+        ("provisional", progress.provisional),
+        ("due", progress.due),
+        ("missing", progress.missing),
+    ] {
+        let labels: Vec<_> = labels.iter().cloned().chain([("state", state.to_owned())]).collect();
+        gauge!("weir_collection_windows", &labels).set(windows as f64);
+    }
+    gauge!("weir_collection_late_seconds", &labels).set(progress.late.unwrap_or_default().as_secs_f64());
+    gauge!("weir_collection_is_collector", &labels).set(f64::from(u8::from(*is_ours)));
 }

@@ -1,10 +1,11 @@
 //! What is collected of a series: its windows, when they are final, and the way to fetch them. Which of them are due is
 //! decided above.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::catalog::{Catalog, CatalogApp, CatalogChannel};
+use super::collections::{Kind, Name};
 use super::operation_distributions;
 use super::range::check_window_length;
 use super::request::Request;
@@ -12,12 +13,12 @@ use super::zone::days;
 use crate::archive::Collected;
 use crate::domain::calendar::{CalendarStep, calendar_windows, floor_hour};
 use crate::domain::dataset::Dataset;
-use crate::domain::duration::{format_iso, parse_iso};
+use crate::domain::duration::parse_iso;
 use crate::domain::time::{DAY, HOUR};
 use crate::domain::{
     Account, ArchiveKey, Archived, ArchivedSlice, ChannelId, Facts, Finality, Operation as _, Slice, Timestamp, Window,
 };
-use crate::error::{Code, WeirError};
+use crate::error::WeirError;
 use crate::store::Answered;
 use crate::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberMetrics};
 use crate::vendor::volcengine_rtc::{Dimension, OperationDistributions};
@@ -44,23 +45,6 @@ pub enum Series {
     },
 }
 
-/// What a series is called at every door.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Name {
-    /// Which numbers.
-    pub dataset: Dataset,
-    /// The configured account that serves it.
-    pub account: String,
-    /// The channel or the application; `None` for the only channel of an account without named ones.
-    pub entity: Option<String>,
-    /// The step of messages.
-    pub granularity: Option<&'static str>,
-    /// The kind of place of users.
-    pub dimension: Option<&'static str>,
-    /// The length of a window of users, ISO 8601.
-    pub window: Option<String>,
-}
-
 /// A window of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timed {
@@ -68,77 +52,6 @@ pub struct Timed {
     pub window: Window,
     /// From when on all of it is final.
     pub final_from: Timestamp,
-}
-
-/// How far the collecting of a series is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// The windows of its span.
-    pub windows: usize,
-    /// Those that are kept and cannot change any more.
-    pub finals: usize,
-    /// Those that are kept and may still change.
-    pub provisional: usize,
-    /// Those that are to be fetched now.
-    pub due: usize,
-    /// Those that were never fetched and that the vendor has forgotten.
-    pub missing: usize,
-    /// Where the oldest that is kept begins.
-    pub oldest: Option<Timestamp>,
-    /// For how long the one that waits longest could have been fetched as final.
-    pub late: Option<Duration>,
-    /// When the next one is due, if none is now.
-    pub next: Option<Timestamp>,
-}
-
-/// A series that is collected.
-#[derive(Debug, Clone)]
-pub struct Collection {
-    /// What it is called.
-    pub name: Name,
-    /// How far it is.
-    pub progress: Progress,
-    /// Whether this process collects it; another replica does if not.
-    pub is_ours: bool,
-    /// When it was last asked for here.
-    pub ran_at: Option<Timestamp>,
-    /// Why that failed, if it did.
-    pub problem: Option<Code>,
-}
-
-/// What is collected, and how far that is. It is written by the collector and read by all doors.
-#[derive(Debug, Default)]
-pub struct Collections(Mutex<Vec<Collection>>);
-
-impl Collections {
-    /// All of them, in the order of their names.
-    #[must_use]
-    pub fn all(&self) -> Vec<Collection> {
-        self.lock().clone()
-    }
-
-    /// Notes how far a series is.
-    pub fn note(&self, name: Name, progress: Progress, is_ours: bool) {
-        let mut all = self.lock();
-        match all.binary_search_by(|known| known.name.cmp(&name)) {
-            Ok(at) => {
-                let known = &mut all[at];
-                (known.progress, known.is_ours) = (progress, is_ours);
-            }
-            Err(at) => all.insert(at, Collection { name, progress, is_ours, ran_at: None, problem: None }),
-        }
-    }
-
-    /// Notes that a series was asked for, and what failed.
-    pub fn note_run(&self, name: &Name, at: Timestamp, problem: Option<Code>) {
-        if let Some(known) = self.lock().iter_mut().find(|known| known.name == *name) {
-            (known.ran_at, known.problem) = (Some(at), problem);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Collection>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Series {
@@ -154,17 +67,21 @@ impl Series {
     /// What it is called.
     #[must_use]
     pub fn name(&self) -> Name {
-        let (key, window) = match self {
-            Self::Messages { channel, granularity } => {
-                (PhoneNumberMetrics::archive_key(&messages(channel, *granularity)), None)
-            }
-            Self::Users { app, dimension, window } => {
-                let subject = operation_distributions::subject(app, *dimension);
-                (OperationDistributions::archive_key(&subject), Some(format_iso(*window)))
-            }
-        };
-        let (dataset, account, entity) = (key.dataset, key.account, key.entity);
-        Name { dataset, account, entity, granularity: key.granularity, dimension: key.dimension, window }
+        let account = self.account().name().to_owned();
+        match self {
+            Self::Messages { channel, granularity } => Name {
+                dataset: Dataset::PhoneNumberMetrics,
+                account,
+                entity: channel.id.as_ref().map(|id| id.as_str().to_owned()),
+                kind: Kind::Messages(*granularity),
+            },
+            Self::Users { app, dimension, window } => Name {
+                dataset: Dataset::OperationDistributions,
+                account,
+                entity: Some(app.id.as_str().to_owned()),
+                kind: Kind::Users(*dimension, *window),
+            },
+        }
     }
 
     /// Whether a slice is of this series: named alike, and one of its windows or the part of one that is over.

@@ -7,6 +7,7 @@
 
 pub mod catalog;
 pub mod collect;
+pub mod collections;
 mod controls;
 mod counts;
 mod cursor;

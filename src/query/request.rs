@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Outlook;
 use super::catalog::{Catalog, CatalogChannel};
+use super::collections::{Collection, Collections};
 use super::quota::Quota;
 use super::reuse::{Epoch, Lasting, Reuse};
 use crate::archive::Collected;
@@ -27,6 +28,7 @@ pub struct Request {
     loader: Loader,
     reuse: Reuse,
     catalog: Arc<Catalog>,
+    collections: Arc<Collections>,
     omitted: Mutex<Vec<Omitted>>,
 }
 
@@ -43,9 +45,9 @@ pub struct Omitted {
 
 impl Request {
     /// `epoch` is that of before anything is looked up.
-    pub(super) fn new(loader: Loader, catalog: Arc<Catalog>, epoch: Epoch) -> Self {
+    pub(super) fn new(loader: Loader, catalog: Arc<Catalog>, collections: Arc<Collections>, epoch: Epoch) -> Self {
         let reuse = Reuse::new(epoch, loader.ask().at);
-        Self { loader, reuse, catalog, omitted: Mutex::new(Vec::new()) }
+        Self { loader, reuse, catalog, collections, omitted: Mutex::new(Vec::new()) }
     }
 
     /// What is configured.
@@ -171,6 +173,14 @@ impl Request {
     pub fn quotas(&self) -> Vec<Quota<'_>> {
         self.reuse.forbid();
         Quota::all(&self.catalog, self.loader.stores()).collect()
+    }
+
+    /// The series that are collected and that the caller may see, and how far each is now. An answer that shows them is
+    /// never given again.
+    #[must_use]
+    pub fn collections(&self) -> Vec<Collection> {
+        self.reuse.forbid();
+        self.collections.seen_by(self.caller())
     }
 
     /// Turns the vendor's statistics on for a channel; `None` where the request is only explained.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::catalog::Catalog;
-use super::collect::Collections;
+use super::collections::{Collections, Writing};
 use super::controls::Controls;
 use super::quota::Quota;
 use super::request::Request;
@@ -39,13 +39,20 @@ pub struct Service {
     clock: Arc<dyn Clock>,
     limits: Limits,
     collections: Arc<Collections>,
+    writing: Option<Arc<dyn Fn() -> Writing + Send + Sync>>,
 }
 
 impl Service {
     /// Answers from `stores` for what `catalog` names.
     #[must_use]
     pub fn new(stores: Arc<Stores>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self { stores, catalog, clock, limits, collections: Arc::default() }
+        Self { stores, catalog, clock, limits, collections: Arc::default(), writing: None }
+    }
+
+    /// The same, where what is fetched is written to an archive; `writing` says how that goes.
+    #[must_use]
+    pub fn with_writing(self, writing: Arc<dyn Fn() -> Writing + Send + Sync>) -> Self {
+        Self { writing: Some(writing), ..self }
     }
 
     /// A request that begins now.
@@ -79,13 +86,19 @@ impl Service {
             cost,
         };
         let loader = Loader::new(Arc::clone(&self.stores), ask, self.limits.slices);
-        Request::new(loader, Arc::clone(&self.catalog), epoch)
+        Request::new(loader, Arc::clone(&self.catalog), Arc::clone(&self.collections), epoch)
     }
 
     /// What is collected, and how far that is.
     #[must_use]
     pub fn collections(&self) -> &Collections {
         &self.collections
+    }
+
+    /// How the writing to the archive goes; `None` without one.
+    #[must_use]
+    pub fn writing(&self) -> Option<Writing> {
+        self.writing.as_ref().map(|writing| writing())
     }
 
     /// The present instant.

@@ -2,6 +2,7 @@
 
 mod answer;
 mod channel;
+mod collection;
 mod connection;
 mod context;
 mod cost;

@@ -5,6 +5,7 @@
 use async_graphql::{Context, Description, ID, Object, Result};
 
 use super::channel::{Application, Channel};
+use super::collection::Collection;
 use super::connection::{PhoneNumberMetricConnection, TemplateMetricConnection};
 use super::context::{entry_width, request};
 use super::error::{Nullable, nullable};
@@ -269,5 +270,11 @@ impl Query {
     /// The permits of every operation of every configured account, as they are now.
     async fn quotas(&self, context: &Context<'_>) -> Result<Vec<Quota>> {
         Ok(request(context)?.query.quotas().iter().map(Quota::new).collect())
+    }
+
+    /// The series that are collected into the archive, in the order of their names, and how far each is now; empty without
+    /// an archive. Costs no upstream call.
+    async fn collections(&self, context: &Context<'_>) -> Result<Vec<Collection>> {
+        Ok(request(context)?.query.collections().into_iter().map(Collection::from).collect())
     }
 }

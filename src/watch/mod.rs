@@ -7,6 +7,7 @@
 
 mod lead;
 mod plan;
+mod told;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -24,6 +25,7 @@ use crate::domain::{Account, Caller, Class, Freshness, Timestamp, Window};
 use crate::query::collect::Series;
 use crate::query::{Controls, Request, Service};
 use plan::{Due, Look, plan};
+use told::Told;
 
 /// About how many calls are asked for at a time: enough that no permit is left unused, and few enough that what becomes due
 /// meanwhile does not wait for long.
@@ -78,6 +80,7 @@ struct State {
     running: Option<(Window, Timestamp)>,
     /// What was fetched a moment ago, and when: if the archive does not have it, it has been too slow.
     fetched: (Timestamp, HashSet<Window>),
+    told: Told,
 }
 
 /// Neighbouring windows of one series that one call brings.
@@ -91,9 +94,12 @@ struct Unit {
 }
 
 impl Watch {
-    /// Collects `watched` through `service`; what is fetched is written by `writer`.
+    /// Collects `watched` through `service`; what is fetched is written by `writer`. All doors know of it from now on.
     #[must_use]
     pub fn new(service: Service, watched: Vec<Watched>, writer: Writer, lead: Arc<dyn Lead>) -> Self {
+        for watched in &watched {
+            service.collections().expect(watched.series.name());
+        }
         Self { service, watched, writer, lead }
     }
 
@@ -107,6 +113,7 @@ impl Watch {
                 rest: REST.0,
                 running: None,
                 fetched: (Timestamp::from_ms(0), HashSet::new()),
+                told: Told::default(),
             };
             accounts.entry(state.watched.series.account().clone()).or_default().push(state);
         }
@@ -147,23 +154,29 @@ impl Watch {
                 state.next = now + NAP;
                 continue;
             };
-            if let Some(next) = plan.progress.next {
-                state.next = state.next.min(next);
-            }
+            let (running, running_due) = state.running(at, now).unzip();
+            let coming = plan.progress.next.into_iter().chain(running_due).min();
+            state.next = state.next.min(coming.unwrap_or(state.next));
             let (at_last, fetched) = &state.fetched;
             if now < *at_last + NAP {
                 plan.due.retain(|due| !fetched.contains(&due.window));
                 state.next = state.next.min(*at_last + NAP);
             }
-            if !plan.due.is_empty() {
+            let running = running.filter(|_| running_due.is_some_and(|due| due <= now));
+            let is_due = !plan.due.is_empty() || running.is_some();
+            if is_due {
                 // Whoever does not collect looks at what the collector has done.
                 state.next = if leads { now } else { now + NAP };
             }
+            plan.progress.next = coming.filter(|_| !is_due).or(Some(state.next));
             let name = state.watched.series.name();
             tracing::debug!(dataset = name.dataset.as_str(), account = name.account, progress = ?plan.progress, "watched");
+            if leads {
+                state.told.tell(&name, &plan.progress, plan.gaps);
+            }
             self.service.collections().note(name, plan.progress, leads);
             units.extend(units_of(at, &plan.due, state.watched.series.joins()));
-            units.extend(state.running(at, now, leads));
+            units.extend(running);
         }
         units
     }
@@ -201,7 +214,7 @@ impl Watch {
         for (at, outcome) in fetched {
             let Some(state) = states.get_mut(at) else { continue };
             let name = state.watched.series.name();
-            self.service.collections().note_run(&name, now, outcome.as_ref().err().map(|error| error.code));
+            let problem = outcome.as_ref().err().map(|error| error.code);
             match outcome {
                 Ok(()) if !is_stuck => state.rest = REST.0,
                 Ok(()) => state.next = state.next.max(now + NAP),
@@ -211,6 +224,7 @@ impl Watch {
                     state.rest = (state.rest * 2).min(REST.1);
                 }
             }
+            self.service.collections().note_run(name, now, problem, state.next);
         }
     }
 
@@ -229,19 +243,17 @@ impl Watch {
 }
 
 impl State {
-    /// The part of the running window that is over, every now and then: it is what a dashboard shows of today. It is not
-    /// archived, since the next is longer.
-    fn running(&mut self, series: usize, now: Timestamp, leads: bool) -> Option<Unit> {
+    /// The part of the running window that is over, every now and then, and when it is due: it is what a dashboard shows of
+    /// today. It is not archived, since the next is longer.
+    fn running(&self, series: usize, now: Timestamp) -> Option<(Unit, Timestamp)> {
         let Watched { series: own, every, .. } = &self.watched;
         let part = own.running(now).filter(|_| !every.is_zero())?;
         let due = match self.running {
-            Some((known, at)) if known == part => at + *every,
+            // With the next whole hour it is another.
+            Some((known, at)) if known == part => (at + *every).min(part.end() + HOUR),
             _ => now,
         };
-        // With the next whole hour it is another.
-        self.next = self.next.min(if leads { due.max(now) } else { due.max(now + NAP) }).min(part.end() + HOUR);
-        let unit = Unit { series, windows: vec![part], is_final: false, is_urgent: false, is_running: true };
-        (due <= now).then_some(unit)
+        Some((Unit { series, windows: vec![part], is_final: false, is_urgent: false, is_running: true }, due))
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::archive::Collected;
 use crate::domain::time::DAY;
 use crate::domain::{Finality, Timestamp, Window};
-use crate::query::collect::{Progress, Timed};
+use crate::query::collect::Timed;
+use crate::query::collections::Progress;
 
 /// How long before the vendor forgets a window it is fetched before all others.
 const URGENT: Duration = DAY;
@@ -43,13 +44,15 @@ pub(super) struct Plan {
     pub(super) due: Vec<Due>,
     /// How far it is; with when the next window is due.
     pub(super) progress: Progress,
+    /// Those of the missing ones that began after the oldest that is kept: they were lost while it was collected.
+    pub(super) gaps: usize,
 }
 
 /// What is due now, and when the next will be.
 pub(super) fn plan(look: &Look<'_>) -> Plan {
     let Look { windows, collected, now, every, lookback } = look;
     let collected: HashMap<Window, &Collected> = collected.iter().map(|line| (line.window, line)).collect();
-    let mut due = Vec::new();
+    let (mut due, mut gaps) = (Vec::new(), 0);
     let mut progress = Progress { windows: windows.len(), ..Progress::default() };
     for Timed { window, final_from } in windows.iter().copied() {
         let line = collected.get(&window);
@@ -62,6 +65,7 @@ pub(super) fn plan(look: &Look<'_>) -> Plan {
         let forgotten = lookback.map(|lookback| window.start() + lookback);
         if forgotten.is_some_and(|forgotten| forgotten <= *now) {
             progress.missing += usize::from(line.is_none());
+            gaps += usize::from(line.is_none() && progress.oldest.is_some());
             continue;
         }
         let is_final = final_from <= *now;
@@ -78,13 +82,14 @@ pub(super) fn plan(look: &Look<'_>) -> Plan {
             continue;
         }
         if is_final && line.is_none_or(|line| line.fetched_at < final_from) {
-            progress.late = progress.late.max(Some(now.since(final_from)));
+            let late = Duration::from_secs(now.since(final_from).as_secs());
+            progress.late = progress.late.max(Some(late));
         }
         let is_urgent = forgotten.is_some_and(|forgotten| forgotten <= *now + URGENT);
         due.push(Due { window, is_final, is_urgent });
     }
     progress.due = due.len();
-    Plan { due, progress }
+    Plan { due, progress, gaps }
 }
 
 #[cfg(test)]
@@ -127,6 +132,14 @@ mod tests {
         assert_eq!(days[28], (39, true, false));
         assert_eq!((plan.progress.missing, plan.progress.due, plan.progress.late), (3, 29, Some(DAY * 28 + HOUR)));
         assert_eq!(days_of(&planned(at(40, 7), HOUR, 39..40, &[])), [(39, false, false)]);
+    }
+
+    #[test]
+    fn what_is_forgotten_after_the_oldest_that_is_kept_is_a_gap() {
+        let kept = [line(8, Finality::Final, at(9, 9))];
+        let plan = planned(at(40, 9), HOUR, 6..40, &kept);
+        assert_eq!((plan.progress.missing, plan.gaps), (4, 2), "6 and 7 were never asked for; 9 and 10 were lost");
+        assert_eq!(planned(at(40, 9), HOUR, 6..40, &[]).gaps, 0);
     }
 
     #[test]

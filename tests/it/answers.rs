@@ -210,6 +210,7 @@ async fn what_is_true_only_once_is_never_kept() {
     for (body, why) in [
         (body("{ quotas { operation inFlight queued } }", json!({})), "it is true only now"),
         (body("{ datasets { name } quotas { operation } }", json!({})), "a part of it is true only now"),
+        (body("{ collections { due } }", json!({})), "it is true only now"),
         (body("{ channel(custSpaceId: \"nobody\") { account } }", json!({})), "an error may end"),
         (body("{ noSuchField }", json!({})), "a refusal costs nothing anyway"),
         (body("mutation { __typename }", json!({})), "a mutation is done each time"),

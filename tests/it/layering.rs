@@ -46,6 +46,7 @@ const ALLOWED: [(&str, &[&str]); 22] = [
             "formats",
             "query::Quota",
             "query::Service",
+            "query::collections",
             "query::pull",
             "document",
             "config::Graphiql",

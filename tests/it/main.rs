@@ -20,6 +20,7 @@ mod chaos;
 mod chart;
 mod circles;
 mod cli;
+mod collections;
 mod config;
 mod connections;
 mod contract;

@@ -1,4 +1,4 @@
-// Shows what GET /rows lists: a tab for each dataset, the lines to copy, its first rows and its columns.
+// Shows what GET /rows lists: what is collected, a tab for each dataset, the lines to copy, its first rows and its columns.
 
 const main = document.querySelector("#dataset");
 const tabs = document.querySelector("#datasets");
@@ -63,6 +63,49 @@ function facts({ key, sources }) {
   return [`A row is known by ${key.join(", ")}.`, ...sources.map(source)].join(" · ");
 }
 
+const instant = (text) => (text === null ? "" : text.replace("T", " ").replace(/(\.\d+)?Z$/, " UTC"));
+
+/** `P27DT6H55M40S` as `27d 6h55m40s`. */
+const length = (text) => (text === null ? "" : text.slice(1).replace(/T/, " ").trim().toLowerCase());
+
+function collected({ collections, archive }) {
+  const place = document.querySelector("#collections");
+  place.hidden = collections.length === 0;
+  if (place.hidden) return;
+  const sum = (part) => collections.map(part).reduce((sum, n) => sum + n, 0);
+  const kept = (series) => series.final + series.provisional;
+  const [windows, missing] = [sum((series) => series.windows), sum((series) => series.missing)];
+  place.querySelector("summary").textContent = [
+    `Collected into the archive: ${collections.length} series`,
+    `${sum(kept)} of ${windows} windows`,
+    missing > 0 && `${missing} missing`,
+    archive.lost > 0 && `${archive.lost} lost on the way`,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+  place.open = collections.length <= 10 || archive.failing !== null;
+  const failing = place.querySelector(".failed");
+  failing.hidden = archive.failing === null;
+  failing.textContent = `Nothing can be written: ${archive.failing}`;
+  place.querySelector("tbody").append(
+    ...collections.map((series) => {
+      const row = document.createElement("tr");
+      const { dataset, account, custSpaceId, appId, granularity, dimension, window } = series;
+      const name = [dataset, custSpaceId ?? appId ?? account, granularity ?? `${dimension} ${window}`].join(" · ");
+      const provisional = series.provisional > 0 ? `, ${series.provisional} may change` : "";
+      const next = series.problem ?? instant(series.nextRun);
+      row.append(
+        element("td", name),
+        element("td", `${kept(series)} of ${series.windows}${provisional}`),
+        element("td", String(series.missing), series.missing > 0 ? { class: "failed" } : {}),
+        element("td", length(series.lateBy)),
+        element("td", next, series.problem === null ? {} : { class: "failed" }),
+      );
+      return row;
+    }),
+  );
+}
+
 async function show(dataset) {
   for (const tab of tabs.children) {
     if (tab.textContent === dataset.name) tab.setAttribute("aria-current", "page");
@@ -94,7 +137,8 @@ async function show(dataset) {
 }
 
 try {
-  const { datasets } = await read("/rows");
+  const { datasets, ...others } = await read("/rows");
+  collected(others);
   const chosen = () => datasets.find(({ name }) => `#${name}` === location.hash) ?? datasets[0];
   tabs.append(...datasets.map(({ name }) => element("a", name, { href: `#${name}` })));
   addEventListener("hashchange", () => show(chosen()));

@@ -7,8 +7,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::Rows;
 use super::tools::TOOLS;
+use super::{Rows, collected};
 use crate::domain::Facts;
 use crate::domain::dataset::{Column, Dataset};
 use crate::domain::duration::format_iso;
@@ -45,6 +45,8 @@ pub(super) async fn list(State(rows): State<Arc<Rows>>, headers: HeaderMap) -> R
     let body = json!({
         "datasets": datasets,
         "limits": { "rowsOfAPage": MAX_LIMIT, "upstreamCallsOfAPull": rows.service.pull_calls() },
+        "collections": collected::collections(&rows.service),
+        "archive": collected::archive(&rows.service),
     });
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8")),

@@ -4,6 +4,7 @@
 //! What fails before the first byte has a status and a [`problem`]; what fails after it cuts the connection off. What is
 //! there to be asked for is told by [`list`].
 
+mod collected;
 mod list;
 mod problem;
 mod range;

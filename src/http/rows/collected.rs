@@ -1,0 +1,59 @@
+//! What the list tells of the archive: the series that are collected, and how the writing goes.
+
+use serde_json::{Value, json};
+
+use crate::domain::duration::format_iso;
+use crate::domain::{Caller, Timestamp};
+use crate::error::Code;
+use crate::query::Service;
+use crate::query::collections::{Collection, Kind, Writing};
+
+/// A line for each series that is collected, by the names of GraphQL's `collections`.
+pub(super) fn collections(service: &Service) -> Value {
+    service.collections().seen_by(&Caller::Anonymous).iter().map(collection).collect()
+}
+
+fn collection(Collection { name, progress, is_ours, ran_at, problem }: &Collection) -> Value {
+    let instant = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    let (granularity, dimension, window) = match name.kind {
+        Kind::Messages(granularity) => (Some(granularity.as_str()), None, None),
+        Kind::Users(dimension, window) => {
+            (None, Some(dimension.as_str().to_ascii_uppercase()), Some(format_iso(window)))
+        }
+    };
+    json!({
+        "dataset": name.dataset.as_str(),
+        "account": name.account,
+        "custSpaceId": name.channel(),
+        "appId": name.app(),
+        "granularity": granularity,
+        "dimension": dimension,
+        "window": window,
+        "windows": progress.windows,
+        "final": progress.finals,
+        "provisional": progress.provisional,
+        "due": progress.due,
+        "missing": progress.missing,
+        "oldest": instant(progress.oldest),
+        "lateBy": progress.late.map(format_iso),
+        "nextRun": instant(progress.next),
+        "lastRun": instant(*ran_at),
+        "isCollector": is_ours,
+        "problem": problem.map(Code::as_str),
+    })
+}
+
+/// How the writing goes; null without an archive.
+pub(super) fn archive(service: &Service) -> Value {
+    let told = |Writing { waiting, slices, rows, lost, restated, failing }| {
+        json!({
+            "waiting": waiting,
+            "slices": slices,
+            "rows": rows,
+            "lost": lost,
+            "restated": restated,
+            "failing": failing,
+        })
+    };
+    service.writing().map_or(Value::Null, told)
+}
