@@ -99,7 +99,7 @@ impl fmt::Display for Kind {
 /// How far the collecting of a series is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// The windows of its span.
+    /// The windows of its span, from the oldest that is kept or can be had.
     pub windows: usize,
     /// Those that are kept and cannot change any more.
     pub finals: usize,
@@ -107,7 +107,7 @@ pub struct Progress {
     pub provisional: usize,
     /// Those that are to be fetched now.
     pub due: usize,
-    /// Those that were never fetched and that the vendor has forgotten.
+    /// Those that the vendor forgot before they were fetched once: gaps that nothing fills any more.
     pub missing: usize,
     /// Where the oldest that is kept begins.
     pub oldest: Option<Timestamp>,

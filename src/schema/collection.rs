@@ -25,7 +25,7 @@ pub(super) struct Collection {
     pub dimension: Option<Dimension>,
     /// The length of a window of users; null for messages.
     pub window: Option<IsoDuration>,
-    /// Those of its span: from as far back as is configured until now.
+    /// Those of its span: from the oldest that is kept or can be had until now.
     pub windows: i32,
     /// Those that are kept and cannot change any more.
     #[graphql(name = "final")]

@@ -172,7 +172,7 @@ impl Watch {
             let name = state.watched.series.name();
             tracing::debug!(dataset = name.dataset.as_str(), account = name.account, progress = ?plan.progress, "watched");
             if leads {
-                state.told.tell(&name, &plan.progress, plan.gaps);
+                state.told.tell(&name, &plan.progress);
             }
             self.service.collections().note(name, plan.progress, leads);
             units.extend(units_of(at, &plan.due, state.watched.series.joins()));

@@ -44,28 +44,31 @@ pub(super) struct Plan {
     pub(super) due: Vec<Due>,
     /// How far it is; with when the next window is due.
     pub(super) progress: Progress,
-    /// Those of the missing ones that began after the oldest that is kept: they were lost while it was collected.
-    pub(super) gaps: usize,
 }
 
 /// What is due now, and when the next will be.
 pub(super) fn plan(look: &Look<'_>) -> Plan {
     let Look { windows, collected, now, every, lookback } = look;
     let collected: HashMap<Window, &Collected> = collected.iter().map(|line| (line.window, line)).collect();
-    let (mut due, mut gaps) = (Vec::new(), 0);
-    let mut progress = Progress { windows: windows.len(), ..Progress::default() };
+    let mut due = Vec::new();
+    let mut progress = Progress::default();
     for Timed { window, final_from } in windows.iter().copied() {
         let line = collected.get(&window);
+        let forgotten = lookback.map(|lookback| window.start() + lookback);
+        let is_forgotten = forgotten.is_some_and(|forgotten| forgotten <= *now);
         progress.oldest = progress.oldest.or(line.map(|_| window.start()));
+        // What the vendor had forgotten before anything was collected is no loss: it cannot be had.
+        if is_forgotten && progress.oldest.is_none() {
+            continue;
+        }
+        progress.windows += 1;
         if line.is_some_and(|line| line.finality == Finality::Final) {
             progress.finals += 1;
             continue;
         }
         progress.provisional += usize::from(line.is_some());
-        let forgotten = lookback.map(|lookback| window.start() + lookback);
-        if forgotten.is_some_and(|forgotten| forgotten <= *now) {
+        if is_forgotten {
             progress.missing += usize::from(line.is_none());
-            gaps += usize::from(line.is_none() && progress.oldest.is_some());
             continue;
         }
         let is_final = final_from <= *now;
@@ -89,7 +92,7 @@ pub(super) fn plan(look: &Look<'_>) -> Plan {
         due.push(Due { window, is_final, is_urgent });
     }
     progress.due = due.len();
-    Plan { due, progress, gaps }
+    Plan { due, progress }
 }
 
 #[cfg(test)]
@@ -130,7 +133,7 @@ mod tests {
         assert_eq!(days[0], (11, true, true), "about to be");
         assert_eq!(days[1], (12, true, false));
         assert_eq!(days[28], (39, true, false));
-        assert_eq!((plan.progress.missing, plan.progress.due, plan.progress.late), (3, 29, Some(DAY * 28 + HOUR)));
+        assert_eq!((plan.progress.missing, plan.progress.due, plan.progress.late), (0, 29, Some(DAY * 28 + HOUR)));
         assert_eq!(days_of(&planned(at(40, 7), HOUR, 39..40, &[])), [(39, false, false)]);
     }
 
@@ -138,8 +141,9 @@ mod tests {
     fn what_is_forgotten_after_the_oldest_that_is_kept_is_a_gap() {
         let kept = [line(8, Finality::Final, at(9, 9))];
         let plan = planned(at(40, 9), HOUR, 6..40, &kept);
-        assert_eq!((plan.progress.missing, plan.gaps), (4, 2), "6 and 7 were never asked for; 9 and 10 were lost");
-        assert_eq!(planned(at(40, 9), HOUR, 6..40, &[]).gaps, 0);
+        let told = (plan.progress.missing, plan.progress.windows);
+        assert_eq!(told, (2, 32), "6 and 7 cannot be had; 9 and 10 were lost");
+        assert_eq!(planned(at(40, 9), HOUR, 6..40, &[]).progress.missing, 0);
     }
 
     #[test]

@@ -9,10 +9,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+use weir::config::Config;
 use weir::config::watch::{Place, Step, Watch, Watched};
 use weir::domain::time::{DAY, HOUR, MINUTE};
 
 use super::written;
+use crate::support::redis::Redis;
 use crate::support::{DISTRIBUTION, METRIC, TestGateway};
 
 fn watch(dataset: Watched, every: Duration) -> Watch {
@@ -30,6 +32,10 @@ fn watch(dataset: Watched, every: Duration) -> Watch {
 
 /// A gateway that watches all days of so many channels and applications.
 fn watching(dir: &Path, entities: usize, every: Duration) -> TestGateway {
+    watching_with(dir, entities, every, |_| {})
+}
+
+fn watching_with(dir: &Path, entities: usize, every: Duration, change: impl FnOnce(&mut Config)) -> TestGateway {
     let url = format!("sqlite:{}", dir.join("weir.db").display());
     let names = |prefix: &str| (0..entities).map(|n| format!("{prefix}-{n}")).collect();
     TestGateway::builder()
@@ -41,6 +47,7 @@ fn watching(dir: &Path, entities: usize, every: Duration) -> TestGateway {
             config.alibaba_cams[0].channels = names("cams");
             config.alibaba_cams[0].templates = Vec::new();
             config.volcengine_rtc[0].apps = names("app");
+            change(config);
         })
         .build()
 }
@@ -181,4 +188,27 @@ async fn of_two_on_one_archive_one_collects_and_the_other_takes_over() {
     sleep(HOUR).await;
     assert!(other.calls(DISTRIBUTION) > 0, "the other goes on");
     second.abort();
+}
+
+#[tokio::test]
+async fn of_replicas_with_an_archive_each_one_collects() {
+    let Some(redis) = Redis::start(&[]).await else { return };
+    let dirs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let gateways: Vec<TestGateway> = dirs
+        .iter()
+        .map(|dir| {
+            let url = redis.url();
+            watching_with(dir.path(), 1, 30 * MINUTE, move |config| config.shared.redis = url.into())
+        })
+        .collect();
+    let watches: Vec<_> = gateways.iter().map(begin).collect();
+    // The first start with an empty Redis waits one lease.
+    let began = Instant::now();
+    while gateways.iter().all(|gateway| gateway.calls(METRIC) == 0) && began.elapsed() < Duration::from_secs(90) {
+        sleep(Duration::from_millis(200)).await;
+    }
+    sleep(Duration::from_secs(3)).await;
+    let calls: Vec<usize> = gateways.iter().map(|gateway| gateway.calls(METRIC)).collect();
+    assert_eq!(calls.iter().filter(|calls| **calls > 0).count(), 1, "{calls:?}");
+    watches.iter().for_each(JoinHandle::abort);
 }
