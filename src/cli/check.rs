@@ -10,10 +10,14 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{ConfigFile, Failure, block_on, output};
 use crate::config::vendors::Entry;
+use crate::config::watch::{Watch, Watched};
 use crate::config::{Config, Graphiql, Settle, Shared, Upstream};
 use crate::domain::Vendor;
+use crate::domain::duration::format_iso;
 use crate::http;
 use crate::quota::Rule;
+use crate::vendor::alibaba_cams::Granularity;
+use crate::vendor::volcengine_rtc::Dimension;
 
 /// Read a config and explain it; keys and secrets are never shown.
 #[derive(Debug, Clone, clap::Args)]
@@ -74,6 +78,10 @@ pub fn explain(config: &Config, origin: &str) -> String {
         ),
     );
     line("shared", &shared(config));
+    line("archive", &archive(config));
+    for (name, watch) in ["watch"].into_iter().chain(std::iter::repeat("")).zip(&config.watch) {
+        line(name, &watched(watch));
+    }
     line("http", &format!("request bodies up to {}", bytesize::ByteSize(config.http.max_body)));
     let names = ["localhost".to_owned()].into_iter().chain(config.http.hosts.iter().cloned());
     line("", &format!("asked as {}; other names are refused", names.collect::<Vec<_>>().join(", ")));
@@ -220,6 +228,45 @@ fn shared(config: &Config) -> String {
          back after {}",
         span(config.terms().lease())
     )
+}
+
+fn archive(config: &Config) -> String {
+    let Some(url) = config.archive.url() else {
+        return "none: a restart forgets what was fetched".to_owned();
+    };
+    if let Some(path) = url.expose_secret().strip_prefix("sqlite:") {
+        return format!("what is final is kept in the file {path}, for this process alone");
+    }
+    let parsed = url::Url::parse(url.expose_secret()).ok();
+    let place = parsed.as_ref().map_or("?", |url| &url[url::Position::BeforeHost..url::Position::AfterPath]);
+    let reader = if config.archive.reader.is_empty() {
+        String::new()
+    } else {
+        format!("; {} may read it", config.archive.reader)
+    };
+    format!("what is final is kept in PostgreSQL at {place}, which replicas share{reader}")
+}
+
+/// What is collected without being asked for, an entry a line.
+fn watched(watch: &Watch) -> String {
+    let named = |names: &[String], all: &str| if names.is_empty() { all.to_owned() } else { names.join(", ") };
+    let what = match watch.dataset {
+        Watched::PhoneNumberMetrics => {
+            let step = Granularity::from(watch.granularity).as_str();
+            format!("messages of {} by {step}", named(&watch.channels, "all channels"))
+        }
+        Watched::OperationDistributions => {
+            let place = Dimension::from(watch.dimension).as_str();
+            let window = format_iso(watch.window);
+            format!("users of {} by {place} over {window}", named(&watch.apps, "all applications"))
+        }
+    };
+    let every = if watch.every.is_zero() {
+        "once they are final".to_owned()
+    } else {
+        format!("every {} until they are final", span(watch.every))
+    };
+    format!("{what}, {every}, back to {} ago", format_iso(watch.since))
 }
 
 fn is_set(secret: &SecretString) -> bool {

@@ -255,6 +255,38 @@ fn a_reader_that_goes_away_is_no_failure() {
 }
 
 #[test]
+fn an_archive_and_what_is_watched_are_explained_without_a_password() {
+    let with = |url: &str, more: &str| config(&format!("{ACCOUNT}[archive]\nurl = \"{url}\"\nreader = \"bi\"\n{more}"));
+    let check = |dir: &tempfile::TempDir| weir_in(dir.path(), &["check", "--config", "weir.toml"]);
+    let watch = "[[watch]]\ndataset = \"phone_number_metrics\"\nsince = \"P30D\"\n";
+    let ran = check(&with("postgres://weir:canary-password@db.example:5433/metrics", watch));
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(
+        ran.out.contains("PostgreSQL at db.example:5433/metrics, which replicas share; bi may read it"),
+        "{}",
+        ran.out
+    );
+    assert!(
+        ran.out.contains("messages of all channels by DAILY, every 30m until they are final, back to P30D ago"),
+        "{}",
+        ran.out
+    );
+    assert!(!ran.out.contains("canary"), "{}", ran.out);
+    let ran = check(&with("sqlite:weir.db", ""));
+    assert!(ran.out.contains("in the file weir.db"), "{}", ran.out);
+    for (more, part) in [
+        ("[[watch]]\ndataset = \"phone_numbers\"\n", "watch[0].dataset"),
+        ("[[watch]]\ndataset = \"operation_distributions\"\nwindow = \"5h\"\n", "watch[0].window"),
+        ("[[watch]]\ndataset = \"phone_number_metrics\"\nchannels = [\"cams-alpa\"]\n", "watch[0].channels[0]"),
+        ("[[watch]]\ndataset = \"phone_number_metrics\"\napps = [\"x\"]\n", "watch[0].apps"),
+        ("[[watch]]\ndataset = \"phone_number_metrics\"\nevery = \"10s\"\n", "watch[0].every"),
+    ] {
+        check(&with("sqlite:weir.db", more)).fails_with(2, &[part]);
+    }
+    check(&config(&format!("{ACCOUNT}{watch}"))).fails_with(2, &["set `[archive] url`"]);
+}
+
+#[test]
 fn a_shared_redis_is_explained_and_refused_without_its_password() {
     let with = |url: &str| config(&format!("{ACCOUNT}[shared]\nredis = \"{url}\"\n"));
     let ran =
