@@ -9,7 +9,7 @@ use super::super::tables::{
     PHONE_LINES, RESTATED, Table, cell, key_values, line_cells, lines_of, put_line, restated_cells, window_length,
 };
 use super::super::{Collected, Dated, Want, Windows, Written};
-use super::values::{Parameter, count, finality, instant, number, text, time, window};
+use super::values::{Instants, Parameter, count, finality, instant, nonsense, number, text, time, window};
 use crate::domain::dataset::{Cell, Column};
 use crate::domain::{ArchiveKey, ArchiveRow, ArchivedSlice, Window};
 
@@ -97,9 +97,10 @@ fn rows(connection: &Connection, key: &ArchiveKey, span: Window, is_exact: bool)
         rows_in(key, is_exact)
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut names = Names::default();
+    let (mut names, mut instants) = (Names::default(), Instants::default());
     let row = |row: &rusqlite::Row<'_>| {
-        let window = window(row, 1)?;
+        let (start, end) = (instants.time(row, 1)?, instants.time(row, 2)?);
+        let window = Window::new(start, end).ok_or_else(|| nonsense(1, "span of time"))?;
         let kept = ArchiveRow {
             name: names.shared(row.get_ref(0)?.as_str()?),
             start: window.start(),
@@ -107,7 +108,7 @@ fn rows(connection: &Connection, key: &ArchiveKey, span: Window, is_exact: bool)
             numbers: [number(row, 3, table.counts)?, number(row, 4, table.counts)?],
             finality: finality(row, 5)?,
         };
-        Ok((kept, time(row, 6)?))
+        Ok((kept, instants.time(row, 6)?))
     };
     statement.query_map(params_from_iter(values(key, span)), row)?.collect()
 }

@@ -82,6 +82,29 @@ pub(super) fn time(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
     read.map(Timestamp::from).ok_or_else(|| nonsense(at, "instant"))
 }
 
+/// Instants of rows that are read one after the other: neighbours share most of them, and reading texts is dear.
+#[derive(Debug, Default)]
+pub(super) struct Instants(Vec<(String, Timestamp)>);
+
+impl Instants {
+    /// The instant in a column.
+    pub(super) fn time(&mut self, row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
+        let text = row.get_ref(at)?.as_str().unwrap_or_default();
+        if let Some((last, known)) = self.0.get(at)
+            && last == text
+        {
+            return Ok(*known);
+        }
+        let read = time(row, at)?;
+        self.0.resize_with(self.0.len().max(at + 1), || (String::new(), read));
+        if let Some((last, known)) = self.0.get_mut(at) {
+            text.clone_into(last);
+            *known = read;
+        }
+        Ok(read)
+    }
+}
+
 /// The window between the instants at `at` and after it.
 pub(super) fn window(row: &Row<'_>, at: usize) -> rusqlite::Result<Window> {
     Window::new(time(row, at)?, time(row, at + 1)?).ok_or_else(|| nonsense(at, "span of time"))
