@@ -1,5 +1,6 @@
 //! The archive: what was told once is known for ever, after a restart and past the vendor's own memory.
 
+mod clients;
 mod commands;
 mod damage;
 mod kill;
