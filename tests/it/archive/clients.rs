@@ -2,6 +2,7 @@
 //! gateway's own rows say. What `docs/bi/archive.md` shows is run from there.
 
 mod recipes;
+mod superset;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
