@@ -40,6 +40,14 @@ venv tests/clients/sdk/requirements.txt tests/clients/.venv ||
     leave_out "the vendors' Python SDKs: they cannot be installed (python3 with venv, and once the network)"
 venv tests/clients/bi/requirements.txt tests/clients/bi/.venv ||
     leave_out "pandas, polars, DuckDB and dlt: they cannot be installed (python3 with venv, and once the network)"
+venv tests/clients/sql/requirements.txt tests/clients/sql/.venv ||
+    leave_out "SQLAlchemy, pandas and DuckDB on an archive: they cannot be installed (python3 with venv, and once the network)"
+venv tests/clients/superset/requirements.txt tests/clients/superset/.venv ||
+    leave_out "Superset on an archive: it cannot be installed (python3 with venv, and once the network)"
+command -v sqlite3 >/dev/null || install sqlite3 ||
+    leave_out "archives as sqlite3 reads them: sqlite3 is not installed (apt-get install sqlite3)"
+command -v psql >/dev/null || install postgresql-client ||
+    leave_out "archives as psql reads them: psql is not installed (apt-get install postgresql-client)"
 command -v redis-server >/dev/null || install redis-server ||
     leave_out "everything with Redis: redis-server is not installed (apt-get install redis-server)"
 command -v faketime >/dev/null || install faketime ||

@@ -1,6 +1,6 @@
 //! The archive as the store of one operation uses it: slices in, slices out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,12 +31,19 @@ pub type ZoneOf = Arc<dyn Fn(&ArchiveKey) -> Option<TimeZone> + Send + Sync>;
 pub type IsWatched = Arc<dyn Fn(&ArchiveKey, Window) -> bool + Send + Sync>;
 
 /// What was found in the archive for one request, by what was asked for.
-pub struct Recalled<O: Operation>(HashMap<Slice<O::Subject>, Arc<Held<O::Data>>>);
+pub struct Recalled<O: Operation> {
+    slices: HashMap<Slice<O::Subject>, Arc<Held<O::Data>>>,
+    /// Those that are only known to be final there, where a request is only explained.
+    known: HashSet<Slice<O::Subject>>,
+}
 
 /// The slices of one operation in the archive.
 pub trait SliceArchive<O: Operation>: Send + Sync + 'static {
     /// What is kept of the slices. Nothing if the archive cannot be asked: then the vendor is.
     fn recall(&self, wanted: Vec<Slice<O::Subject>>, at: Timestamp) -> BoxFuture<'_, Recalled<O>>;
+
+    /// Which of the slices are kept and final, without reading them.
+    fn know(&self, wanted: Vec<Slice<O::Subject>>) -> BoxFuture<'_, Recalled<O>>;
 
     /// What is kept of a subject inside a span, in order of time; `None` if the archive cannot be asked.
     fn collected<'a>(&'a self, subject: &'a O::Subject, span: Window) -> BoxFuture<'a, Option<Vec<Collected>>>;
@@ -149,7 +156,23 @@ impl<O: Archived> SliceArchive<O> for ArchivedSlices<O> {
             let kept = subjects.iter().zip(found).flat_map(|(subject, slices)| {
                 slices.into_iter().filter_map(move |slice| self.adopt(subject, slice, at))
             });
-            Recalled(kept.collect())
+            Recalled { slices: kept.collect(), known: HashSet::new() }
+        })
+    }
+
+    fn know(&self, wanted: Vec<Slice<O::Subject>>) -> BoxFuture<'_, Recalled<O>> {
+        Box::pin(async move {
+            let mut spans: HashMap<&O::Subject, Window> = HashMap::new();
+            for Slice { subject, window } in &wanted {
+                spans.entry(subject).and_modify(|span| *span = span.hull(*window)).or_insert(*window);
+            }
+            let mut known = HashSet::new();
+            for (subject, span) in spans {
+                let lines = self.collected(subject, span).await.unwrap_or_default();
+                let finals = lines.into_iter().filter(|line| line.finality == Finality::Final);
+                known.extend(finals.map(|line| Slice { subject: subject.clone(), window: line.window }));
+            }
+            Recalled { slices: HashMap::new(), known }
         })
     }
 
@@ -191,13 +214,18 @@ impl<O: Operation> Recalled<O> {
     /// What was found for a slice.
     pub(super) fn get(&self, slice: &Slice<O::Subject>) -> Option<&Arc<Held<O::Data>>> {
         // Without an archive no slice is hashed.
-        if self.0.is_empty() { None } else { self.0.get(slice) }
+        if self.slices.is_empty() { None } else { self.slices.get(slice) }
+    }
+
+    /// Whether a slice need not be asked for.
+    pub(super) fn knows(&self, slice: &Slice<O::Subject>) -> bool {
+        !self.known.is_empty() && self.known.contains(slice)
     }
 }
 
 impl<O: Operation> Default for Recalled<O> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self { slices: HashMap::new(), known: HashSet::new() }
     }
 }
 
@@ -241,7 +269,7 @@ impl<O: Operation> SliceCache<O> for Keeping<O> {
 
 impl<O: Operation> fmt::Debug for Recalled<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Recalled").field(&self.0.len()).finish()
+        f.debug_tuple("Recalled").field(&(self.slices.len() + self.known.len())).finish()
     }
 }
 

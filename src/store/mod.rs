@@ -89,6 +89,8 @@ impl<O: Operation> Store<O> {
             shared.take_over(self.lacking(&wants, ask), false).await;
         }
         match &self.archive {
+            // Whoever only asks what it would take needs no rows.
+            Some(archive) if ask.explain => archive.know(self.lacking(&wants, ask)).await,
             Some(archive) => archive.recall(self.lacking(&wants, ask), ask.at).await,
             None => Recalled::default(),
         }
@@ -185,6 +187,7 @@ impl<O: Operation> Store<O> {
                         Step::Ready(Ok(Served::from_archive(held)))
                     }
                     Some((held, Use::Fresh)) => Step::Ready(Ok(Served::from_cache(held))),
+                    _ if recalled.knows(&slice) => Step::Known,
                     Some((held, Use::WhileRefreshing)) => {
                         prepared.refresh.push(slice.clone());
                         Step::Ready(Ok(Served::stale(held)))

@@ -23,6 +23,8 @@ pub struct Prepared<O: Operation> {
 pub(super) enum Step<O: Operation> {
     Ready(Result<Served<O::Data>, Arc<WeirError>>),
     Gap(Gap<O>),
+    /// The archive holds it: enough to explain what a request would take.
+    Known,
 }
 
 #[derive(Debug)]
@@ -115,7 +117,7 @@ impl<O: Operation> Prepared<O> {
     /// What needs a call.
     pub(super) fn gaps(&self) -> impl Iterator<Item = &Gap<O>> {
         self.steps.iter().filter_map(|(_, step)| match step {
-            Step::Ready(_) => None,
+            Step::Ready(_) | Step::Known => None,
             Step::Gap(gap) => Some(gap),
         })
     }
@@ -126,10 +128,10 @@ impl<O: Operation> Prepared<O> {
         self.gaps().next().is_some()
     }
 
-    /// How many slices memory answers.
+    /// How many slices memory answers, or the archive.
     #[must_use]
     pub fn ready(&self) -> usize {
-        self.steps.iter().filter(|(_, step)| matches!(step, Step::Ready(Ok(_)))).count()
+        self.steps.iter().filter(|(_, step)| matches!(step, Step::Ready(Ok(_)) | Step::Known)).count()
     }
 
     /// The accounts whose calls it needs, each once.
@@ -180,6 +182,8 @@ impl<O: Operation> Prepared<O> {
                     continue;
                 }
                 Step::Gap(gap) => gap,
+                // Nothing is answered where a request is only explained.
+                Step::Known => continue,
             };
             let found = found.next().unwrap_or_default();
             if found.is_empty() {

@@ -1,5 +1,6 @@
 //! The archive: what was told once is known for ever, after a restart and past the vendor's own memory.
 
+mod clients;
 mod commands;
 mod damage;
 mod kill;
@@ -152,4 +153,41 @@ async fn bounds_go_back_as_far_as_the_archive_does() {
     assert!(place["atLeast"].as_f64().unwrap() >= own.iter().copied().fold(0.0, f64::max));
     let calls = next.calls(DISTRIBUTION) - before;
     assert_eq!(calls, 4, "the vendor's own thirty days in as few windows as it answers: {bounds}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_come_from_the_archive_and_say_so() {
+    let dir = TempDir::new().unwrap();
+    let gateway = archiving(dir.path());
+    let paths = [
+        "/rows/phone_number_metrics.json?cust_space_id=cams-alpha&start=2026-11-01T00:00:00Z&end=2026-11-15T00:00:00Z",
+        "/rows/operation_distributions.json?app_id=app-one&start=2026-11-01T16:00:00Z&end=2026-11-15T16:00:00Z",
+    ];
+    let mut before = Vec::new();
+    for path in paths {
+        before.push(rows(&gateway, path).await);
+    }
+    assert!(before.iter().all(|(rows, sources)| rows.len() > 10 && sources == &["UPSTREAM"]), "{before:?}");
+    let calls = [METRIC, DISTRIBUTION].map(|operation| gateway.calls(operation));
+    let next = days_later(&gateway, 45).await;
+    for (path, (before, _)) in paths.iter().zip(before) {
+        assert_eq!(rows(&next, path).await, (before.clone(), vec!["ARCHIVE".to_owned()]), "{path}");
+        assert_eq!(rows(&next, path).await, (before, vec!["CACHE".to_owned()]), "{path}");
+    }
+    assert_eq!([METRIC, DISTRIBUTION].map(|operation| next.calls(operation)), calls, "no call");
+}
+
+/// The rows at a path, without their sources, and each source that was in them once.
+async fn rows(gateway: &TestGateway, path: &str) -> (Vec<Value>, Vec<String>) {
+    let text = crate::collections::get(gateway, path, "application/json").await;
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    let mut rows = answer["rows"].as_array().unwrap_or_else(|| panic!("{text}")).clone();
+    let mut sources: Vec<String> = Vec::new();
+    for row in &mut rows {
+        let source = row.as_object_mut().unwrap().remove("source").unwrap().as_str().unwrap().to_owned();
+        if !sources.contains(&source) {
+            sources.push(source);
+        }
+    }
+    (rows, sources)
 }

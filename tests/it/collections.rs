@@ -60,7 +60,7 @@ async fn collections(gateway: &TestGateway) -> Vec<Value> {
     gateway.data(ALL).await["collections"].as_array().unwrap().clone()
 }
 
-async fn get(gateway: &TestGateway, path: &str, accept: &str) -> String {
+pub(crate) async fn get(gateway: &TestGateway, path: &str, accept: &str) -> String {
     let request = Request::get(path).header("host", "localhost").header("accept", accept).body(Body::empty());
     let response = door(gateway).oneshot(request.unwrap()).await.unwrap();
     assert_eq!(response.status(), 200, "{path}");

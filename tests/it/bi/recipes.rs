@@ -34,6 +34,8 @@ fn blocks() -> Vec<Block> {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "md"))
+        // What reads the archive is run with the archive's own tests.
+        .filter(|name| name != "archive.md")
         .collect();
     names.sort();
     let mut blocks = Vec::new();
