@@ -1,7 +1,7 @@
 //! Collects what is watched, so that nothing is forgotten that a vendor told: each window as soon as it is final, and what
 //! may still change every now and then.
 //!
-//! What is due is worked out from what the archive holds ([`plan`]), so that a collector that was killed loses nothing: the
+//! What is due is worked out from what the archive holds (`plan.rs`), so that a collector that was killed loses nothing: the
 //! next one sees what is missing. What the vendor is about to forget goes first, then the newest. Calls are of class
 //! BACKGROUND: whoever looks at a screen goes before them.
 

@@ -114,7 +114,9 @@ async fn check(archive: &dyn Archive, kept: u64, most: u64) {
         let span = Window::new(Timestamp::from_ms(0), Timestamp::from_ms(0) + DAY * 100_000).unwrap();
         let mut held = archive.read(vec![Want { key, windows: Windows::Within(span) }]).await.unwrap().remove(0);
         // A database gives rows in whatever order it has them.
-        held.iter_mut().for_each(|slice| slice.rows.sort_by(|one, other| one.name.cmp(&other.name)));
+        for slice in &mut held {
+            slice.rows.sort_by(|one, other| one.name.cmp(&other.name));
+        }
         for (held, at) in held.iter().zip(0..) {
             let n = channel + at * CHANNELS;
             let (first, last) = (slice(n, 0), slice(n, 1));
