@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Dated;
-use super::tables::{COLLECTED, RESTATED, Table, finality_of, phone_lines, slice_of};
+use super::tables::{COLLECTED, RESTATED, Table, key_of, phone_lines, slice_of};
 use crate::domain::calendar::Date;
 use crate::domain::dataset::{Column, Dataset, Value};
 use crate::domain::{ArchiveKey, ArchiveRow, ArchivedSlice, Finality, Number, Timestamp, Window};
@@ -95,19 +95,8 @@ impl Row<'_> {
 
     /// The key of a row of `dataset`, whose entity is in the column of this name.
     fn key(&self, dataset: Dataset, entity: &str, name: Option<String>) -> Option<ArchiveKey> {
-        let word = |column: &str| match self.text(column) {
-            Some("DAILY") => Some("DAILY"),
-            Some("HALF_HOUR") => Some("HALF_HOUR"),
-            Some("PROVINCE") => Some("PROVINCE"),
-            Some("COUNTRY") => Some("COUNTRY"),
-            _ => None,
-        };
-        let (granularity, dimension) = match dataset {
-            Dataset::PhoneNumberMetrics => (Some(word("granularity")?), None),
-            _ => (None, Some(word("dimension")?)),
-        };
-        let entity = self.text(entity).map(str::to_owned);
-        Some(ArchiveKey { dataset, account: self.text("account")?.to_owned(), entity, granularity, dimension, name })
+        let kind = self.text(Table::of(dataset).kind)?;
+        Some(ArchiveKey { name, ..key_of(dataset, self.text("account")?, self.text(entity), kind)? })
     }
 }
 
@@ -132,7 +121,7 @@ pub fn slices(
             let key = row.key(table, own.entity, None)?;
             let window = row.window()?;
             let [one, other] = own.numbers;
-            let finality = finality_of(row.text("finality")?)?;
+            let finality = Finality::named(row.text("finality")?)?;
             let numbers = [row.number(one)?, row.number(other)?];
             let name = row.text(own.row_name)?.into();
             let archived = ArchiveRow { name, start: window.start(), end: window.end(), numbers, finality };
@@ -156,7 +145,7 @@ pub fn slices(
             let read = || {
                 let name = row.text("phone_number").map(str::to_owned);
                 let key = row.key(table, "entity", name)?;
-                Some((key, row.window()?, finality_of(row.text("finality")?)?, row.instant("fetched_at")?))
+                Some((key, row.window()?, Finality::named(row.text("finality")?)?, row.instant("fetched_at")?))
             };
             let line = read().ok_or_else(|| format!("line {n} of what was collected makes no sense"))?;
             slices.push(slice(line, &by_slice));

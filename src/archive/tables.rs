@@ -3,7 +3,7 @@
 use crate::domain::dataset::{Cell, Column, Dataset, Field, Kind};
 use crate::domain::duration::format_iso;
 use crate::domain::time::DAY;
-use crate::domain::{ArchiveKey, ArchiveRow, ArchivedSlice, Finality, Number, Window};
+use crate::domain::{ArchiveKey, ArchiveRow, ArchivedSlice, MessageCount, Number, Window};
 
 use super::Dated;
 use super::merge::Restated;
@@ -155,7 +155,7 @@ pub(super) fn cell<'a>(field: Field, dated: &'a Dated, at: usize, row: &'a Archi
         Field::SentCount | Field::DistinctUsers => number(row.numbers[0]),
         Field::DeliveredCount | Field::Proportion => number(row.numbers[1]),
         Field::DeliveryRate => rate(row),
-        Field::Finality => Cell::Text(finality(row.finality)),
+        Field::Finality => Cell::Text(row.finality.as_str()),
         Field::FetchedAt => Cell::Instant(dated.slice.fetched_at),
         Field::Source => Cell::Text("ARCHIVE"),
         _ => Cell::Null,
@@ -197,18 +197,6 @@ pub(super) fn slice_of(key: &ArchiveKey, row: &ArchiveRow) -> Option<Window> {
     Window::new(start, if key.granularity.is_some() { start + DAY } else { row.end })
 }
 
-pub(super) const fn finality(finality: Finality) -> &'static str {
-    match finality {
-        Finality::Final => "FINAL",
-        Finality::Provisional => "PROVISIONAL",
-    }
-}
-
-/// `None` where it is neither word.
-pub(super) fn finality_of(text: &str) -> Option<Finality> {
-    [Finality::Final, Finality::Provisional].into_iter().find(|known| finality(*known) == text)
-}
-
 fn number(number: Number) -> Cell<'static> {
     match number {
         Number::Integer(count) => Cell::Integer(count),
@@ -225,12 +213,11 @@ fn as_float(number: Number) -> f64 {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts beyond 2^53 lose digits that no rate shows")]
 fn rate(row: &ArchiveRow) -> Cell<'static> {
-    match row.numbers {
-        [Number::Integer(sent), Number::Integer(delivered)] if sent > 0 => Cell::Float(delivered as f64 / sent as f64),
-        _ => Cell::Null,
-    }
+    let [Number::Integer(sent), Number::Integer(delivered)] = row.numbers else { return Cell::Null };
+    let (sent, delivered) = (MessageCount::new(sent), MessageCount::new(delivered));
+    let rate = sent.zip(delivered).and_then(|(sent, delivered)| delivered.share_of(sent));
+    rate.map_or(Cell::Null, Cell::Float)
 }
 
 /// The names of the table of lines of a key: single phone numbers have their own.
@@ -256,7 +243,7 @@ pub(super) fn line_cells<'a>(slice: &'a ArchivedSlice, length: Option<&'a str>, 
         optional(length),
         Cell::Instant(slice.window.start()),
         Cell::Instant(slice.window.end()),
-        Cell::Text(finality(slice.finality)),
+        Cell::Text(slice.finality.as_str()),
         Cell::Instant(slice.fetched_at),
         Cell::Integer(i64::try_from(row_count).unwrap_or(i64::MAX)),
     ];

@@ -16,6 +16,23 @@ pub enum Finality {
     Provisional,
 }
 
+impl Finality {
+    /// The spelling of GraphQL's enum, of rows and of tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Final => "FINAL",
+            Self::Provisional => "PROVISIONAL",
+        }
+    }
+
+    /// The one that is spelled so.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Final, Self::Provisional].into_iter().find(|finality| finality.as_str() == name)
+    }
+}
+
 /// Where an answer came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {

@@ -12,7 +12,7 @@ use tokio_postgres::{Error, Row};
 
 use super::super::merge::{Kept, KeptRow};
 use super::super::slices::{Names, assemble, better};
-use super::super::tables::{PHONE_LINES, Table, finality_of};
+use super::super::tables::{PHONE_LINES, Table};
 use super::super::{Collected, Want, Windows};
 use super::arrays::{KEY, Spans, WANTED};
 use super::fault::Fault;
@@ -251,7 +251,7 @@ pub(super) fn window(row: &Row, at: usize) -> Result<Window, Fault> {
 }
 
 pub(super) fn finality(row: &Row, at: usize) -> Result<Finality, Fault> {
-    finality_of(row.try_get(at)?).ok_or(Fault::Nonsense("finality"))
+    Finality::named(row.try_get(at)?).ok_or(Fault::Nonsense("finality"))
 }
 
 /// How many of something.

@@ -5,7 +5,6 @@ use jiff::tz::TimeZone;
 use rusqlite::types::{ToSql, ToSqlOutput, Type, Value, ValueRef};
 use rusqlite::{Error, Row};
 
-use super::super::tables::finality_of;
 use crate::domain::calendar::Date;
 use crate::domain::dataset::{self, Cell, Kind};
 use crate::domain::{Finality, Number, Timestamp, Window};
@@ -111,7 +110,7 @@ pub(super) fn window(row: &Row<'_>, at: usize) -> rusqlite::Result<Window> {
 }
 
 pub(super) fn finality(row: &Row<'_>, at: usize) -> rusqlite::Result<Finality> {
-    row.get_ref(at)?.as_str().ok().and_then(finality_of).ok_or_else(|| nonsense(at, "finality"))
+    row.get_ref(at)?.as_str().ok().and_then(Finality::named).ok_or_else(|| nonsense(at, "finality"))
 }
 
 /// A number of a row: a count, or any other.

@@ -8,7 +8,7 @@ use crate::query::operation_distributions::DistributionWindow;
 use crate::query::phone_number_metrics::{MetricRow, MetricRows};
 use crate::query::rows::Spot;
 use crate::query::totals::Total;
-use crate::vendor::volcengine_rtc::{Dimension, OperationDistributions, Share};
+use crate::vendor::volcengine_rtc::{OperationDistributions, Share};
 
 /// What tells rows from any others: what they are of, and when each slice under them was asked for.
 pub(super) type Stamp = Vec<u8>;
@@ -257,10 +257,7 @@ fn user<'a>(users: &'a Users, share: &'a Share, field: Field) -> Cell<'a> {
         Field::Account => Cell::Text(window.subject.account.name()),
         Field::AppId | Field::Entity => Cell::Text(window.subject.app.as_str()),
         Field::Indicator => Cell::Text(OperationDistributions::INDICATOR),
-        Field::Dimension => Cell::Text(match window.subject.dimension {
-            Dimension::Province => "PROVINCE",
-            Dimension::Country => "COUNTRY",
-        }),
+        Field::Dimension => Cell::Text(window.subject.dimension.name()),
         Field::StartTime => Cell::Instant(window.window.start()),
         Field::EndTime => Cell::Instant(window.window.end()),
         Field::Date => Cell::Date(window.date),
@@ -304,10 +301,7 @@ fn total(total: &Total, field: Field) -> Cell<'_> {
 }
 
 fn finality<'a>(finality: Finality) -> Cell<'a> {
-    Cell::Text(match finality {
-        Finality::Final => "FINAL",
-        Finality::Provisional => "PROVISIONAL",
-    })
+    Cell::Text(finality.as_str())
 }
 
 fn source<'a>(source: Source) -> Cell<'a> {

@@ -124,8 +124,7 @@ impl Question {
             granularity: texts
                 .choice("granularity", &[("DAILY", Granularity::Daily), ("HALF_HOUR", Granularity::HalfHour)])?,
             apps: texts.all("app_id"),
-            dimension: texts
-                .choice("dimension", &[("PROVINCE", Dimension::Province), ("COUNTRY", Dimension::Country)])?,
+            dimension: texts.choice("dimension", &Dimension::ALL.map(|dimension| (dimension.name(), dimension)))?,
             window: texts.one("window")?.map_or(Ok(DAY), |text| duration("window", text))?,
             is_aligned: texts.choice("align", &[("hour", true), ("exact", false)])?,
             terms: terms(&texts)?,

@@ -38,12 +38,24 @@ pub enum Dimension {
 }
 
 impl Dimension {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Province, Self::Country];
+
     /// The vendor's spelling, as in its examples.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Province => "province",
             Self::Country => "country",
+        }
+    }
+
+    /// The spelling of GraphQL's enum, of rows and of tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Province => "PROVINCE",
+            Self::Country => "COUNTRY",
         }
     }
 
@@ -193,10 +205,7 @@ impl Archived for OperationDistributions {
             account: subject.account.name().to_owned(),
             entity: Some(subject.app.as_str().to_owned()),
             granularity: None,
-            dimension: Some(match subject.dimension {
-                Dimension::Province => "PROVINCE",
-                Dimension::Country => "COUNTRY",
-            }),
+            dimension: Some(subject.dimension.name()),
             name: None,
         }
     }
