@@ -9,14 +9,13 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::archive::{self, ArchiveError, ArchiveErrorKind, Standing, Writer};
+use crate::archive::{self, ArchiveError, ArchiveErrorKind, Writer};
 use crate::config::{Config, watch};
 use crate::domain::{Account, AppId, ArchiveKey, Archived, ChannelId, Clock, Facts, Operation, Sent, Slice, Vendor};
 use crate::fast::FastPath;
 use crate::loader::Stores;
 use crate::planner::{Command, Peers, Scheduler, SliceCache};
 use crate::query::collect::Series;
-use crate::query::collections::Writing;
 use crate::query::zone::zone_of_days;
 use crate::query::{Catalog, CatalogApp, CatalogChannel, Limits, Service};
 use crate::quota::agent::LeaseClient;
@@ -101,7 +100,10 @@ impl App {
         let archive = archive.transpose()?.map(Writer::new);
         let others = link.clone();
         let permits = Permits::new(config, runtime, link);
-        let mut parts = Parts { config, runtime, permits, catalog: Arc::clone(&catalog), archive: archive.clone() };
+        let watched: Arc<[Watched]> = watched(config, &catalog).into();
+        let (own_catalog, own_watched) = (Arc::clone(&catalog), Arc::clone(&watched));
+        let mut parts =
+            Parts { config, runtime, permits, catalog: own_catalog, archive: archive.clone(), watched: own_watched };
         let stores = Arc::new(parts.stores()?);
         let limits = Limits {
             max_wait: config.queue.max_wait,
@@ -111,17 +113,12 @@ impl App {
             pull_calls: usize::try_from(config.limits.pull_calls).unwrap_or(usize::MAX),
             call_rows: u64::from(config.upstream.max_rows),
         };
-        let service = Service::new(stores, Arc::clone(&catalog), Arc::clone(&runtime.clock), limits);
-        let service = match archive.clone() {
-            Some(writer) => service.with_writing(Arc::new(move || writing(&writer))),
-            None => service,
-        };
+        let service = Service::new(stores, catalog, Arc::clone(&runtime.clock), limits);
+        let service = service.archiving(archive.clone());
         let answer_bytes = usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX);
         let watch = archive.clone().map(|writer| {
-            let watched = watched(config, &catalog);
             // An archive of our own cannot tell others that we collect.
-            let link =
-                others.filter(|_| config.archive.url().is_some_and(|url| url.expose_secret().starts_with("sqlite:")));
+            let link = others.filter(|_| config.archive.file().is_some());
             let lead = Collector::new(Arc::clone(writer.archive()), link);
             Watch::new(service.clone(), watched, writer, Arc::new(lead))
         });
@@ -189,6 +186,7 @@ struct Parts<'a> {
     permits: Permits<'a>,
     catalog: Arc<Catalog>,
     archive: Option<Writer>,
+    watched: Arc<[Watched]>,
 }
 
 impl Parts<'_> {
@@ -222,11 +220,7 @@ impl Parts<'_> {
         }
         let memory = self.watched_memory(&distributions);
         let catalog = Arc::clone(&self.catalog);
-        let zone_of: ZoneOf = Arc::new(move |key| {
-            let is_it =
-                |app: &&CatalogApp| app.account.name() == key.account && Some(app.id.as_str()) == key.entity.as_deref();
-            catalog.apps.iter().find(is_it).map(|app| app.zone.clone())
-        });
+        let zone_of: ZoneOf = Arc::new(move |key| catalog.app_of(key).map(|app| app.zone.clone()));
         let archive = self.archived(&distributions, &memory, zone_of);
         Ok(stores.with(self.store(&distributions, memory, archive, callers)?))
     }
@@ -236,12 +230,8 @@ impl Parts<'_> {
         let operation = Arc::new(PhoneNumberMetrics::new(self.config.cache.settle.of(Vendor::AlibabaCams)));
         let memory = self.watched_memory(&operation);
         let (catalog, learned) = (Arc::clone(&self.catalog), Arc::clone(&operation));
-        let zone_of: ZoneOf = Arc::new(move |key| {
-            let name = |channel: &CatalogChannel| channel.id.as_ref().map(|id| id.as_str().to_owned());
-            let is_it =
-                |channel: &&CatalogChannel| channel.account.name() == key.account && name(channel) == key.entity;
-            catalog.channels.iter().find(is_it).and_then(|channel| zone_of_days(channel, &learned))
-        });
+        let zone_of: ZoneOf =
+            Arc::new(move |key| catalog.channel_of(key).and_then(|channel| zone_of_days(channel, &learned)));
         let archive = self.archived(&operation, &memory, zone_of);
         let callers = callers(&operation, clients);
         self.store(&operation, memory, archive, callers)
@@ -253,26 +243,28 @@ impl Parts<'_> {
         clients: &[CamsClient<'_>],
     ) -> Result<Store<alibaba_cams::Series<C>>, BuildError> {
         let operation = Arc::new(alibaba_cams::Series::<C>::new(self.config.cache.settle.of(Vendor::AlibabaCams)));
-        let (memory, callers) = (self.memory(&operation), callers(&operation, clients));
+        let (memory, callers) = (Arc::new(self.memory(&operation)), callers(&operation, clients));
         self.store(&operation, memory, None, callers)
     }
 
-    fn memory<O: Operation>(&self, operation: &Arc<O>) -> Arc<Memory<O>> {
+    fn memory<O: Operation>(&self, operation: &Arc<O>) -> Memory<O> {
         let bytes = self.config.cache.bytes_of(operation.facts());
-        Arc::new(Memory::new(Arc::clone(operation), bytes, lifetimes(self.config)))
+        Memory::new(Arc::clone(operation), bytes, lifetimes(self.config))
     }
 
     /// The memory of an operation whose slices may be fetched again without being asked for.
     fn watched_memory<O: Archived>(&self, operation: &Arc<O>) -> Arc<Memory<O>> {
-        let watched = watched(self.config, &self.catalog);
+        let memory = self.memory(operation);
+        if self.watched.is_empty() {
+            return Arc::new(memory);
+        }
+        let watched = Arc::clone(&self.watched);
         let every = move |subject: &O::Subject, window| {
             let key = O::archive_key(subject);
             let own = watched.iter().filter(|own| own.series.is_of(&key, window));
             own.map(|own| own.every).filter(|every| !every.is_zero()).min()
         };
-        let bytes = self.config.cache.bytes_of(operation.facts());
-        let memory = Memory::new(Arc::clone(operation), bytes, lifetimes(self.config));
-        Arc::new(if self.config.watch.is_empty() { memory } else { memory.refetched_every(Box::new(every)) })
+        Arc::new(memory.refetched_every(Box::new(every)))
     }
 
     /// The archive of an operation, if there is one.
@@ -284,7 +276,7 @@ impl Parts<'_> {
     ) -> Option<Arc<dyn SliceArchive<O>>> {
         let writer = self.archive.clone()?;
         let (operation, memory) = (Arc::clone(operation), Arc::clone(memory));
-        let watched = watched(self.config, &self.catalog);
+        let watched = Arc::clone(&self.watched);
         // Of one phone number alone only what is final is kept.
         let is_watched = move |key: &ArchiveKey, window| {
             watched
@@ -334,12 +326,6 @@ impl Parts<'_> {
 
 /// An account of Alibaba Cloud, its quotas, and what calls for it.
 type CamsClient<'a> = (Account, &'a Quotas, Arc<alibaba_cams::Client>);
-
-/// How the writing goes, as all doors tell it: the place of the archive is nobody's business but the log's.
-fn writing(writer: &Writer) -> Writing {
-    let Standing { waiting, slices, rows, lost, restated, failing } = writer.standing();
-    Writing { waiting, slices, rows, lost, restated, failing: failing.map(|error| error.message) }
-}
 
 /// What is collected, series by series.
 fn watched(config: &Config, catalog: &Catalog) -> Vec<Watched> {

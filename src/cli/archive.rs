@@ -185,7 +185,8 @@ async fn status(archive: &dyn Archive) -> Result<(), Failure> {
 }
 
 fn set_aside(config: &Config) -> Result<(), Failure> {
-    let path = url(config)?.strip_prefix("sqlite:").ok_or_else(|| {
+    url(config)?;
+    let path = config.archive.file().ok_or_else(|| {
         Failure::usage("only a file can be set aside; restore a database of PostgreSQL from its backup")
     })?;
     let name = Sqlite::set_aside(path.as_ref())?;

@@ -234,7 +234,7 @@ fn archive(config: &Config) -> String {
     let Some(url) = config.archive.url() else {
         return "none: a restart forgets what was fetched".to_owned();
     };
-    if let Some(path) = url.expose_secret().strip_prefix("sqlite:") {
+    if let Some(path) = config.archive.file() {
         return format!("what is final is kept in the file {path}, for this process alone");
     }
     let parsed = url::Url::parse(url.expose_secret()).ok();

@@ -194,6 +194,12 @@ impl Archive {
     pub fn url(&self) -> Option<&SecretString> {
         Some(&self.url).filter(|url| !url.expose_secret().is_empty())
     }
+
+    /// The file that it is, if it is one: it belongs to one process alone.
+    #[must_use]
+    pub fn file(&self) -> Option<&str> {
+        self.url()?.expose_secret().strip_prefix("sqlite:")
+    }
 }
 
 /// `[http]`

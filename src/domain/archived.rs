@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::dataset::Dataset;
-use super::{Finality, Operation, Slice, Timestamp, Window};
+use super::{Finality, Held, Operation, Slice, Timestamp, Window};
 
 /// Whose slices, as the tables of an archive name them. Compared whole.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,6 +73,16 @@ pub struct ArchivedSlice {
     pub fetched_at: Timestamp,
     /// Ordered as they were answered.
     pub rows: Vec<ArchiveRow>,
+}
+
+impl ArchivedSlice {
+    /// What is held of a slice, as it is kept under a key.
+    #[must_use]
+    pub fn of<O: Archived>(key: &Arc<ArchiveKey>, slice: &Slice<O::Subject>, held: &Held<O::Data>) -> Self {
+        let finality = if held.is_settled() { Finality::Final } else { Finality::Provisional };
+        let (window, rows) = (slice.window, O::to_rows(slice, &held.data));
+        Self { key: Arc::clone(key), window, finality, fetched_at: held.sent_at, rows }
+    }
 }
 
 /// An operation whose slices are archived.

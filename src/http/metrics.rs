@@ -11,9 +11,10 @@ use axum::routing::get;
 use metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
+use crate::archive::Standing;
 use crate::domain::Caller;
 use crate::query::Quota;
-use crate::query::collections::{Collection, Writing};
+use crate::query::collections::Collection;
 use crate::schema::Gateway;
 
 /// `/metrics`.
@@ -65,7 +66,7 @@ fn quotas(gateway: &Gateway) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "rows that wait are bounded")]
-fn archive(writing: &Writing) {
+fn archive(writing: &Standing) {
     describe_gauge!("weir_archive_rows_waiting", "Rows that wait to be written to the archive.");
     describe_counter!("weir_archive_rows_written_total", "Rows that were written to the archive since the start.");
     describe_counter!("weir_archive_slices_written_total", "Slices that were written to the archive since the start.");

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use jiff::tz::TimeZone;
 
 use crate::domain::wording::echo;
-use crate::domain::{Account, AppId, Caller, ChannelId};
+use crate::domain::{Account, AppId, ArchiveKey, Caller, ChannelId};
 use crate::error::{Code, WeirError};
 
 /// Everything that the config names, in its order.
@@ -74,6 +74,25 @@ impl Catalog {
                 ),
             )
         })
+    }
+
+    /// The channel whose numbers an archive keeps under a key.
+    #[must_use]
+    pub fn channel_of(&self, key: &ArchiveKey) -> Option<&CatalogChannel> {
+        let of = |channel: &&CatalogChannel| {
+            (channel.account.name(), channel.id.as_ref().map(ChannelId::as_str))
+                == (key.account.as_str(), key.entity.as_deref())
+        };
+        self.channels.iter().find(of)
+    }
+
+    /// The application whose numbers an archive keeps under a key.
+    #[must_use]
+    pub fn app_of(&self, key: &ArchiveKey) -> Option<&CatalogApp> {
+        let of = |app: &&CatalogApp| {
+            (app.account.name(), Some(app.id.as_str())) == (key.account.as_str(), key.entity.as_deref())
+        };
+        self.apps.iter().find(of)
     }
 
     /// The channels that the caller may see.

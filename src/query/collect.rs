@@ -16,7 +16,7 @@ use crate::domain::dataset::Dataset;
 use crate::domain::duration::parse_iso;
 use crate::domain::time::{DAY, HOUR};
 use crate::domain::{
-    Account, ArchiveKey, Archived, ArchivedSlice, ChannelId, Facts, Finality, Operation as _, Slice, Timestamp, Window,
+    Account, ArchiveKey, Archived, ArchivedSlice, ChannelId, Facts, Held, Operation, Slice, Timestamp, Window,
 };
 use crate::error::WeirError;
 use crate::store::Answered;
@@ -93,9 +93,7 @@ impl Series {
         };
         let is_same_kind = match self {
             Self::Messages { granularity, .. } => key.granularity == Some(granularity.as_str()),
-            Self::Users { dimension, .. } => {
-                key.dimension.is_some_and(|name| name.eq_ignore_ascii_case(dimension.as_str()))
-            }
+            Self::Users { dimension, .. } => key.dimension == Some(dimension.name()),
         };
         let is_same =
             (key.dataset, key.account.as_str(), key.entity.as_deref()) == (dataset, self.account().name(), entity);
@@ -198,24 +196,13 @@ impl Series {
     pub fn of(key: &ArchiveKey, window: Option<&str>, catalog: &Catalog) -> Option<Self> {
         match key.dataset {
             Dataset::PhoneNumberMetrics => {
-                let is_it = |channel: &&CatalogChannel| {
-                    channel.account.name() == key.account
-                        && channel.id.as_ref().map(ChannelId::as_str) == key.entity.as_deref()
-                };
                 let granularity = [Granularity::Daily, Granularity::HalfHour];
                 let granularity = granularity.into_iter().find(|one| Some(one.as_str()) == key.granularity)?;
-                let channel = catalog.channels.iter().find(is_it)?.clone();
-                Some(Self::Messages { channel, granularity })
+                Some(Self::Messages { channel: catalog.channel_of(key)?.clone(), granularity })
             }
             Dataset::OperationDistributions => {
-                let is_it = |app: &&CatalogApp| {
-                    app.account.name() == key.account && Some(app.id.as_str()) == key.entity.as_deref()
-                };
-                let is_named =
-                    |one: &Dimension| key.dimension.is_some_and(|name| name.eq_ignore_ascii_case(one.as_str()));
-                let dimension = [Dimension::Province, Dimension::Country].into_iter().find(is_named)?;
-                let (app, window) = (catalog.apps.iter().find(is_it)?.clone(), parse_iso(window?).ok()?);
-                Some(Self::Users { app, dimension, window })
+                let dimension = Dimension::ALL.into_iter().find(|one| Some(one.name()) == key.dimension)?;
+                Some(Self::Users { app: catalog.app_of(key)?.clone(), dimension, window: parse_iso(window?).ok()? })
             }
             Dataset::PhoneNumberTotals | Dataset::Measurements => None,
         }
@@ -226,7 +213,15 @@ impl Series {
     /// # Errors
     /// What failed.
     pub async fn fetch(&self, windows: &[Window], request: &Request) -> Result<(), Arc<WeirError>> {
-        self.slices(windows, request).await.map(drop)
+        match self {
+            Self::Messages { channel, granularity } => {
+                held::<PhoneNumberMetrics>(&messages(channel, *granularity), windows, request).await.map(drop)
+            }
+            Self::Users { app, dimension, .. } => {
+                let subject = operation_distributions::subject(app, *dimension);
+                held::<OperationDistributions>(&subject, windows, request).await.map(drop)
+            }
+        }
     }
 
     /// Windows as an archive keeps them. The first failure, if there is any.
@@ -252,18 +247,24 @@ async fn slices<O: Archived>(
     windows: &[Window],
     request: &Request,
 ) -> Result<Vec<ArchivedSlice>, Arc<WeirError>> {
-    let wants: Vec<_> = windows.iter().map(|window| Slice { subject: subject.clone(), window: *window }).collect();
     let key = Arc::new(O::archive_key(subject));
-    let series = request.series::<O>(wants).await?;
-    let slice = |answered: Answered<O::Data>| {
-        let held = answered.outcome?.held;
-        let finality = if held.is_settled() { Finality::Final } else { Finality::Provisional };
-        // Each is asked for by itself, so that what is answered is the window itself.
-        let window = windows[answered.want];
-        let rows = O::to_rows(&Slice { subject: subject.clone(), window }, &held.data);
-        Ok(ArchivedSlice { key: Arc::clone(&key), window, finality, fetched_at: held.sent_at, rows })
-    };
-    series.into_iter().flatten().map(slice).collect()
+    let held = held::<O>(subject, windows, request).await?;
+    Ok(held.iter().map(|(slice, held)| ArchivedSlice::of::<O>(&key, slice, held)).collect())
+}
+
+/// A slice, and what is held of it.
+type OfSlice<O> = (Slice<<O as Operation>::Subject>, Arc<Held<<O as Operation>::Data>>);
+
+/// What is held of windows once they were fetched. Each is asked for by itself, so that what is answered is the window itself.
+async fn held<O: Archived>(
+    subject: &O::Subject,
+    windows: &[Window],
+    request: &Request,
+) -> Result<Vec<OfSlice<O>>, Arc<WeirError>> {
+    let wants: Vec<_> = windows.iter().map(|window| Slice { subject: subject.clone(), window: *window }).collect();
+    let series = request.series::<O>(wants.clone()).await?;
+    let of_slice = |answered: Answered<O::Data>| Ok((wants[answered.want].clone(), answered.outcome?.held));
+    series.into_iter().flatten().map(of_slice).collect()
 }
 
 fn messages(channel: &CatalogChannel, granularity: Granularity) -> MetricSubject {

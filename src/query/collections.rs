@@ -1,4 +1,4 @@
-//! What is collected, how far that is, and how it is written to the archive: noted by those who do it, read by all doors.
+//! What is collected, and how far that is: noted by those who do it, read by all doors.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -90,7 +90,7 @@ impl fmt::Display for Kind {
         match self {
             Self::Messages(granularity) => f.write_str(granularity.as_str()),
             Self::Users(dimension, window) => {
-                write!(f, "{}/{}", dimension.as_str().to_ascii_uppercase(), format_iso(*window))
+                write!(f, "{}/{}", dimension.name(), format_iso(*window))
             }
         }
     }
@@ -130,23 +130,6 @@ pub struct Collection {
     pub ran_at: Option<Timestamp>,
     /// Why that failed, if it did.
     pub problem: Option<Code>,
-}
-
-/// How the writing to the archive goes.
-#[derive(Debug, Clone, Default)]
-pub struct Writing {
-    /// Rows that wait to be written.
-    pub waiting: usize,
-    /// Slices that were written since the start.
-    pub slices: u64,
-    /// Their rows.
-    pub rows: u64,
-    /// Slices that were not written, and will be when they are fetched again.
-    pub lost: u64,
-    /// FINAL numbers that the vendor has told otherwise since.
-    pub restated: u64,
-    /// Why the last write failed, if it did.
-    pub failing: Option<String>,
 }
 
 /// All series that are collected, in the order of their names.

@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::catalog::Catalog;
-use super::collections::{Collections, Writing};
+use super::collections::Collections;
 use super::controls::Controls;
 use super::quota::Quota;
 use super::request::Request;
 use super::reuse::Lasting;
+use crate::archive::{Standing, Writer};
 use crate::domain::{Ask, Caller, Clock, Facts, RequestCost, Timestamp};
 use crate::loader::{Loader, Stores};
 
@@ -39,20 +40,20 @@ pub struct Service {
     clock: Arc<dyn Clock>,
     limits: Limits,
     collections: Arc<Collections>,
-    writing: Option<Arc<dyn Fn() -> Writing + Send + Sync>>,
+    archive: Option<Writer>,
 }
 
 impl Service {
     /// Answers from `stores` for what `catalog` names.
     #[must_use]
     pub fn new(stores: Arc<Stores>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self { stores, catalog, clock, limits, collections: Arc::default(), writing: None }
+        Self { stores, catalog, clock, limits, collections: Arc::default(), archive: None }
     }
 
-    /// The same, where what is fetched is written to an archive; `writing` says how that goes.
+    /// The same, where what is fetched is written to an archive, if there is one.
     #[must_use]
-    pub fn with_writing(self, writing: Arc<dyn Fn() -> Writing + Send + Sync>) -> Self {
-        Self { writing: Some(writing), ..self }
+    pub fn archiving(self, archive: Option<Writer>) -> Self {
+        Self { archive, ..self }
     }
 
     /// A request that begins now.
@@ -97,8 +98,8 @@ impl Service {
 
     /// How the writing to the archive goes; `None` without one.
     #[must_use]
-    pub fn writing(&self) -> Option<Writing> {
-        self.writing.as_ref().map(|writing| writing())
+    pub fn writing(&self) -> Option<Standing> {
+        self.archive.as_ref().map(Writer::standing)
     }
 
     /// The present instant.

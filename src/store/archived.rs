@@ -13,7 +13,8 @@ use super::memory::Memory;
 use crate::archive::{ArchiveError, Collected, Dated, Want, Windows, Writer};
 use crate::domain::calendar::Date;
 use crate::domain::{
-    ArchiveKey, Archived, ArchivedSlice, Ask, Cut, Finality, Held, Keep, Operation, Slice, Timestamp, Window,
+    ArchiveKey, ArchiveRow, Archived, ArchivedSlice, Ask, Cut, Finality, Held, Keep, Operation, Slice, Timestamp,
+    Window,
 };
 use crate::error::WeirError;
 use crate::planner::{Landed, SliceCache};
@@ -195,11 +196,9 @@ impl<O: Archived> SliceArchive<O> for ArchivedSlices<O> {
             Box::new(move || {
                 let zone = zone_of(&key);
                 let dated = |(window, held): (Window, Arc<Held<O::Data>>)| {
-                    let finality = if held.is_settled() { Finality::Final } else { Finality::Provisional };
-                    let rows = O::to_rows(&Slice { subject: subject.clone(), window }, &held.data);
-                    let dates = rows.iter().map(|row| zone.as_ref().map(|zone| Date::of(row.start, zone))).collect();
-                    let slice =
-                        ArchivedSlice { key: Arc::clone(&key), window, finality, fetched_at: held.sent_at, rows };
+                    let slice = ArchivedSlice::of::<O>(&key, &Slice { subject: subject.clone(), window }, &held);
+                    let date = |row: &ArchiveRow| zone.as_ref().map(|zone| Date::of(row.start, zone));
+                    let dates = slice.rows.iter().map(date).collect();
                     Dated { slice, dates }
                 };
                 // PostgreSQL has no such text, and a batch that can never be written would hold all others up.

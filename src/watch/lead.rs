@@ -26,19 +26,19 @@ pub struct Collector {
     archive: Arc<dyn Archive>,
     /// Where the archive is this process's alone, and others are known.
     link: Option<Redis>,
+    take: Script,
 }
 
 impl Collector {
     /// Whoever leads the archive; with a `link`, whoever holds the lease there, too.
     #[must_use]
     pub fn new(archive: Arc<dyn Archive>, link: Option<Redis>) -> Self {
-        Self { archive, link }
+        Self { archive, link, take: Script::new(TAKE) }
     }
 
     async fn holds_lease(&self) -> bool {
         let Some(link) = &self.link else { return true };
-        let script = Script::new(TAKE);
-        let mut invocation = script.prepare_invoke();
+        let mut invocation = self.take.prepare_invoke();
         let lease = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
         invocation.key(Redis::name("collector", "archive")).arg(link.replica()).arg(lease);
         // Nobody collects while Redis is away: no call may be made without its permits either.

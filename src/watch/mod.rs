@@ -66,7 +66,7 @@ pub struct Watched {
 #[derive(Clone)]
 pub struct Watch {
     service: Service,
-    watched: Vec<Watched>,
+    watched: Arc<[Watched]>,
     writer: Writer,
     lead: Arc<dyn Lead>,
 }
@@ -96,8 +96,8 @@ struct Unit {
 impl Watch {
     /// Collects `watched` through `service`; what is fetched is written by `writer`. All doors know of it from now on.
     #[must_use]
-    pub fn new(service: Service, watched: Vec<Watched>, writer: Writer, lead: Arc<dyn Lead>) -> Self {
-        for watched in &watched {
+    pub fn new(service: Service, watched: Arc<[Watched]>, writer: Writer, lead: Arc<dyn Lead>) -> Self {
+        for watched in watched.iter() {
             service.collections().expect(watched.series.name());
         }
         Self { service, watched, writer, lead }
@@ -106,7 +106,7 @@ impl Watch {
     /// Collects for ever.
     pub async fn run(self) {
         let mut accounts: HashMap<Account, Vec<State>> = HashMap::new();
-        for watched in self.watched.clone() {
+        for watched in self.watched.iter().cloned() {
             let state = State {
                 watched,
                 next: Timestamp::from_ms(i64::MIN),

@@ -46,6 +46,7 @@ const ALLOWED: [(&str, &[&str]); 22] = [
             "formats",
             "query::Quota",
             "query::Service",
+            "archive::Standing",
             "query::collections",
             "query::pull",
             "document",
@@ -65,6 +66,9 @@ const ALLOWED: [(&str, &[&str]); 22] = [
             "loader",
             // What is kept of a series.
             "archive::Collected",
+            // How the writing goes, for the doors.
+            "archive::Standing",
+            "archive::Writer",
             // The types of what comes back, or would.
             "store::Answered",
             "store::Served",

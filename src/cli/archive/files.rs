@@ -44,7 +44,7 @@ pub(super) async fn export(archive: &dyn Archive, dir: &Path, format: TableForma
 pub(super) async fn import(archive: &dyn Archive, dir: &Path) -> Result<(), Failure> {
     let mut months = BTreeSet::new();
     for name in [TableName::Collected, TableName::CollectedPhones] {
-        months.extend(children(&dir.join(name.as_str()))?);
+        months.extend(months_in(&dir.join(name.as_str()))?);
     }
     if months.is_empty() {
         return Err(Failure::failed(format!(
@@ -94,25 +94,25 @@ fn label(at: Timestamp) -> String {
     at.to_string().chars().take(7).collect()
 }
 
-fn children(folder: &Path) -> Result<Vec<String>, Failure> {
+/// What is in a folder; nothing where there is none.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
-    let wrong = |error: std::io::Error| Failure::failed(format!("{}: {error}", folder.display()));
-    let entries: Vec<_> = std::fs::read_dir(folder).and_then(Iterator::collect).map_err(wrong)?;
-    let names = entries.iter().map(|entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().into_owned());
+    let paths = std::fs::read_dir(folder).and_then(|found| found.map(|entry| Ok(entry?.path())).collect());
+    paths.map_err(|error| Failure::failed(format!("{}: {error}", folder.display())))
+}
+
+/// The months of a table.
+fn months_in(folder: &Path) -> Result<Vec<String>, Failure> {
+    let entries = entries(folder)?;
+    let names = entries.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
     Ok(names.filter(|name| name.starts_with("month=")).collect())
 }
 
 /// The rows of all files of a month.
 fn read_month(dir: &Path, name: TableName, month: &str) -> Result<Vec<Vec<Value>>, Failure> {
-    let folder = dir.join(name.as_str()).join(month);
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let wrong = |error: std::io::Error| Failure::failed(format!("{}: {error}", folder.display()));
-    let entries: Vec<_> = std::fs::read_dir(&folder).and_then(Iterator::collect).map_err(wrong)?;
-    let mut paths: Vec<PathBuf> = entries.iter().map(|entry: &std::fs::DirEntry| entry.path()).collect();
+    let mut paths = entries(&dir.join(name.as_str()).join(month))?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "parquet" || extension == "csv"));
     paths.sort();
     let mut rows = Vec::new();

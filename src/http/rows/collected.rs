@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
+use crate::archive::Standing;
 use crate::domain::duration::format_iso;
 use crate::domain::{Caller, Timestamp};
 use crate::error::Code;
 use crate::query::Service;
-use crate::query::collections::{Collection, Kind, Writing};
+use crate::query::collections::{Collection, Kind};
 
 /// A line for each series that is collected, by the names of GraphQL's `collections`.
 pub(super) fn collections(service: &Service) -> Value {
@@ -17,9 +18,7 @@ fn collection(Collection { name, progress, is_ours, ran_at, problem }: &Collecti
     let instant = |at: Option<Timestamp>| at.map(|at| at.to_string());
     let (granularity, dimension, window) = match name.kind {
         Kind::Messages(granularity) => (Some(granularity.as_str()), None, None),
-        Kind::Users(dimension, window) => {
-            (None, Some(dimension.as_str().to_ascii_uppercase()), Some(format_iso(window)))
-        }
+        Kind::Users(dimension, window) => (None, Some(dimension.name()), Some(format_iso(window))),
     };
     json!({
         "dataset": name.dataset.as_str(),
@@ -45,14 +44,15 @@ fn collection(Collection { name, progress, is_ours, ran_at, problem }: &Collecti
 
 /// How the writing goes; null without an archive.
 pub(super) fn archive(service: &Service) -> Value {
-    let told = |Writing { waiting, slices, rows, lost, restated, failing }| {
+    let told = |Standing { waiting, slices, rows, lost, restated, failing }| {
         json!({
             "waiting": waiting,
             "slices": slices,
             "rows": rows,
             "lost": lost,
             "restated": restated,
-            "failing": failing,
+            // Where the archive is stays in the log.
+            "failing": failing.map(|error| error.message),
         })
     };
     service.writing().map_or(Value::Null, told)
