@@ -8,7 +8,7 @@ mod outages;
 mod postgres;
 mod stores;
 mod upkeep;
-mod watch;
+pub(crate) mod watch;
 
 use std::path::Path;
 use std::time::Duration;

@@ -7,14 +7,15 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tower::ServiceExt;
 use weir::app::Start;
-use weir::config::watch::{Place, Step, Watch, Watched};
+use weir::config::watch::{Watch, Watched};
 use weir::domain::time::{DAY, HOUR, MINUTE};
 use weir::sim::{Fault, Scope, Times};
 
+use crate::archive;
+use crate::archive::watch::begin;
 use crate::rows::door;
 use crate::support::log::Log;
 use crate::support::{DISTRIBUTION, METRIC, TestGateway};
@@ -22,17 +23,8 @@ use crate::support::{DISTRIBUTION, METRIC, TestGateway};
 const ALL: &str = "{ collections { dataset account custSpaceId appId granularity dimension window windows final provisional \
                    due missing oldest lateBy nextRun lastRun isCollector problem } }";
 
-fn watch(dataset: Watched, since: u32, every: Duration) -> Watch {
-    Watch {
-        dataset,
-        channels: Vec::new(),
-        apps: Vec::new(),
-        granularity: Step::Daily,
-        dimension: Place::Province,
-        window: DAY,
-        since: since * DAY,
-        every,
-    }
+fn watch(dataset: Watched, since: u32) -> Watch {
+    Watch { since: since * DAY, ..archive::watch::watch(dataset, 30 * MINUTE) }
 }
 
 /// A gateway that watches one channel over ten days and one application over forty.
@@ -41,19 +33,12 @@ fn watching(dir: &Path) -> TestGateway {
     TestGateway::builder()
         .config(|config| {
             config.archive.url = url.into();
-            config.watch = vec![
-                watch(Watched::OperationDistributions, 40, 30 * MINUTE),
-                watch(Watched::PhoneNumberMetrics, 10, 30 * MINUTE),
-            ];
+            config.watch = vec![watch(Watched::OperationDistributions, 40), watch(Watched::PhoneNumberMetrics, 10)];
             config.alibaba_cams[0].channels = vec!["cams-alpha".to_owned()];
             config.alibaba_cams[0].templates = Vec::new();
             config.volcengine_rtc[0].apps = vec!["app-one".to_owned()];
         })
         .build()
-}
-
-fn begin(gateway: &TestGateway) -> JoinHandle<()> {
-    tokio::spawn(gateway.app().watch().expect("there is something to watch").clone().run())
 }
 
 async fn collections(gateway: &TestGateway) -> Vec<Value> {

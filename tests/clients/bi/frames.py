@@ -5,7 +5,7 @@ frames.py BASE QUESTIONS: questions are JSON, a list of datasets and their queri
 import datetime
 import io
 import json
-import math
+import pathlib
 import sys
 
 import duckdb
@@ -15,7 +15,10 @@ import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 
+sys.path.append(str(pathlib.Path(__file__).parent.parent))
+
 from door import fetch, install_httpfs, leave, types
+from plain import plain
 
 UTC = datetime.timezone.utc
 POLARS = {
@@ -43,19 +46,6 @@ DUCKDB = {
     "boolean": "BOOLEAN",
 }
 PANDAS = {"str": "text", "string": "text", "int64": "int64", "float64": "float64", "bool": "boolean"}
-
-
-def plain(value):
-    """A value as JSON has it: an instant in milliseconds, a date as text."""
-    if value is None or value is pandas.NaT or value is pandas.NA:
-        return None
-    if isinstance(value, datetime.datetime):
-        return round(value.replace(tzinfo=value.tzinfo or UTC).timestamp() * 1_000)
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return value.item() if hasattr(value, "item") else value
 
 
 def named(known, kind):

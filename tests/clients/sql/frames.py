@@ -2,9 +2,8 @@
 
 URL is sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE, as SQLAlchemy has it."""
 
-import datetime
 import json
-import math
+import pathlib
 import sys
 
 import duckdb
@@ -12,23 +11,12 @@ import pandas
 import sqlalchemy
 from sqlalchemy import types
 
+sys.path.append(str(pathlib.Path(__file__).parent.parent))
+
 from scanners import install_scanners
+from plain import plain
 
-UTC = datetime.timezone.utc
 TABLES = ("phone_number_metrics", "operation_distributions", "phone_number_daily", "measurements", "collected", "restated")
-
-
-def plain(value):
-    """A value as JSON has it: an instant in milliseconds, a date as text."""
-    if value is None or value is pandas.NaT or value is pandas.NA:
-        return None
-    if isinstance(value, datetime.datetime):
-        return round(value.replace(tzinfo=value.tzinfo or UTC).timestamp() * 1_000)
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return value.item() if hasattr(value, "item") else value
 
 
 def kind(column):

@@ -17,7 +17,8 @@ use super::written;
 use crate::support::redis::Redis;
 use crate::support::{DISTRIBUTION, METRIC, TestGateway};
 
-fn watch(dataset: Watched, every: Duration) -> Watch {
+/// All days of a dataset.
+pub(crate) fn watch(dataset: Watched, every: Duration) -> Watch {
     Watch {
         dataset,
         channels: Vec::new(),
@@ -52,7 +53,8 @@ fn watching_with(dir: &Path, entities: usize, every: Duration, change: impl FnOn
         .build()
 }
 
-fn begin(gateway: &TestGateway) -> JoinHandle<()> {
+/// Begins to collect.
+pub(crate) fn begin(gateway: &TestGateway) -> JoinHandle<()> {
     tokio::spawn(gateway.app().watch().expect("there is something to watch").clone().run())
 }
 
