@@ -13,8 +13,8 @@ use super::memory::Memory;
 use crate::archive::{ArchiveError, Collected, Dated, Want, Windows, Writer};
 use crate::domain::calendar::Date;
 use crate::domain::{
-    ArchiveKey, ArchiveRow, Archived, ArchivedSlice, Ask, Cut, Finality, Held, Keep, Operation, Slice, Timestamp,
-    Window,
+    ArchiveKey, ArchiveRow, Archived, ArchivedSlice, Ask, Cut, Finality, Held, Keep, Operation, Slice, Subject,
+    Timestamp, Window,
 };
 use crate::error::WeirError;
 use crate::planner::{Landed, SliceCache};
@@ -100,25 +100,21 @@ impl<O: Archived> ArchivedSlices<O> {
         self.away_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is to be read, subject by subject.
+    /// What is to be read, and of which subject each is: runs of neighbours of a grid, or the windows as they are. What lies
+    /// between is held already.
     fn wants(&self, wanted: &[Slice<O::Subject>]) -> (Vec<O::Subject>, Vec<Want>) {
         let (mut subjects, mut wants): (Vec<O::Subject>, Vec<Want>) = (Vec::new(), Vec::new());
-        let mut places: HashMap<&O::Subject, usize> = HashMap::new();
-        for slice in wanted {
-            let at = *places.entry(&slice.subject).or_insert_with(|| {
-                subjects.push(slice.subject.clone());
-                let windows = match self.operation.grid() {
-                    Some(_) => Windows::Within(slice.window),
-                    None => Windows::Exactly(Vec::new()),
-                };
-                wants.push(Want { key: Arc::new(O::archive_key(&slice.subject)), windows });
-                wants.len() - 1
-            });
-            match wants.get_mut(at).map(|want| &mut want.windows) {
-                Some(Windows::Within(span)) => *span = span.hull(slice.window),
-                Some(Windows::Exactly(windows)) => windows.push(slice.window),
-                None => {}
-            }
+        for (subject, mut windows) in by_subject(wanted) {
+            let key = Arc::new(O::archive_key(subject));
+            let windows: Vec<Windows> = if self.operation.grid().is_some() {
+                windows.sort_unstable();
+                let runs = windows.chunk_by(|one, next| next.start() <= one.end());
+                runs.filter_map(|run| run.iter().copied().reduce(Window::hull)).map(Windows::Within).collect()
+            } else {
+                vec![Windows::Exactly(windows)]
+            };
+            subjects.extend(windows.iter().map(|_| subject.clone()));
+            wants.extend(windows.into_iter().map(|windows| Want { key: Arc::clone(&key), windows }));
         }
         (subjects, wants)
     }
@@ -143,6 +139,15 @@ impl<O: Archived> ArchivedSlices<O> {
     }
 }
 
+/// The windows that are wanted of each subject.
+fn by_subject<S: Subject>(wanted: &[Slice<S>]) -> HashMap<&S, Vec<Window>> {
+    let mut windows: HashMap<&S, Vec<Window>> = HashMap::new();
+    for slice in wanted {
+        windows.entry(&slice.subject).or_default().push(slice.window);
+    }
+    windows
+}
+
 /// A slice that was taken over.
 type Adopted<O> = (Slice<<O as Operation>::Subject>, Arc<Held<<O as Operation>::Data>>);
 
@@ -163,12 +168,9 @@ impl<O: Archived> SliceArchive<O> for ArchivedSlices<O> {
 
     fn know(&self, wanted: Vec<Slice<O::Subject>>) -> BoxFuture<'_, Recalled<O>> {
         Box::pin(async move {
-            let mut spans: HashMap<&O::Subject, Window> = HashMap::new();
-            for Slice { subject, window } in &wanted {
-                spans.entry(subject).and_modify(|span| *span = span.hull(*window)).or_insert(*window);
-            }
             let mut known = HashSet::new();
-            for (subject, span) in spans {
+            for (subject, windows) in by_subject(&wanted) {
+                let Some(span) = windows.into_iter().reduce(Window::hull) else { continue };
                 let lines = self.collected(subject, span).await.unwrap_or_default();
                 let finals = lines.into_iter().filter(|line| line.finality == Finality::Final);
                 known.extend(finals.map(|line| Slice { subject: subject.clone(), window: line.window }));

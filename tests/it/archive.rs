@@ -156,6 +156,23 @@ async fn bounds_go_back_as_far_as_the_archive_does() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_what_memory_lacks_is_read() {
+    let dir = TempDir::new().unwrap();
+    let gateway = archiving(dir.path());
+    gateway.data(MESSAGES).await;
+    let next = days_later(&gateway, 1).await;
+    let middle = MESSAGES.replace("2026-11-01T00", "2026-11-06T00").replace("2026-11-15T00", "2026-11-08T00");
+    assert_eq!(apart(next.query(&middle).await).1, ["ARCHIVE"]);
+    let answer = next.data(MESSAGES).await;
+    let nodes = answer["phoneNumberMetrics"]["nodes"].as_array().unwrap();
+    assert!(nodes.len() > 30);
+    for node in nodes {
+        let is_middle = ("2026-11-06".."2026-11-08").contains(&node["start"].as_str().unwrap());
+        assert_eq!(node["source"], if is_middle { "CACHE" } else { "ARCHIVE" }, "{node}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn rows_come_from_the_archive_and_say_so() {
     let dir = TempDir::new().unwrap();
     let gateway = archiving(dir.path());
