@@ -9,9 +9,12 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::access::{Access, AccessError};
 use crate::archive::{self, ArchiveError, ArchiveErrorKind, Writer};
 use crate::config::{Config, watch};
-use crate::domain::{Account, AppId, ArchiveKey, Archived, ChannelId, Clock, Facts, Operation, Sent, Slice, Vendor};
+use crate::domain::{
+    Account, AppId, ArchiveKey, Archived, ChannelId, Clock, Facts, Mask, Operation, Sent, Slice, Vendor,
+};
 use crate::fast::FastPath;
 use crate::loader::Stores;
 use crate::planner::{Command, Peers, Scheduler, SliceCache};
@@ -63,6 +66,7 @@ pub struct App {
     leased: Vec<Limiter>,
     archive: Option<Writer>,
     watch: Option<Watch>,
+    access: Arc<Access>,
 }
 
 /// How long an ordinary stop goes on writing to the archive.
@@ -83,6 +87,9 @@ pub enum BuildError {
     /// An archive that cannot be used.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// Nobody can be let in.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// A time zone that nobody knows.
     #[error("unknown time zone `{0}`; use an IANA name such as Asia/Shanghai")]
     TimeZone(String),
@@ -114,7 +121,8 @@ impl App {
             call_rows: u64::from(config.upstream.max_rows),
         };
         let service = Service::new(stores, catalog, Arc::clone(&runtime.clock), limits);
-        let service = service.archiving(archive.clone());
+        let service = service.archiving(archive.clone()).masking(mask(config));
+        let access = Arc::new(Access::new(config, Arc::clone(&runtime.clock))?);
         let answer_bytes = usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX);
         let watch = archive.clone().map(|writer| {
             // An archive of our own cannot tell others that we collect.
@@ -124,13 +132,19 @@ impl App {
         });
         let gateway = Gateway::new(service, fast_path(config)).with_answer_bytes(answer_bytes);
         let leased = parts.permits.leased();
-        Ok(Self { gateway, accounts: parts.permits.into_accounts(), leased, archive, watch })
+        Ok(Self { gateway, accounts: parts.permits.into_accounts(), leased, archive, watch, access })
     }
 
     /// What answers requests.
     #[must_use]
     pub fn gateway(&self) -> &Gateway {
         &self.gateway
+    }
+
+    /// Who is let in.
+    #[must_use]
+    pub fn access(&self) -> &Arc<Access> {
+        &self.access
     }
 
     /// What collects what is watched, if there is an archive to keep it.
@@ -391,6 +405,14 @@ fn catalog(config: &Config) -> Result<Catalog, BuildError> {
         catalog.accounts.push(account);
     }
     Ok(catalog)
+}
+
+/// Names masked phone numbers by the vendors' secrets: replicas have the same, and no caller has one of them.
+fn mask(config: &Config) -> Mask {
+    let secrets = config.entries().map(|entry| entry.access_key_secret.expose_secret().to_owned());
+    let mut secrets: Vec<_> = secrets.collect();
+    secrets.sort();
+    Mask::new(format!("weir phone numbers\n{}", secrets.join("\n")).as_bytes())
 }
 
 fn time_zone(name: &str) -> Result<TimeZone, BuildError> {

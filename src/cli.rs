@@ -9,6 +9,7 @@ mod asked;
 pub mod check;
 pub mod demo;
 mod gateway;
+pub mod key;
 mod listen;
 pub mod output;
 pub mod query;
@@ -63,6 +64,7 @@ enum Command {
     Query(query::Args),
     Rows(Box<rows::Args>),
     Archive(archive::Args),
+    Key(key::Args),
     Check(check::Args),
     Schema(schema::Args),
 }
@@ -147,6 +149,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Query(args) => query::run(args),
         Command::Rows(args) => rows::run(*args),
         Command::Archive(args) => archive::run(args),
+        Command::Key(args) => key::run(args),
         Command::Check(args) => check::run(&args),
         Command::Schema(args) => schema::run(args),
     }

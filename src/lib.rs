@@ -10,6 +10,8 @@ pub mod telemetry;
 
 pub mod http;
 
+pub mod access;
+
 pub mod watch;
 
 pub mod document;

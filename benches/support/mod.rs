@@ -10,6 +10,7 @@ use axum::body::{Body, to_bytes};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
+use weir::access::Access;
 use weir::app::{self, App, Start, demo_config};
 use weir::domain::{Caller, Clock, ManualClock, Timestamp};
 use weir::fast::FastPath;
@@ -79,7 +80,7 @@ impl Warm {
             let app = App::build(&config, &of_app).expect("the demo's config is fine");
             let gateway = app.gateway().clone();
             let fast_path = part(gateway.fast_path());
-            let site = Site::new(HttpConfig::default(), Arc::new(gateway.with_fast_path(fast_path)));
+            let site = Site::new(HttpConfig::default(), Arc::new(gateway.with_fast_path(fast_path)), Access::anyone());
             (app, site)
         };
         let mut warm = Self { runtime, app, site, starts: BTreeMap::new() };

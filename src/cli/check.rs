@@ -9,11 +9,12 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{ConfigFile, Failure, block_on, output};
+use crate::config::access::Phones;
 use crate::config::vendors::Entry;
 use crate::config::watch::{Watch, Watched};
-use crate::config::{Config, Graphiql, Settle, Shared, Upstream};
-use crate::domain::Vendor;
+use crate::config::{ApiKey, Config, Graphiql, Jwt, Settle, Shared, Upstream};
 use crate::domain::duration::format_iso;
+use crate::domain::{Class, Vendor};
 use crate::http;
 use crate::quota::Rule;
 use crate::vendor::alibaba_cams::Granularity;
@@ -51,7 +52,9 @@ pub fn explain(config: &Config, origin: &str) -> String {
         // Writing to a string never fails.
         let _never_fails = writeln!(text, "{name:<12}{value}");
     };
-    line("listen", &format!("{} (this machine only)", config.listen));
+    let reach =
+        if config.listen.ip().to_canonical().is_loopback() { "this machine only" } else { "other machines, too" };
+    line("listen", &format!("{} ({reach})", config.listen));
     line("graphiql", graphiql(config.graphiql, http::has_graphiql()));
     line("state", &config.state_dir.display().to_string());
     let cache = &config.cache;
@@ -87,6 +90,9 @@ pub fn explain(config: &Config, origin: &str) -> String {
     line("", &format!("asked as {}; other names are refused", names.collect::<Vec<_>>().join(", ")));
     if !config.http.cors_origins.is_empty() {
         line("", &format!("pages of {} may ask from a browser", config.http.cors_origins.join(", ")));
+    }
+    for (name, lines) in ["callers"].into_iter().chain(std::iter::repeat("")).zip(callers(config)) {
+        line(name, &lines);
     }
     for entry in config.entries() {
         text.push('\n');
@@ -215,6 +221,42 @@ pub fn risks(config: &Config) -> Vec<String> {
         risks.push("a max_wait below 2s refuses asks that the quota would let through a moment later".to_owned());
     }
     risks
+}
+
+/// Who may ask, and what.
+fn callers(config: &Config) -> Vec<String> {
+    let key = |key: &ApiKey| {
+        let only = |what: &str, listed: Option<&[String]>| match listed {
+            None => format!("all {what}"),
+            Some([]) => format!("no {what}"),
+            Some(listed) => format!("{what} {}", listed.join(", ")),
+        };
+        let mut words = vec![only("channels", key.channels.as_deref()), only("apps", key.apps.as_deref())];
+        if key.phones == Phones::Masked {
+            words.push("phone numbers masked".to_owned());
+        }
+        if let Some(classes) = &key.classes {
+            let classes: Vec<_> = classes.iter().map(|class| Class::from(*class).as_str()).collect();
+            words.push(format!("in class {}", classes.join(" or ")));
+        }
+        match key.calls_per_day {
+            Some(0) => words.push("what is held alone".to_owned()),
+            Some(calls) => words.push(format!("{calls} upstream calls a day")),
+            None => {}
+        }
+        words.extend(key.expires.map(|at| format!("until {at}")));
+        format!("key {:?}: {}", key.name, words.join("; "))
+    };
+    let mut lines: Vec<_> = config.api_keys.iter().map(key).collect();
+    if let Some(Jwt { issuer, audience, jwks, algorithms }) = &config.jwt {
+        let algorithms: Vec<_> = algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
+        let algorithms = algorithms.join(", ");
+        lines.push(format!("tokens of {issuer} for {audience:?}, signed with {algorithms} by the keys of {jwks}"));
+    }
+    if lines.is_empty() {
+        lines.push("anybody on this machine: no keys are configured".to_owned());
+    }
+    lines
 }
 
 fn shared(config: &Config) -> String {

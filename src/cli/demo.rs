@@ -35,7 +35,7 @@ pub struct Args {
 /// # Errors
 /// An address that other machines can reach (2), a busy port and whatever ends the gateway (1).
 pub fn run(args: Args) -> Result<(), Failure> {
-    check_listen(args.listen).map_err(|message| Failure::usage(format!("--listen: {message}")))?;
+    check_listen(args.listen, false).map_err(|message| Failure::usage(format!("--listen: {message}")))?;
     block_on(async move {
         let listener = bind(args.listen).await?;
         demo(args, listener).await

@@ -75,7 +75,7 @@ pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) -> R
         finish: config.queue.max_wait + config.upstream.timeout + Duration::from_secs(1),
         ..http::Timeouts::default()
     };
-    let site = http::Site::new(http, Arc::new(app.gateway().clone()));
+    let site = http::Site::new(http, Arc::new(app.gateway().clone()), Arc::clone(app.access()));
     let watch = app.watch().cloned();
     until_told(async move |told| {
         let watch = watch.map(|watch| tokio::spawn(watch.run()));

@@ -32,7 +32,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let mut config = args.config.load()?;
     if let Some(listen) = args.listen {
-        check_listen(listen).map_err(|message| Failure::usage(format!("--listen: {message}")))?;
+        check_listen(listen, config.asks_for_keys())
+            .map_err(|message| Failure::usage(format!("--listen: {message}")))?;
         config.listen = listen;
     }
     for risk in risks(&config) {

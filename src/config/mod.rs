@@ -4,6 +4,7 @@
 //! together; no secret and no value that came from the environment is ever printed. `weir.example.toml` holds every
 //! key. Read on in [`sections`] (keys and defaults) and [`validate`] (what is refused and why).
 
+pub mod access;
 mod document;
 mod env;
 mod problem;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use access::{Algorithm, ApiKey, Jwt};
 pub use env::process_env;
 pub use problem::ConfigError;
 pub use sections::{Archive, Cache, Graphiql, Http, Limits, Queue, Settle, Shared, Upstream};
@@ -37,7 +39,7 @@ pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std:
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where the gateway listens; loopback only, until there are API keys.
+    /// Where the gateway listens; loopback only, unless keys or tokens are needed.
     #[serde(deserialize_with = "units::listen")]
     pub listen: SocketAddr,
     /// How `/graphiql` gets its assets.
@@ -65,6 +67,10 @@ pub struct Config {
     pub http: Http,
     /// What one request may take.
     pub limits: Limits,
+    /// The keys that let somebody in.
+    pub api_keys: Vec<ApiKey>,
+    /// Whose tokens let somebody in.
+    pub jwt: Option<Jwt>,
 }
 
 impl Default for Config {
@@ -83,6 +89,8 @@ impl Default for Config {
             watch: Vec::new(),
             http: Http::default(),
             limits: Limits::default(),
+            api_keys: Vec::new(),
+            jwt: None,
         }
     }
 }
@@ -122,6 +130,12 @@ impl Config {
         }
         validate::validate(&config, &document, &left_out, &mut problems);
         if problems.is_empty() { Ok(config) } else { Err(problems.into_error()) }
+    }
+
+    /// Whether whoever asks has to show a key or a token.
+    #[must_use]
+    pub fn asks_for_keys(&self) -> bool {
+        !self.api_keys.is_empty() || self.jwt.is_some()
     }
 
     /// How long permits that replicas share are leased.

@@ -8,6 +8,7 @@ use bytesize::ByteSize;
 use jiff::SignedDuration;
 use serde::de::{Deserializer, Error, Visitor};
 
+use crate::domain::Timestamp;
 use crate::domain::duration::parse_iso;
 
 /// The longest duration that is taken: a year. Longer ones are slips of the pen, and far longer ones overflow clocks.
@@ -51,6 +52,14 @@ pub fn parse_size(text: &str) -> Result<u64, &'static str> {
     Ok(size.as_u64())
 }
 
+/// Reads an instant with its offset.
+///
+/// # Errors
+/// Anything else.
+pub fn parse_instant(text: &str) -> Result<Timestamp, &'static str> {
+    Timestamp::parse_rfc3339(text).map_err(|_unhelpful| "not an instant; write one like \"2027-01-01T00:00:00Z\"")
+}
+
 /// Reads an address and port.
 ///
 /// # Errors
@@ -65,6 +74,12 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
         parse: parse_duration,
         bare: None,
     })
+}
+
+/// An instant, where one is said.
+pub(super) fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let expected = "an instant in quotes, like \"2027-01-01T00:00:00Z\"";
+    deserializer.deserialize_any(Text { expected, parse: parse_instant, bare: None }).map(Some)
 }
 
 pub(super) fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -1,6 +1,8 @@
 //! What a well-formed file may still get wrong. Each refusal says how to mend it; values from the environment are shown
 //! by the name of their variable.
 
+mod access;
+
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,16 +27,18 @@ pub const LEAST_CACHE_BYTES: u64 = 1024 * 1024;
 /// The highest quota that is taken; vendors publish at most 50. It bounds the permits that are kept.
 pub const HIGHEST_QUOTA: u32 = 10_000;
 
-/// Refuses an address that other machines can reach: until there are API keys, whoever reaches the port reads the data.
+/// Refuses an address that other machines can reach where no keys are asked for: whoever reaches the port reads the data.
 ///
 /// # Errors
 /// An address that is not loopback.
-pub fn check_listen(listen: SocketAddr) -> Result<(), &'static str> {
-    if listen.ip().to_canonical().is_loopback() {
+pub fn check_listen(listen: SocketAddr, asks_for_keys: bool) -> Result<(), &'static str> {
+    if asks_for_keys || listen.ip().to_canonical().is_loopback() {
         return Ok(());
     }
-    Err("other machines can reach this address, and weir has no API keys yet; listen on loopback, like \
-         \"127.0.0.1:8080\", and put a reverse proxy that checks who asks in front")
+    Err(
+        "other machines can reach this address, and nobody has to show a key; add [[api_keys]] (`weir key new` makes one) \
+         or [jwt], or listen on loopback, like \"127.0.0.1:8080\"",
+    )
 }
 
 /// Reports everything that is wrong with `config`. Keys below `left_out` are reported already.
@@ -45,10 +49,11 @@ pub(super) fn validate(
     problems: &mut Problems<'_>,
 ) {
     let mut check = Check { document, left_out, problems };
-    if let Err(message) = check_listen(config.listen) {
+    if let Err(message) = check_listen(config.listen, config.asks_for_keys()) {
         check.refuse(&KeyPath::key("listen"), message);
     }
     check.sections(config);
+    check.access(config);
     let cams: Vec<_> = config.alibaba_cams.iter().map(Entry::of_alibaba_cams).collect();
     let rtc: Vec<_> = config.volcengine_rtc.iter().map(Entry::of_volcengine_rtc).collect();
     check.vendor("alibaba_cams", &cams);
@@ -477,7 +482,9 @@ mod tests {
             ("[::]:8080", false),
             ("10.0.0.1:8080", false),
         ] {
-            assert_eq!(check_listen(listen.parse().unwrap()).is_ok(), good, "{listen}");
+            let listen = listen.parse().unwrap();
+            assert_eq!(check_listen(listen, false).is_ok(), good, "{listen}");
+            assert!(check_listen(listen, true).is_ok(), "whoever reaches it has to show a key: {listen}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who asks, how urgently, and what it cost them.
+//! What a request wants of the store beside its keys, and what it cost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,49 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{AppId, ChannelId, PhoneNumber, Timestamp, Vendor};
-
-/// Who asks. Anonymous until keys exist; whatever depends on the caller is keyed by this type.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub enum Caller {
-    /// Nobody in particular: may see everything that is configured.
-    #[default]
-    Anonymous,
-}
-
-impl Caller {
-    /// Whether the caller may see this channel. Asked before every look-up, for each named and each expanded channel.
-    #[must_use]
-    pub fn may_see_channel(&self, _: Option<&ChannelId>) -> bool {
-        match self {
-            Self::Anonymous => true,
-        }
-    }
-
-    /// Whether the caller may see this phone number. Rows are filtered by it after the store.
-    #[must_use]
-    pub fn may_see_phone(&self, _: &PhoneNumber) -> bool {
-        match self {
-            Self::Anonymous => true,
-        }
-    }
-
-    /// Whether the caller may see this application.
-    #[must_use]
-    pub fn may_see_app(&self, _: &AppId) -> bool {
-        match self {
-            Self::Anonymous => true,
-        }
-    }
-
-    /// What answers that depend on the caller are keyed by.
-    #[must_use]
-    pub fn scope(&self) -> &'static str {
-        match self {
-            Self::Anonymous => "anonymous",
-        }
-    }
-}
+use super::budget::Charge;
+use super::{Caller, Timestamp, Vendor};
 
 /// How urgent an ask is. Later variants yield to earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -60,6 +19,21 @@ pub enum Class {
     Bulk,
     /// A refresh that nobody waits for.
     Background,
+}
+
+impl Class {
+    /// Every class, the most urgent first.
+    pub const ALL: [Self; 3] = [Self::Interactive, Self::Bulk, Self::Background];
+
+    /// The spelling of `priority` and of the config.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Interactive => "INTERACTIVE",
+            Self::Bulk => "BULK",
+            Self::Background => "BACKGROUND",
+        }
+    }
 }
 
 /// Which answers will do.
@@ -104,11 +78,25 @@ pub struct RequestCost {
     cache_hits: AtomicU64,
     collapsed: AtomicU64,
     queue_wait_ms: AtomicU64,
+    charge: Charge,
 }
 
 impl RequestCost {
+    /// What a request costs that is charged to its caller.
+    #[must_use]
+    pub fn of(caller: &Caller) -> Self {
+        Self { charge: Charge::to(caller.budget().cloned()), ..Self::default() }
+    }
+
+    /// What the caller's calls of the day are charged by.
+    #[must_use]
+    pub fn charge(&self) -> &Charge {
+        &self.charge
+    }
+
     /// One attempt was started for this request.
     pub fn count_call(&self, vendor: Vendor) {
+        self.charge.note_call();
         self.calls[vendor as usize].fetch_add(1, Ordering::Relaxed);
     }
 

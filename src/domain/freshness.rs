@@ -81,6 +81,13 @@ impl<D> Held<D> {
         self.fresh_until.is_none_or(|until| now < until)
     }
 
+    /// The same slice with other data.
+    #[must_use]
+    pub fn with<E>(&self, data: E) -> Held<E> {
+        let Self { data: _, sent_at, fresh_until, stale_until, is_empty, bytes } = *self;
+        Held { data: Arc::new(data), sent_at, fresh_until, stale_until, is_empty, bytes }
+    }
+
     /// Whether it will never be fetched again.
     #[must_use]
     pub fn is_settled(&self) -> bool {

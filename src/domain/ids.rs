@@ -157,6 +157,9 @@ text_id! {
     AppId
 }
 
+/// What masked numbers begin with.
+const MASKED: &str = "***";
+
 /// A business phone number, by its digits. Printing it masks all but the last two digits.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PhoneNumber(Arc<str>);
@@ -169,7 +172,22 @@ impl PhoneNumber {
         (!digits.is_empty()).then(|| Self(Arc::from(digits)))
     }
 
-    /// All digits: for answers and for the wire, never for a log.
+    /// The number as a caller was shown it: its digits, or the name that it has for those who may not read them.
+    #[must_use]
+    pub fn read_shown(text: &str) -> Option<Self> {
+        let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+        match text.strip_prefix(MASKED) {
+            Some(name) if !name.is_empty() && name.chars().all(is_name) => Some(Self(Arc::from(text))),
+            _ => Self::parse(text),
+        }
+    }
+
+    /// A masked number.
+    pub(super) fn masked_as(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+
+    /// All digits, or what stands for them: for answers and for the wire, never for a log.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -179,7 +197,7 @@ impl PhoneNumber {
 impl fmt::Display for PhoneNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = self.0.len().saturating_sub(2).max(self.0.len().min(2));
-        write!(f, "***{}", &self.0[shown..])
+        write!(f, "{MASKED}{}", &self.0[shown..])
     }
 }
 

@@ -4,7 +4,9 @@
 
 pub mod archived;
 pub mod ask;
+pub mod budget;
 pub mod calendar;
+pub mod caller;
 pub mod count;
 pub mod dataset;
 pub mod digest;
@@ -12,6 +14,7 @@ pub mod duration;
 pub mod facts;
 pub mod freshness;
 pub mod ids;
+pub mod mask;
 pub mod operation;
 pub mod rfc3339;
 pub mod series;
@@ -20,11 +23,14 @@ pub mod window;
 pub mod wording;
 
 pub use archived::{ArchiveKey, ArchiveRow, Archived, ArchivedSlice, Number};
-pub use ask::{Ask, Caller, Class, Freshness, RequestCost};
+pub use ask::{Ask, Class, Freshness, RequestCost};
+pub use budget::Budget;
+pub use caller::{Caller, Identity, Rights};
 pub use count::{DistinctUsers, MessageCount};
 pub use facts::Facts;
 pub use freshness::{Finality, Held, Keep, Source};
 pub use ids::{Account, AppId, ChannelId, PhoneNumber, Vendor};
+pub use mask::Mask;
 pub use operation::{CallError, CallErrorKind, Cut, Operation, Sent, Slice, Subject};
 pub use series::{Key, Point};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

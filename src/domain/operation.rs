@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Account, Facts, Keep, Timestamp, Vendor, Window};
+use super::{Account, Caller, Facts, Keep, Mask, Timestamp, Vendor, Window};
 
 /// Whose numbers: everything that identifies an answer, except the time.
 pub trait Subject: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static {
@@ -19,6 +19,9 @@ pub trait Subject: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static {
     /// The subject without its account, as text that no other subject has: what replicas know it by. Holds whole phone
     /// numbers, so it is never shown.
     fn text(&self) -> String;
+
+    /// Whether a caller may see its numbers, all of them as they are: not one phone number alone where phones are masked.
+    fn is_seen_by(&self, caller: &Caller) -> bool;
 
     /// The wider subject whose slices also answer for this one (the channel, for one of its phones).
     fn whole(&self) -> Option<Self> {
@@ -99,6 +102,9 @@ pub trait Operation: Send + Sync + 'static {
 
     /// Learns from a slice that another replica asked for at `sent_at`.
     fn learn_from(&self, _slice: &Slice<Self::Subject>, _data: &Self::Data, _sent_at: Timestamp) {}
+
+    /// The same numbers for a caller who may not read phone numbers; `None` where there are none in it.
+    fn masked(&self, data: &Self::Data, mask: &Mask) -> Option<Self::Data>;
 
     /// Cuts a reply into slices: every cell of the grid that the call covers, or the window as a whole. Also learns from
     /// the reply whatever later calls need.

@@ -35,6 +35,6 @@ impl Key for PhoneNumber {
     }
 
     fn read(text: &str) -> Option<Self> {
-        Self::parse(text)
+        Self::read_shown(text)
     }
 }

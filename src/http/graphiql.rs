@@ -11,6 +11,7 @@ use axum::routing::get;
 use rust_embed::RustEmbed;
 use serde_json::json;
 
+use super::admission::Asking;
 use crate::config::Graphiql;
 use crate::domain::Caller;
 use crate::query::Service;
@@ -90,11 +91,11 @@ async fn asset(Path(path): Path<String>) -> Response {
 }
 
 /// The queries of `examples/queries` as tabs, in the order of their file names, for what is configured here.
-async fn examples(State(service): State<Service>) -> Response {
+async fn examples(State(service): State<Service>, Asking(caller): Asking) -> Response {
     let mut names: Vec<_> = Examples::iter().filter(|name| name.ends_with(".graphql")).collect();
     names.sort();
     let query = |name: &str| Some(String::from_utf8_lossy(&Examples::get(name)?.data).into_owned());
-    let own = own_names(&service);
+    let own = own_names(&service, &caller);
     let tabs = names.iter().filter_map(|name| query(name)).map(|query| json!({ "query": renamed(&query, &own) }));
     let tabs: serde_json::Value = tabs.collect();
     ([(header::CONTENT_TYPE, "application/json")], tabs.to_string()).into_response()
@@ -102,11 +103,11 @@ async fn examples(State(service): State<Service>) -> Response {
 
 /// The demo's names, as the queries have them, and what is configured instead: the first for the first, and the last for all
 /// that there are not so many of. What is not configured at all keeps the demo's name.
-fn own_names(service: &Service) -> Vec<(&'static str, String)> {
+fn own_names(service: &Service, caller: &Caller) -> Vec<(&'static str, String)> {
     const CHANNELS: [&str; 3] = ["cams-alpha", "cams-beta", "cams-gamma"];
     const APPS: [&str; 2] = ["app-one", "app-two"];
     const TEMPLATE: &str = "welcome";
-    let (catalog, caller) = (service.catalog(), &Caller::Anonymous);
+    let catalog = service.catalog();
     let channels: Vec<String> =
         catalog.channels(caller).filter_map(|channel| channel.id.as_ref()).map(ToString::to_string).collect();
     let apps: Vec<String> = catalog.apps(caller).map(|app| app.id.to_string()).collect();

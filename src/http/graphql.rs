@@ -24,6 +24,7 @@ use tracing::{Instrument, Span, error};
 
 use super::HttpConfig;
 use super::access_log::{RequestId, Told};
+use super::admission::caller;
 use super::answer::{Refusal, for_mistake, refuse, status_of, write};
 use super::negotiate::{MediaType, is_json, wanted};
 use super::params::Params;
@@ -71,14 +72,21 @@ async fn by_get(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Resp
         return Redirect::to(&format!("/graphiql{separator}{query}")).into_response();
     }
     let Some(media) = wanted.media else { return refuse(MediaType::Json, &not_acceptable()) };
-    endpoint.respond(media, Sent::ByGet(query), request.extensions()).await
+    match caller(request.extensions()) {
+        Ok(caller) => endpoint.respond(media, caller, Sent::ByGet(query), request.extensions()).await,
+        Err(error) => refuse(media, &Refusal::of_error(StatusCode::UNAUTHORIZED, &error)),
+    }
 }
 
 async fn by_post(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let Some(media) = wanted(&head.headers).media else { return refuse(MediaType::Json, &not_acceptable()) };
+    let caller = match caller(&head.extensions) {
+        Ok(caller) => caller,
+        Err(error) => return refuse(media, &Refusal::of_error(StatusCode::UNAUTHORIZED, &error)),
+    };
     match endpoint.read(&head.headers, body).await {
-        Ok(body) => endpoint.respond(media, Sent::ByPost(body), &head.extensions).await,
+        Ok(body) => endpoint.respond(media, caller, Sent::ByPost(body), &head.extensions).await,
         Err(refusal) => refuse(media, &refusal),
     }
 }
@@ -151,8 +159,7 @@ impl Endpoint {
         }
     }
 
-    async fn respond(&self, media: MediaType, sent: Sent, extensions: &Extensions) -> Response {
-        let caller = Caller::Anonymous;
+    async fn respond(&self, media: MediaType, caller: Caller, sent: Sent, extensions: &Extensions) -> Response {
         let as_sent = sent.key(caller.clone());
         if let Some(kept) = self.answers.get(&as_sent, |lasting| self.gateway.still_holds(lasting)) {
             return again(media, &kept);

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
+use super::admission::Asking;
+use super::answer::{Refusal, refuse};
+use super::negotiate::MediaType;
 use crate::archive::Standing;
-use crate::domain::Caller;
+use crate::error::{Code, WeirError};
 use crate::query::Quota;
 use crate::query::collections::Collection;
 use crate::schema::Gateway;
@@ -22,7 +25,12 @@ pub(super) fn routes(gateway: Arc<Gateway>) -> Router {
     Router::new().route("/metrics", get(exposition)).with_state(gateway)
 }
 
-async fn exposition(State(gateway): State<Arc<Gateway>>) -> impl IntoResponse {
+async fn exposition(State(gateway): State<Arc<Gateway>>, Asking(caller): Asking) -> Response {
+    if !caller.sees_everything() {
+        let message = "metrics are of weir as a whole: a key that sees all channels and applications reads them";
+        let error = WeirError::new(Code::Forbidden, message);
+        return refuse(MediaType::Json, &Refusal::of_error(StatusCode::FORBIDDEN, &error));
+    }
     // Everything is read where it is kept: there is nothing to hold between two scrapes.
     let recorder = PrometheusBuilder::new().build_recorder();
     with_local_recorder(&recorder, || {
@@ -30,10 +38,9 @@ async fn exposition(State(gateway): State<Arc<Gateway>>) -> impl IntoResponse {
         if let Some(writing) = gateway.service().writing() {
             archive(&writing);
         }
-        // Whose they are is no secret here: only whoever runs weir reads it.
-        gateway.service().collections().seen_by(&Caller::Anonymous).iter().for_each(collection);
+        gateway.service().collections().seen_by(&caller).iter().for_each(collection);
     });
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], recorder.handle().render())
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], recorder.handle().render()).into_response()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of permits and calls are small")]

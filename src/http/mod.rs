@@ -8,6 +8,7 @@
 //! A [`Site`] has the routes, [`serve`](serve()) runs them on a socket. Look next at `graphql.rs`, the endpoint.
 
 mod access_log;
+mod admission;
 mod answer;
 mod graphiql;
 mod graphql;
@@ -39,14 +40,16 @@ use tower_http::compression::Compression;
 use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use admission::Admission;
 use health::Stopping;
 use negotiate::{MediaType, wanted};
-use origin::{Access, is_listed};
+use origin::{Sites, is_listed};
 
 pub use crate::document::Limits;
 pub use graphiql::is_built as has_graphiql;
 pub use serve::{Timeouts, serve};
 
+use crate::access::Access;
 use crate::config::Graphiql;
 use crate::schema::Gateway;
 
@@ -90,9 +93,9 @@ pub struct Site {
 }
 
 impl Site {
-    /// The site that answers from `gateway`.
+    /// The site that answers from `gateway` whoever `access` lets in.
     #[must_use]
-    pub fn new(config: HttpConfig, gateway: Arc<Gateway>) -> Self {
+    pub fn new(config: HttpConfig, gateway: Arc<Gateway>, access: Arc<Access>) -> Self {
         let mode = config.graphiql;
         let sdl = gateway.sdl();
         let stopping = Stopping::default();
@@ -107,11 +110,12 @@ impl Site {
             .fallback(not_found);
         let origins: Arc<[String]> = config.cors_origins.into();
         let routes = if origins.is_empty() { routes } else { routes.layer(cors_layer(Arc::clone(&origins))) };
-        Self::of(routes, Access { hosts: config.hosts.into(), origins, pages: pages(mode) }, stopping)
+        let sites = Sites { hosts: config.hosts.into(), origins, pages: pages(mode) };
+        Self::of(routes, sites, Admission(access), stopping)
     }
 
-    fn of(routes: Router, access: Access, stopping: Stopping) -> Self {
-        let guarded = Guarded { routes, access };
+    fn of(routes: Router, sites: Sites, admission: Admission, stopping: Stopping) -> Self {
+        let guarded = Guarded { routes, sites, admission };
         let compressing =
             Compression::new(guarded.clone()).quality(CompressionLevel::Fastest).compress_when(WhatIsWhole);
         Self { guarded, compressing, stopping }
@@ -163,7 +167,8 @@ where
 #[derive(Debug, Clone)]
 struct Guarded {
     routes: Router,
-    access: Access,
+    sites: Sites,
+    admission: Admission,
 }
 
 impl<B> Service<Request<B>> for Guarded
@@ -180,11 +185,25 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Answering {
         let entry = access_log::Entry::begin(&mut request);
-        match self.access.check(&request) {
-            Ok(()) => Box::pin(guard(entry, self.routes.call(request))),
-            Err(refusal) => {
-                let media = wanted(request.headers()).media.unwrap_or(MediaType::Json);
-                Box::pin(guard(entry, ready(Ok(answer::refuse(media, &refusal)))))
+        if let Err(refusal) = self.sites.check(&request) {
+            let media = wanted(request.headers()).media.unwrap_or(MediaType::Json);
+            return Box::pin(guard(entry, ready(Ok(answer::refuse(media, &refusal)))));
+        }
+        match self.admission.admit_now(&mut request) {
+            Some(Ok(())) => Box::pin(guard(entry, self.routes.call(request))),
+            Some(Err(refused)) => {
+                let refusal = admission::refuse(refused, &request);
+                Box::pin(guard(entry, ready(Ok(refusal))))
+            }
+            None => {
+                let (mut routes, admission) = (self.routes.clone(), self.admission.clone());
+                let admitted = async move {
+                    match admission.admit(&mut request).await {
+                        Ok(()) => routes.call(request).await,
+                        Err(refused) => Ok(admission::refuse(refused, &request)),
+                    }
+                };
+                Box::pin(guard(entry, admitted))
             }
         }
     }
@@ -218,7 +237,13 @@ async fn guard(
 fn cors_layer(origins: Arc<[String]>) -> CorsLayer {
     CorsLayer::new()
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::ACCEPT, header::AUTHORIZATION, header::CONTENT_TYPE, access_log::REQUEST_ID])
+        .allow_headers([
+            header::ACCEPT,
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            access_log::REQUEST_ID,
+            admission::API_KEY,
+        ])
         .expose_headers([
             access_log::REQUEST_ID,
             header::ETAG,
@@ -268,8 +293,8 @@ mod tests {
     #[tokio::test]
     async fn a_handler_that_panics_is_answered_all_the_same() {
         let routes = Router::new().route("/", get(async || assert_eq!(1, 2, "deliberate")));
-        let access = Access { hosts: [].into(), origins: [].into(), pages: &[] };
-        let site = Site::of(routes, access, Stopping::default());
+        let sites = Sites { hosts: [].into(), origins: [].into(), pages: &[] };
+        let site = Site::of(routes, sites, Admission(Access::anyone()), Stopping::default());
         let request = Request::get("/").header(header::HOST, "localhost").body(axum::body::Body::empty());
         let response = site.oneshot(request.unwrap()).await.unwrap();
         assert_eq!(response.status(), 500);

@@ -23,7 +23,7 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// The names under which weir may be asked, and who may ask from a browser.
 #[derive(Debug, Clone)]
-pub(super) struct Access {
+pub(super) struct Sites {
     /// Beside loopback's.
     pub(super) hosts: Arc<[String]>,
     /// The origins of other sites whose pages may ask.
@@ -32,7 +32,7 @@ pub(super) struct Access {
     pub(super) pages: &'static [&'static str],
 }
 
-impl Access {
+impl Sites {
     /// Lets a request through, or says why not.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
         let host = host(request)?;
@@ -146,8 +146,8 @@ fn is_origin_of(origin: &[u8], host: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn access() -> Access {
-        Access {
+    fn sites() -> Sites {
+        Sites {
             hosts: ["metrics.example.com", "10.0.0.7:8080", "[fd00::7]"].map(str::to_owned).into(),
             origins: ["http://localhost:5173".to_owned()].into(),
             pages: &["/", "/graphql"],
@@ -156,7 +156,7 @@ mod tests {
 
     /// The status of a refusal; `None` where the request is let through.
     fn refused(request: axum::http::request::Builder) -> Option<u16> {
-        let refusal = access().check(&request.body(()).unwrap()).err();
+        let refusal = sites().check(&request.body(()).unwrap()).err();
         refusal.map(|refusal| {
             super::super::answer::refuse(super::super::negotiate::MediaType::Json, &refusal).status().as_u16()
         })

@@ -9,7 +9,8 @@ use futures_util::future::join_all;
 use super::Stores;
 use super::any::{AnyRecalled, AnyStore, Part};
 use super::key::{Gathered, Key};
-use crate::domain::Ask;
+use crate::domain::wording::echo;
+use crate::domain::{Ask, Budget};
 use crate::error::{Code, WeirError};
 use crate::planner;
 use crate::store::Outlook;
@@ -59,15 +60,19 @@ impl Batch {
             for part in &mut parts {
                 part.look_again(&ask);
             }
-            refusal = self.check(&mut parts);
+            refusal = self.check(&mut parts).or_else(|| self.charge(&mut parts));
         }
         // What somebody waits for is counted first.
         self.planned += parts.iter_mut().map(|part| part.admit(refusal.as_ref(), &ask)).sum::<usize>();
-        let mut room = MAX_PLANNED_CALLS.saturating_sub(self.planned);
+        let room = self.room_for_refreshes();
+        let mut left = room;
         for part in &mut parts {
-            part.plan_refresh(&mut room, &ask);
+            part.plan_refresh(&mut left, &ask);
         }
-        self.planned = MAX_PLANNED_CALLS - room;
+        self.planned += room - left;
+        if !ask.explain {
+            ask.cost.charge().spend((room - left) as u64);
+        }
         if ask.explain {
             let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
             for part in &parts {
@@ -82,15 +87,40 @@ impl Batch {
         gathered
     }
 
+    /// The calls that the parts would add.
+    fn survey(&self, parts: &mut [Box<dyn Part>]) -> usize {
+        parts.iter_mut().map(|part| part.survey(&self.ask)).sum()
+    }
+
     /// Why the request may not plan what its parts would add.
     fn check(&self, parts: &mut [Box<dyn Part>]) -> Option<Arc<WeirError>> {
-        let planned = self.planned + parts.iter_mut().map(|part| part.survey(&self.ask)).sum::<usize>();
+        let added = self.survey(parts);
+        let planned = self.planned + added;
         let message = format!(
             "the request plans {planned} upstream calls, and {MAX_PLANNED_CALLS} are the most; ask for fewer windows, \
              channels or applications at a time"
         );
         let too_many = || WeirError::new(Code::TooExpensive, message).limited(MAX_PLANNED_CALLS, Some(planned));
-        (planned > MAX_PLANNED_CALLS).then(|| Arc::new(too_many()))
+        if planned > MAX_PLANNED_CALLS {
+            return Some(Arc::new(too_many()));
+        }
+        let budget = self.ask.cost.charge().budget()?;
+        (budget.left(self.ask.at) < added as u64).then(|| Arc::new(overspent(budget, added, &self.ask)))
+    }
+
+    /// Charges the caller what the parts would add; why it may not, if others were charged meanwhile.
+    fn charge(&self, parts: &mut [Box<dyn Part>]) -> Option<Arc<WeirError>> {
+        let charge = self.ask.cost.charge();
+        let budget = charge.budget()?;
+        let added = self.survey(parts);
+        (!charge.take(added as u64, self.ask.at)).then(|| Arc::new(overspent(budget, added, &self.ask)))
+    }
+
+    /// How many calls may refresh what is stale: those that neither the request nor its caller needs otherwise.
+    fn room_for_refreshes(&self) -> usize {
+        let room = MAX_PLANNED_CALLS.saturating_sub(self.planned);
+        let left = self.ask.cost.charge().budget().map(|budget| budget.left(self.ask.at));
+        left.map_or(room, |left| room.min(usize::try_from(left).unwrap_or(usize::MAX)))
     }
 }
 
@@ -119,4 +149,19 @@ impl BatchFn<Key, Gathered> for Batch {
         self.planned = planned;
         gathered
     }
+}
+
+/// What is said to a caller whose calls of the day do not suffice.
+pub(super) fn overspent(budget: &Budget, added: usize, ask: &Ask) -> WeirError {
+    let (name, per_day, left) = (echo(ask.caller.name()), budget.per_day(), budget.left(ask.at));
+    if per_day == 0 {
+        let message = format!("`{name}` is answered from what is held alone, and this takes {added} upstream calls");
+        return WeirError::new(Code::Forbidden, message).limited(per_day, Some(added));
+    }
+    let message = format!(
+        "the request takes {added} upstream calls, and `{name}` has {left} left of {per_day} a day (UTC); what is held is \
+         answered still"
+    );
+    let refusal = WeirError::new(Code::QuotaWaitTooLong, message).limited(per_day, Some(added));
+    WeirError { retryable: true, retry_after: Some(Budget::renewed_in(ask.at)), ..refusal }
 }

@@ -238,6 +238,12 @@ impl Loader {
             self.plan().add(outlook);
             return Ok(None);
         }
+        let charge = self.ask.cost.charge();
+        if let Some(budget) = charge.budget()
+            && !charge.take(1, self.ask.at)
+        {
+            return Err(batch::overspent(budget, 1, &self.ask).of(account));
+        }
         let (_, metrics) = self.stores.of::<alibaba_cams::PhoneNumberMetrics>()?;
         let (metrics, account, channel) = (Arc::clone(metrics), account.clone(), request.channel.clone());
         let landed = move || {

@@ -11,7 +11,8 @@ use super::state::{Action, Departure, State, Whereabouts, lock};
 use super::{Draft, Found, GroupKey, Subscriber};
 use crate::domain::time::DAY;
 use crate::domain::{
-    Account, Ask, CallError, Caller, Class, Cut, Facts, Freshness, Operation, Slice, Subject, Timestamp, Vendor, Window,
+    Account, Ask, CallError, Caller, Class, Cut, Facts, Freshness, Mask, Operation, Slice, Subject, Timestamp, Vendor,
+    Window,
 };
 use crate::error::{Code, WeirError};
 use crate::quota::{Limiter, Rule};
@@ -23,6 +24,10 @@ struct Toy(Account, Option<u8>);
 impl Subject for Toy {
     fn account(&self) -> &Account {
         &self.0
+    }
+
+    fn is_seen_by(&self, _: &Caller) -> bool {
+        true
     }
 
     fn text(&self) -> String {
@@ -56,6 +61,10 @@ impl Operation for Days {
             memory_share: 0,
         };
         &FACTS
+    }
+
+    fn masked(&self, (): &(), _: &Mask) -> Option<()> {
+        None
     }
 
     fn settle(&self) -> Duration {

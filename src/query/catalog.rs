@@ -50,20 +50,30 @@ impl Catalog {
     /// The channel with this id; without one, the only configured channel.
     ///
     /// # Errors
-    /// [`Code::UnknownChannel`] if no account serves it or the caller may not see it, [`Code::BadUserInput`] if there
-    /// are several and none is named.
+    /// [`Code::Forbidden`] if the caller may not see it, [`Code::UnknownChannel`] if no account serves it,
+    /// [`Code::BadUserInput`] if there are several and none is named.
     pub fn channel<'a>(&'a self, id: Option<&str>, caller: &'a Caller) -> Result<&'a CatalogChannel, WeirError> {
         let Some(id) = id else {
             let mut seen = self.channels(caller);
             return match (seen.next(), seen.next()) {
                 (Some(only), None) => Ok(only),
-                (None, _) => Err(WeirError::new(Code::UnknownChannel, "no channel is configured")),
+                (None, _) if self.channels.is_empty() => {
+                    Err(WeirError::new(Code::UnknownChannel, "no channel is configured"))
+                }
+                (None, _) => {
+                    let message = format!("`{}` may see no channel", echo(caller.name()));
+                    Err(WeirError::new(Code::Forbidden, message))
+                }
                 (Some(_), Some(_)) => Err(WeirError::bad_input(
                     "several channels are configured, so custSpaceId must name one of them; \
                      `{ channels { custSpaceId } }` lists them",
                 )),
             };
         };
+        // Whether it exists is told to those alone who may see it.
+        if !caller.may_see_channel(Some(&ChannelId::new(id))) {
+            return Err(forbidden(caller, "channel", id, "{ channels { custSpaceId } }"));
+        }
         let found = self.channels(caller).find(|channel| channel.id.as_ref().is_some_and(|known| known.as_str() == id));
         found.ok_or_else(|| {
             WeirError::new(
@@ -95,6 +105,14 @@ impl Catalog {
         self.apps.iter().find(of)
     }
 
+    /// Whether an account serves anything that the caller may see.
+    #[must_use]
+    pub fn may_see_account(&self, account: &Account, caller: &Caller) -> bool {
+        caller.sees_everything()
+            || self.channels(caller).any(|channel| channel.account == *account)
+            || self.apps(caller).any(|app| app.account == *account)
+    }
+
     /// The channels that the caller may see.
     pub fn channels<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = &'a CatalogChannel> {
         self.channels.iter().filter(|channel| caller.may_see_channel(channel.id.as_ref()))
@@ -103,8 +121,11 @@ impl Catalog {
     /// The application with this id.
     ///
     /// # Errors
-    /// [`Code::UnknownApplication`] if no account serves it or the caller may not see it.
+    /// [`Code::Forbidden`] if the caller may not see it, [`Code::UnknownApplication`] if no account serves it.
     pub fn app<'a>(&'a self, id: &str, caller: &'a Caller) -> Result<&'a CatalogApp, WeirError> {
+        if !caller.may_see_app(&AppId::new(id)) {
+            return Err(forbidden(caller, "application", id, "{ applications { appId } }"));
+        }
         self.apps(caller).find(|app| app.id.as_str() == id).ok_or_else(|| {
             WeirError::new(
                 Code::UnknownApplication,
@@ -120,4 +141,13 @@ impl Catalog {
     pub fn apps<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = &'a CatalogApp> {
         self.apps.iter().filter(|app| caller.may_see_app(&app.id))
     }
+}
+
+fn forbidden(caller: &Caller, what: &str, id: &str, list: &str) -> WeirError {
+    let message = format!(
+        "`{}` may not see the {what} `{}`; in GraphQL `{list}` lists what it may",
+        echo(caller.name()),
+        echo(id)
+    );
+    WeirError::new(Code::Forbidden, message)
 }

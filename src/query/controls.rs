@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::domain::duration::parse_iso;
 use crate::domain::wording::echo;
-use crate::domain::{Class, Freshness, Timestamp};
-use crate::error::WeirError;
+use crate::domain::{Caller, Class, Freshness, Timestamp};
+use crate::error::{Code, WeirError};
 
 /// The longest wait that a request may ask for.
 const MAX_WAIT: Duration = Duration::from_hours(1);
@@ -14,8 +14,8 @@ const MAX_WAIT: Duration = Duration::from_hours(1);
 /// The controls of one request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Controls {
-    /// How urgent it is.
-    pub priority: Class,
+    /// How urgent it is, if it says so.
+    pub priority: Option<Class>,
     /// How far past its time to live an answer may be served, if less than configured; zero forbids it.
     pub max_stale: Option<Duration>,
     /// The longest wait for permits, if not the configured one.
@@ -40,6 +40,23 @@ pub enum Setting<'a> {
 }
 
 impl Controls {
+    /// The class in which the caller asks, at a door whose requests are `usual`ly of one.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`] if the caller may not ask in it.
+    pub(super) fn class(&self, caller: &Caller, usual: Class) -> Result<Class, WeirError> {
+        caller.class(self.priority, usual).ok_or_else(|| {
+            let classes: Vec<_> = caller.classes().map(Class::as_str).collect();
+            let message = format!(
+                "`{}` may not ask in class {}; as priority it may say {}",
+                echo(caller.name()),
+                self.priority.unwrap_or(usual).as_str(),
+                classes.join(" or ")
+            );
+            WeirError::new(Code::Forbidden, message)
+        })
+    }
+
     /// Sets one control. `shown` is what the sender calls it, for messages.
     ///
     /// # Errors
@@ -47,9 +64,8 @@ impl Controls {
     pub fn set(&mut self, name: &str, shown: fmt::Arguments<'_>, value: Setting<'_>) -> Result<(), WeirError> {
         match name {
             "priority" => {
-                let names =
-                    [("INTERACTIVE", Class::Interactive), ("BULK", Class::Bulk), ("BACKGROUND", Class::Background)];
-                self.priority = choose(shown, value, &names)?;
+                let names = Class::ALL.map(|class| (class.as_str(), class));
+                self.priority = Some(choose(shown, value, &names)?);
             }
             "freshness" => {
                 let names = [("ANY", Freshness::Any), ("FINAL_ONLY", Freshness::FinalOnly)];
@@ -113,7 +129,7 @@ mod tests {
             ("explain", Setting::Flag(true)),
         ]);
         let expected = Controls {
-            priority: Class::Bulk,
+            priority: Some(Class::Bulk),
             max_stale: Some(Duration::ZERO),
             max_wait: Some(Duration::from_mins(2)),
             freshness: Freshness::FinalOnly,

@@ -9,7 +9,7 @@ use super::range::TimeRange;
 use super::request::Request;
 use super::rows::{Row, Rows};
 use super::zone::{channel_zone, days, warn_of_edges};
-use crate::domain::{PhoneNumber, Window};
+use crate::domain::{Caller, PhoneNumber, Window};
 use crate::error::WeirError;
 use crate::vendor::alibaba_cams::{Granularity, MetricSubject, PhoneNumberMetrics, PhoneNumberPoint, PhoneNumbers};
 
@@ -35,7 +35,8 @@ pub struct MetricQuery {
 }
 
 impl MetricQuery {
-    /// The messages of a channel, or of some of its phones, which are told by their digits.
+    /// The messages of a channel, or of some of its phones, which are told by their digits; by the names that the caller knows
+    /// them by, where phone numbers are masked.
     ///
     /// # Errors
     /// A phone without digits.
@@ -44,9 +45,11 @@ impl MetricQuery {
         granularity: Granularity,
         phones: Option<&[String]>,
         range: TimeRange,
+        caller: &Caller,
     ) -> Result<Self, WeirError> {
         let subject = MetricSubject { granularity, ..days(channel) };
-        Ok(Self { channel: channel.clone(), subject, phones: phones.map(parse_phones).transpose()?, range })
+        let phones = phones.map(|phones| parse_phones(phones, caller)).transpose()?;
+        Ok(Self { channel: channel.clone(), subject, phones, range })
     }
 
     /// All rows; `None` where the request is only explained.
@@ -75,7 +78,7 @@ impl MetricQuery {
     /// The rows whose own start lies in a window.
     pub(super) async fn rows_in(self, window: Window, request: &Request) -> Result<Option<MetricRows>, Arc<WeirError>> {
         let asked = self.asked(request);
-        let is_wanted = |phone: &PhoneNumber| self.wants(phone, request);
+        let is_wanted = |phone: &PhoneNumber| self.wants(phone);
         let rows = counts::rows::<PhoneNumbers>(request, self.subject.clone(), asked, window, is_wanted).await?;
         let Some(rows) = rows else { return Ok(None) };
         if self.subject.granularity == Granularity::Daily
@@ -98,24 +101,24 @@ impl MetricQuery {
     /// What of the channel is looked up: all of it, or a phone each.
     pub(super) fn asked(&self, request: &Request) -> Vec<MetricSubject> {
         let Self { subject, phones, .. } = self;
-        match phones.as_ref().filter(|phones| phones.len() <= MANY_PHONES) {
+        // A masked number is found among all of the channel.
+        let alone = |phones: &&Vec<PhoneNumber>| phones.len() <= MANY_PHONES && !request.caller().has_masked_phones();
+        match phones.as_ref().filter(alone) {
             Some(phones) => {
-                let seen = phones.iter().filter(|phone| request.caller().may_see_phone(phone));
-                seen.map(|phone| MetricSubject { phone: Some(phone.clone()), ..subject.clone() }).collect()
+                phones.iter().map(|phone| MetricSubject { phone: Some(phone.clone()), ..subject.clone() }).collect()
             }
             None => vec![subject.clone()],
         }
     }
 
-    /// The phones that were asked for by their digits, in order.
+    /// The phones that were asked for, in order.
     pub(super) fn named(&self) -> &[PhoneNumber] {
         self.phones.as_deref().unwrap_or_default()
     }
 
-    /// Whether a phone was asked for, and may be seen.
-    pub(super) fn wants(&self, phone: &PhoneNumber, request: &Request) -> bool {
+    /// Whether a phone was asked for.
+    pub(super) fn wants(&self, phone: &PhoneNumber) -> bool {
         self.phones.as_ref().is_none_or(|phones| phones.binary_search(phone).is_ok())
-            && request.caller().may_see_phone(phone)
     }
 
     /// What decides which rows there are, beside the window.
@@ -128,24 +131,21 @@ impl MetricQuery {
     }
 }
 
-/// The phone numbers of a channel that the caller may see and that replies have shown so far; `None` before the first.
+/// The phone numbers of a channel that replies have shown so far, as the caller may read them; `None` before the first.
 /// Never an upstream call.
 ///
 /// # Errors
 /// No store answers message counts.
 pub fn seen_phones(request: &Request, channel: &CatalogChannel) -> Result<Option<Vec<PhoneNumber>>, WeirError> {
-    let mut seen = request.operation::<PhoneNumberMetrics>()?.seen(&days(channel));
-    if let Some(phones) = &mut seen {
-        phones.retain(|phone| request.caller().may_see_phone(phone));
-    }
-    Ok(seen)
+    let seen = request.operation::<PhoneNumberMetrics>()?.seen(&days(channel));
+    Ok(seen.map(|phones| phones.into_iter().map(|phone| request.shown(phone)).collect()))
 }
 
 /// Phones in order, each once.
-fn parse_phones(texts: &[String]) -> Result<Vec<PhoneNumber>, WeirError> {
-    let parse = |text: &String| {
-        PhoneNumber::parse(text).ok_or_else(|| WeirError::bad_input("a phone number must have at least one digit"))
-    };
+fn parse_phones(texts: &[String], caller: &Caller) -> Result<Vec<PhoneNumber>, WeirError> {
+    let read = if caller.has_masked_phones() { PhoneNumber::read_shown } else { PhoneNumber::parse };
+    let parse =
+        |text: &String| read(text).ok_or_else(|| WeirError::bad_input("a phone number must have at least one digit"));
     let mut phones = texts.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     phones.sort_unstable();
     phones.dedup();

@@ -9,8 +9,11 @@ use super::collections::{Collection, Collections};
 use super::quota::Quota;
 use super::reuse::{Epoch, Lasting, Reuse};
 use crate::archive::Collected;
-use crate::domain::{AppId, Ask, Caller, Facts, Freshness, Operation, Sent, Slice, Source, Timestamp, Vendor, Window};
-use crate::error::WeirError;
+use crate::domain::{
+    AppId, Ask, Caller, Facts, Freshness, Held, Mask, Operation, PhoneNumber, Sent, Slice, Source, Subject, Timestamp,
+    Vendor, Window,
+};
+use crate::error::{Code, WeirError};
 use crate::loader::Loader;
 use crate::store::Series;
 use crate::vendor::alibaba_cams::{EnableWhatsappRoi, WhatsappRoiEnabled};
@@ -29,6 +32,7 @@ pub struct Request {
     reuse: Reuse,
     catalog: Arc<Catalog>,
     collections: Arc<Collections>,
+    mask: Arc<Mask>,
     omitted: Mutex<Vec<Omitted>>,
 }
 
@@ -45,9 +49,15 @@ pub struct Omitted {
 
 impl Request {
     /// `epoch` is that of before anything is looked up.
-    pub(super) fn new(loader: Loader, catalog: Arc<Catalog>, collections: Arc<Collections>, epoch: Epoch) -> Self {
+    pub(super) fn new(
+        loader: Loader,
+        catalog: Arc<Catalog>,
+        collections: Arc<Collections>,
+        mask: Arc<Mask>,
+        epoch: Epoch,
+    ) -> Self {
         let reuse = Reuse::new(epoch, loader.ask().at);
-        Self { loader, reuse, catalog, collections, omitted: Mutex::new(Vec::new()) }
+        Self { loader, reuse, catalog, collections, mask, omitted: Mutex::new(Vec::new()) }
     }
 
     /// What is configured.
@@ -101,14 +111,43 @@ impl Request {
         self.loader.take_slices(n)
     }
 
-    /// The slices that a question wants; `None` where the request is only explained.
+    /// The slices that a question wants, as the caller may see them; `None` where the request is only explained. The way of
+    /// all numbers to all doors.
     pub(super) async fn series<O: Operation>(
         &self,
         wants: Vec<Slice<O::Subject>>,
     ) -> Result<Option<Series<O::Data>>, Arc<WeirError>> {
-        let series = self.loader.series::<O>(wants).await?;
+        if !wants.iter().all(|want| self.sees(&want.subject)) {
+            return Err(Arc::new(not_theirs()));
+        }
+        let mut series = self.loader.series::<O>(wants).await?;
         self.note(series.as_ref());
+        if self.caller().has_masked_phones()
+            && let Some(series) = &mut series
+        {
+            self.mask::<O>(series)?;
+        }
         Ok(series)
+    }
+
+    /// Whether the caller may see a subject. Asked here once more, whatever the doors have asked before.
+    fn sees(&self, subject: &impl Subject) -> bool {
+        subject.is_seen_by(self.caller())
+    }
+
+    fn mask<O: Operation>(&self, series: &mut Series<O::Data>) -> Result<(), WeirError> {
+        let operation = self.loader.operation::<O>()?;
+        for served in series.iter_mut().filter_map(|answered| answered.outcome.as_mut().ok()) {
+            if let Some(data) = operation.masked(&served.held.data, &self.mask) {
+                served.held = Arc::new(served.held.with(data));
+            }
+        }
+        Ok(())
+    }
+
+    /// A phone number as the caller is shown it.
+    pub(super) fn shown(&self, phone: PhoneNumber) -> PhoneNumber {
+        if self.caller().has_masked_phones() { self.mask.of(&phone) } else { phone }
     }
 
     fn note<D>(&self, series: Option<&Series<D>>) {
@@ -120,18 +159,23 @@ impl Request {
         }
     }
 
-    /// What memory holds of all that is wanted; `None` if anything is missing or not fresh.
-    pub(super) fn peek<O: Operation>(&self, wants: &[Slice<O::Subject>]) -> Option<Series<O::Data>> {
-        self.loader.peek::<O>(wants)
+    /// When all that is wanted was fetched and how long it lasts, without its numbers; `None` if anything is missing or not
+    /// fresh.
+    pub(super) fn peek<O: Operation>(&self, wants: &[Slice<O::Subject>]) -> Option<Vec<Held<()>>> {
+        let series = wants.iter().all(|want| self.sees(&want.subject)).then(|| self.loader.peek::<O>(wants))??;
+        series.into_iter().map(|one| one.outcome.ok().map(|served| served.held.with(()))).collect()
     }
 
     /// Whether a window would be answered: it is held, or the vendor still answers it.
     pub(super) fn is_answerable<O: Operation>(&self, want: &Slice<O::Subject>) -> bool {
-        self.loader.is_answerable::<O>(want)
+        self.sees(&want.subject) && self.loader.is_answerable::<O>(want)
     }
 
     /// What the archive keeps of a subject inside a span, in order of time; `None` without one, and if it cannot be asked.
     pub(super) async fn collected<O: Operation>(&self, subject: &O::Subject, span: Window) -> Option<Vec<Collected>> {
+        if !self.sees(subject) {
+            return None;
+        }
         self.loader.collected::<O>(subject, span).await
     }
 
@@ -167,12 +211,13 @@ impl Request {
         self.loader.stores().datasets()
     }
 
-    /// The permits of every operation of every configured account, as they are now. An answer that shows them is never
-    /// given again.
+    /// The permits of every operation of the accounts that serve what the caller may see, as they are now. An answer that
+    /// shows them is never given again.
     #[must_use]
     pub fn quotas(&self) -> Vec<Quota<'_>> {
         self.reuse.forbid();
-        Quota::all(&self.catalog, self.loader.stores()).collect()
+        let all = Quota::all(&self.catalog, self.loader.stores());
+        all.filter(|quota| self.catalog.may_see_account(quota.account, self.caller())).collect()
     }
 
     /// The series that are collected and that the caller may see, and how far each is now. An answer that shows them is
@@ -207,4 +252,9 @@ impl Request {
         let is_steady = is_free && cost.queue_wait_ms() == 0 && *freshness == Freshness::Any && !explain && !omits;
         self.reuse.lasting().filter(|_| is_steady)
     }
+}
+
+/// Whatever asks for a subject has asked the [`Catalog`] for it: this is the second lock of the same door.
+fn not_theirs() -> WeirError {
+    WeirError::new(Code::Forbidden, "the caller may not see all that was asked for")
 }

@@ -12,7 +12,8 @@ use super::quota::Quota;
 use super::request::Request;
 use super::reuse::Lasting;
 use crate::archive::{Standing, Writer};
-use crate::domain::{Ask, Caller, Clock, Facts, RequestCost, Timestamp};
+use crate::domain::{Ask, Caller, Class, Clock, Facts, Mask, RequestCost, Timestamp};
+use crate::error::WeirError;
 use crate::loader::{Loader, Stores};
 
 /// What one request may take.
@@ -41,13 +42,14 @@ pub struct Service {
     limits: Limits,
     collections: Arc<Collections>,
     archive: Option<Writer>,
+    mask: Arc<Mask>,
 }
 
 impl Service {
     /// Answers from `stores` for what `catalog` names.
     #[must_use]
     pub fn new(stores: Arc<Stores>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self { stores, catalog, clock, limits, collections: Arc::default(), archive: None }
+        Self { stores, catalog, clock, limits, collections: Arc::default(), archive: None, mask: Arc::default() }
     }
 
     /// The same, where what is fetched is written to an archive, if there is one.
@@ -56,17 +58,35 @@ impl Service {
         Self { archive, ..self }
     }
 
-    /// A request that begins now.
+    /// The same, where phone numbers are masked so.
     #[must_use]
-    pub fn request(&self, caller: Caller, controls: &Controls) -> Request {
+    pub fn masking(self, mask: Mask) -> Self {
+        Self { mask: Arc::new(mask), ..self }
+    }
+
+    /// A request that begins now.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`](crate::error::Code::Forbidden) if the caller may not ask in its class.
+    pub fn request(&self, caller: Caller, controls: &Controls) -> Result<Request, WeirError> {
         let max_wait = controls.max_wait.unwrap_or(self.limits.max_wait);
-        self.request_within(caller, controls, controls.explain, max_wait, Arc::default())
+        let class = controls.class(&caller, Class::Interactive)?;
+        let cost = Arc::new(RequestCost::of(&caller));
+        Ok(self.request_within(caller, class, controls, controls.explain, max_wait, cost))
+    }
+
+    /// A request of weir's own, in class BACKGROUND.
+    #[must_use]
+    pub fn own_request(&self, controls: &Controls) -> Request {
+        let max_wait = controls.max_wait.unwrap_or(self.limits.max_wait);
+        self.request_within(Caller::Own, Class::Background, controls, controls.explain, max_wait, Arc::default())
     }
 
     /// The same, with what is left of a longer patience, and what it costs counted elsewhere.
     pub(super) fn request_within(
         &self,
         caller: Caller,
+        class: Class,
         controls: &Controls,
         explain: bool,
         max_wait: Duration,
@@ -77,7 +97,7 @@ impl Service {
         let ask = Ask {
             caller,
             at: self.clock.now(),
-            class: controls.priority,
+            class,
             deadline: Instant::now() + max_wait + self.limits.timeout,
             max_wait,
             max_stale: controls.max_stale,
@@ -87,7 +107,8 @@ impl Service {
             cost,
         };
         let loader = Loader::new(Arc::clone(&self.stores), ask, self.limits.slices);
-        Request::new(loader, Arc::clone(&self.catalog), Arc::clone(&self.collections), epoch)
+        let (catalog, collections) = (Arc::clone(&self.catalog), Arc::clone(&self.collections));
+        Request::new(loader, catalog, collections, Arc::clone(&self.mask), epoch)
     }
 
     /// What is collected, and how far that is.

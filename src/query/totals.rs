@@ -17,7 +17,7 @@ use super::zone::{channel_zone, is_midnight, warn_of_edges};
 use crate::domain::calendar::{CalendarStep, Date, calendar_windows, hours, time_zone, zone_name};
 use crate::domain::time::{DAY, HOUR};
 use crate::domain::wording::echo;
-use crate::domain::{ChannelId, Finality, Freshness, MessageCount, PhoneNumber, Timestamp, Window};
+use crate::domain::{Caller, ChannelId, Finality, Freshness, MessageCount, PhoneNumber, Timestamp, Window};
 use crate::error::{Code, WeirError};
 use crate::vendor::alibaba_cams::{Granularity, PhoneNumberPoint, PhoneNumbers};
 
@@ -129,12 +129,13 @@ impl TotalsQuery {
         granularity: Granularity,
         range: TimeRange,
         terms: Terms,
+        caller: &Caller,
     ) -> Result<Self, WeirError> {
         if granularity == Granularity::Daily && terms.period == Some(Period::Hour) {
             return Err(WeirError::bad_input("days have no hours; ask with granularity HALF_HOUR"));
         }
         let query = |channel: &CatalogChannel| {
-            let query = MetricQuery::new(channel, granularity, phones, range)?;
+            let query = MetricQuery::new(channel, granularity, phones, range, caller)?;
             Ok::<_, WeirError>((channel.clone(), query))
         };
         // One that is named twice still counts once.
@@ -441,7 +442,7 @@ impl ChannelSums {
                     day.get_or_insert(DayHeld { slices: 0, is_settled: true, oldest: sent_at, newest: sent_at })
                         .note(served.held.is_settled(), sent_at);
                 }
-                self.add_slice(totals, window, &served.held.data, |phone| query.wants(phone, request))
+                self.add_slice(totals, window, &served.held.data, |phone| query.wants(phone))
                     .map_err(|refusal| totals.explain_edge(channel, refusal))?;
                 if self.n_sums > MAX_TOTALS {
                     return Err(Arc::new(too_many()));

@@ -66,7 +66,8 @@ impl Channel {
         nullable(async {
             let request = &request(context)?.query;
             let phones = phone_number.as_ref().map(std::slice::from_ref);
-            let query = MetricQuery::new(&self.0, granularity.get()?.into(), phones, range.get()?.into())?;
+            let query =
+                MetricQuery::new(&self.0, granularity.get()?.into(), phones, range.get()?.into(), request.caller())?;
             Ok(query.rows(request).await?.map(PhoneNumberMetrics))
         })
         .await

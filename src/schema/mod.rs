@@ -126,7 +126,10 @@ impl Gateway {
             Ok(controls) => controls,
             Err(refusal) => return Answer::refusal(&refusal),
         };
-        let query = self.service.request(caller, &controls);
+        let query = match self.service.request(caller, &controls) {
+            Ok(query) => query,
+            Err(refusal) => return Answer::refusal(&refusal),
+        };
         let context = Arc::new(RequestContext::new(query, self.answer_bytes, self.fast_path.raw_lists));
         let mut request = Request::new(String::new()).data(Arc::clone(&context));
         request.set_parsed_query(bound.0);

@@ -60,7 +60,13 @@ impl Query {
             let id = cust_space_id.as_ref().map(|id| id.as_str());
             let channel = request.catalog().channel(id, request.caller())?;
             let (granularity, phones) = (granularity.get()?, phone_numbers.get()?);
-            let query = MetricQuery::new(channel, granularity.into(), phones.as_deref(), range.get()?.into())?;
+            let query = MetricQuery::new(
+                channel,
+                granularity.into(),
+                phones.as_deref(),
+                range.get()?.into(),
+                request.caller(),
+            )?;
             let paging = Paging { first: first.map(i64::from), after: after.as_deref() };
             Ok(query.page(paging, request).await?.map(PhoneNumberMetricConnection))
         })
@@ -100,7 +106,8 @@ impl Query {
             let has = |key| by.contains(&key);
             let by = By { channel: has(TotalsKey::Channel), phone_number: has(TotalsKey::PhoneNumber) };
             let terms = Terms { by, period: period.get()?.map(Into::into), zone, fill };
-            let query = TotalsQuery::new(channels, phones.as_deref(), granularity.into(), range.get()?.into(), terms)?;
+            let query =
+                TotalsQuery::new(channels, phones.as_deref(), granularity.into(), range.get()?.into(), terms, caller)?;
             let totals = query.answer(request).await?;
             Ok(totals.map(|totals| RawList(totals.into_iter().map(PhoneNumberMetricTotal).collect())))
         })

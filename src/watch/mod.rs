@@ -21,7 +21,7 @@ pub use lead::Collector;
 
 use crate::archive::Writer;
 use crate::domain::time::HOUR;
-use crate::domain::{Account, Caller, Class, Freshness, Timestamp, Window};
+use crate::domain::{Account, Freshness, Timestamp, Window};
 use crate::query::collect::Series;
 use crate::query::{Controls, Request, Service};
 use plan::{Due, Look, plan};
@@ -231,14 +231,14 @@ impl Watch {
     /// A request for what is final, or for what may still change and was not asked for since.
     fn request(&self, freshness: Freshness, fetched_since: Option<Timestamp>) -> Request {
         let controls = Controls {
-            priority: Class::Background,
+            priority: None,
             max_stale: Some(Duration::ZERO),
             max_wait: Some(PATIENCE),
             freshness,
             fetched_since,
             explain: false,
         };
-        self.service.request(Caller::Anonymous, &controls)
+        self.service.own_request(&controls)
     }
 }
 

@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use weir::access::Access;
 use weir::domain::Clock;
 use weir::fast::FastPath;
 use weir::http::{HttpConfig, Site};
@@ -28,7 +29,7 @@ impl Pair {
         let with = |answer_bytes| {
             let gateway = Arc::unwrap_or_clone(gateway.gateway());
             let fast_path = FastPath { answer_bytes, ..gateway.fast_path() };
-            Site::new(HttpConfig::default(), Arc::new(gateway.with_fast_path(fast_path)))
+            Site::new(HttpConfig::default(), Arc::new(gateway.with_fast_path(fast_path)), Access::anyone())
         };
         Self { keeping: with(1 << 30), forgetful: with(0) }
     }

@@ -12,7 +12,8 @@ use proptest::prelude::*;
 use tokio::time::{Instant, advance};
 use weir::domain::time::{DAY, HOUR, MINUTE};
 use weir::domain::{
-    Account, Ask, CallError, Cut, Facts, Held, Keep, Operation, Sent, Slice, Subject, Timestamp, Vendor, Window,
+    Account, Ask, CallError, Caller, Cut, Facts, Held, Keep, Mask, Operation, Sent, Slice, Subject, Timestamp, Vendor,
+    Window,
 };
 use weir::planner::{Scheduler, SliceCache};
 use weir::quota::{Call, Limiter, Metered, Permit, Rule};
@@ -59,6 +60,10 @@ impl Subject for Named {
         &self.0
     }
 
+    fn is_seen_by(&self, _: &Caller) -> bool {
+        true
+    }
+
     fn text(&self) -> String {
         self.1.to_string()
     }
@@ -74,6 +79,10 @@ impl Operation for Days {
 
     fn facts(&self) -> &'static Facts {
         PhoneNumberMetrics::new(DAY).facts()
+    }
+
+    fn masked(&self, _: &u32, _: &Mask) -> Option<u32> {
+        None
     }
 
     fn settle(&self) -> Duration {

@@ -4,6 +4,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use weir::access::Access;
 use weir::http::{HttpConfig, Site};
 
 use crate::support::process::run;
@@ -225,7 +226,8 @@ async fn offered(channels: &[&str], apps: &[&str]) -> (TestGateway, Vec<String>)
     });
     let gateway = gateway.build();
     let request = Request::get("/graphiql/examples.json").header("host", "localhost").body(Body::empty());
-    let answer = Site::new(HttpConfig::default(), gateway.gateway()).oneshot(request.unwrap()).await.unwrap();
+    let answer =
+        Site::new(HttpConfig::default(), gateway.gateway(), Access::anyone()).oneshot(request.unwrap()).await.unwrap();
     let tabs = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
     let tabs: Vec<Value> = serde_json::from_slice(&tabs).unwrap();
     let queries = tabs.iter().map(|tab| tab["query"].as_str().unwrap().to_owned()).collect();

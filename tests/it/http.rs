@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tower::ServiceExt;
+use weir::access::Access;
 use weir::config::Graphiql;
 use weir::http::{HttpConfig, Limits, Site, Timeouts};
 
@@ -19,7 +20,7 @@ const JSON: &str = "application/json";
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
 
 fn app() -> Site {
-    Site::new(HttpConfig::default(), gateway())
+    Site::new(HttpConfig::default(), gateway(), Access::anyone())
 }
 
 /// A request of the loopback host with the given headers.
@@ -67,7 +68,7 @@ async fn get(app: Site, uri: &str, accept: &str) -> Answer {
 }
 
 fn limited(limits: Limits) -> Site {
-    Site::new(HttpConfig { limits, ..HttpConfig::default() }, gateway())
+    Site::new(HttpConfig { limits, ..HttpConfig::default() }, gateway(), Access::anyone())
 }
 
 #[tokio::test]
@@ -267,7 +268,8 @@ async fn people_are_led_to_graphiql() {
     assert_eq!(get(app(), "/", BROWSER).await.header("location"), "/graphiql");
     assert!(get(app(), "/nowhere", BROWSER).await.body.contains("/graphql"));
 
-    let off = || Site::new(HttpConfig { graphiql: Graphiql::Off, ..HttpConfig::default() }, gateway());
+    let off =
+        || Site::new(HttpConfig { graphiql: Graphiql::Off, ..HttpConfig::default() }, gateway(), Access::anyone());
     assert_eq!(get(off(), "/graphql?query=%7B__typename%7D", BROWSER).await.json()["data"]["__typename"], "Query");
     let front = get(off(), "/", BROWSER).await;
     assert!(front.status == 404 && front.body.contains("/schema.graphql"), "{}", front.body);
@@ -290,7 +292,8 @@ async fn graphiql_comes_with_the_build_or_says_how_to_get_it() {
 
 #[tokio::test]
 async fn the_cdn_page_pins_every_file_by_version_and_hash() {
-    let cdn = || Site::new(HttpConfig { graphiql: Graphiql::Cdn, ..HttpConfig::default() }, gateway());
+    let cdn =
+        || Site::new(HttpConfig { graphiql: Graphiql::Cdn, ..HttpConfig::default() }, gateway(), Access::anyone());
     let page = get(cdn(), "/graphiql", BROWSER).await;
     let tags: Vec<&str> = page.body.split('<').filter(|tag| tag.contains("://")).collect();
     assert_eq!(tags.len(), 4, "{tags:?}");

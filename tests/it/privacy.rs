@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tower::ServiceExt;
+use weir::access::Access;
 use weir::app::{App, Runtime, Start};
 use weir::cli::check;
 use weir::config::Config;
@@ -287,7 +288,8 @@ async fn wrong_arguments_are_told_without_the_phones_in_them() {
 async fn assert_told_over_http_without(canaries: &Canaries, gateway: &TestGateway, body: &Value) {
     let request = Request::post("/graphql").header("host", "localhost").header("content-type", "application/json");
     let request = request.body(Body::from(body.to_string()));
-    let response = Site::new(HttpConfig::default(), gateway.gateway()).oneshot(request.unwrap()).await.unwrap();
+    let response =
+        Site::new(HttpConfig::default(), gateway.gateway(), Access::anyone()).oneshot(request.unwrap()).await.unwrap();
     let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
     let mut response: Value = serde_json::from_slice(&bytes).unwrap();
     for error in response["errors"].as_array_mut().unwrap() {
@@ -401,7 +403,7 @@ async fn nothing_private_is_logged_between_sockets() {
     let canaries = Canaries::of(&gateway_with_canaries().build());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let site = Site::new(HttpConfig::default(), Arc::new(app.gateway().clone()));
+    let site = Site::new(HttpConfig::default(), Arc::new(app.gateway().clone()), Access::anyone());
     let serving = tokio::spawn(serve(listener, site, Timeouts::default(), pending()));
 
     let phone = sim.world().phones("cams-alpha")[0].clone();

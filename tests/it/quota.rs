@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower::ServiceExt;
+use weir::access::Access;
 use weir::app::Start;
 use weir::http::{HttpConfig, Site};
 use weir::quota::Rule;
@@ -270,7 +271,8 @@ async fn strangers_on_the_account_make_the_gateway_step_back() {
 
 async fn metrics(gateway: &TestGateway) -> String {
     let request = Request::get("/metrics").header("host", "localhost").body(Body::empty()).unwrap();
-    let response = Site::new(HttpConfig::default(), gateway.gateway()).oneshot(request).await.unwrap();
+    let response =
+        Site::new(HttpConfig::default(), gateway.gateway(), Access::anyone()).oneshot(request).await.unwrap();
     assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
 }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use weir::domain::time::DAY;
 use weir::domain::{
-    Account, Ask, CallError, Caller, ChannelId, Class, Cut, Facts, Freshness, Operation, PhoneNumber, Sent, Slice,
-    Timestamp, Vendor, Window,
+    Account, Ask, CallError, Caller, ChannelId, Class, Cut, Facts, Freshness, Mask, Operation, PhoneNumber, Sent,
+    Slice, Timestamp, Vendor, Window,
 };
 use weir::planner::{Scheduler, SliceCache};
 use weir::quota::{Call, Limiter, Metered, Permit, Rule};
@@ -32,6 +32,10 @@ impl Operation for Counting {
 
     fn facts(&self) -> &'static Facts {
         self.0.facts()
+    }
+
+    fn masked(&self, data: &Vec<PhoneNumberPoint>, mask: &Mask) -> Option<Vec<PhoneNumberPoint>> {
+        self.0.masked(data, mask)
     }
 
     fn settle(&self) -> Duration {

@@ -11,7 +11,7 @@ use crate::app::BuildError;
 use crate::archive::{Archive, Dated, Holding};
 use crate::cli::gateway;
 use crate::config::Config;
-use crate::domain::{Caller, Class, Finality, Freshness, Window};
+use crate::domain::{Finality, Freshness, Window};
 use crate::query::collect::Series;
 use crate::query::{Controls, Service};
 
@@ -101,13 +101,9 @@ async fn sample(
 
 /// What the vendor says of a window now.
 async fn asked(service: &Service, series: &Series, window: Window) -> Result<Vec<Dated>, Failure> {
-    let controls = Controls {
-        priority: Class::Background,
-        freshness: Freshness::FinalOnly,
-        max_wait: Some(PATIENCE),
-        ..Controls::default()
-    };
-    let request = service.request(Caller::Anonymous, &controls);
+    let controls =
+        Controls { priority: None, freshness: Freshness::FinalOnly, max_wait: Some(PATIENCE), ..Controls::default() };
+    let request = service.own_request(&controls);
     let slices = series.slices(&[window], &request).await.map_err(|error| Failure::failed(error.to_string()))?;
     let dated = |slice: crate::domain::ArchivedSlice| Dated { dates: vec![None; slice.rows.len()], slice };
     Ok(slices.into_iter().map(dated).collect())

@@ -10,8 +10,8 @@ use crate::query::Service;
 use crate::query::collections::{Collection, Kind};
 
 /// A line for each series that is collected, by the names of GraphQL's `collections`.
-pub(super) fn collections(service: &Service) -> Value {
-    service.collections().seen_by(&Caller::Anonymous).iter().map(collection).collect()
+pub(super) fn collections(service: &Service, caller: &Caller) -> Value {
+    service.collections().seen_by(caller).iter().map(collection).collect()
 }
 
 fn collection(Collection { name, progress, is_ours, ran_at, problem }: &Collection) -> Value {
@@ -42,8 +42,8 @@ fn collection(Collection { name, progress, is_ours, ran_at, problem }: &Collecti
     })
 }
 
-/// How the writing goes; null without an archive.
-pub(super) fn archive(service: &Service) -> Value {
+/// How the writing goes; null without an archive, and for those who see a part of it alone.
+pub(super) fn archive(service: &Service, caller: &Caller) -> Value {
     let told = |Standing { waiting, slices, rows, lost, restated, failing }| {
         json!({
             "waiting": waiting,
@@ -55,5 +55,5 @@ pub(super) fn archive(service: &Service) -> Value {
             "failing": failing.map(|error| error.message),
         })
     };
-    service.writing().map_or(Value::Null, told)
+    service.writing().filter(|_| caller.sees_everything()).map_or(Value::Null, told)
 }

@@ -13,6 +13,7 @@ use crate::domain::Facts;
 use crate::domain::dataset::{Column, Dataset};
 use crate::domain::duration::format_iso;
 use crate::formats::Format;
+use crate::http::admission::Asking;
 use crate::http::negotiate::wanted;
 use crate::query::pull::{MAX_LIMIT, is_made_of};
 
@@ -27,7 +28,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 /// What a proxy says of how it was asked.
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-pub(super) async fn list(State(rows): State<Arc<Rows>>, headers: HeaderMap) -> Response {
+pub(super) async fn list(State(rows): State<Arc<Rows>>, Asking(caller): Asking, headers: HeaderMap) -> Response {
     let vary = (header::VARY, HeaderValue::from_static("accept"));
     if wanted(&headers).page {
         let headers = [
@@ -45,8 +46,8 @@ pub(super) async fn list(State(rows): State<Arc<Rows>>, headers: HeaderMap) -> R
     let body = json!({
         "datasets": datasets,
         "limits": { "rowsOfAPage": MAX_LIMIT, "upstreamCallsOfAPull": rows.service.pull_calls() },
-        "collections": collected::collections(&rows.service),
-        "archive": collected::archive(&rows.service),
+        "collections": collected::collections(&rows.service, &caller),
+        "archive": collected::archive(&rows.service, &caller),
     });
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8")),

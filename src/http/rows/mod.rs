@@ -6,7 +6,7 @@
 
 mod collected;
 mod list;
-mod problem;
+pub(super) mod problem;
 mod range;
 mod spool;
 mod text;
@@ -26,6 +26,7 @@ use crate::domain::dataset::Dataset;
 use crate::domain::wording::{echo, hint};
 use crate::error::{Code, WeirError};
 use crate::formats::Format;
+use crate::http::admission::Asking;
 use crate::query::Service;
 use problem::problem;
 use spool::Spool;
@@ -54,6 +55,7 @@ pub(super) struct AsTheyArrive;
 
 async fn rows_of(
     State(rows): State<Arc<Rows>>,
+    Asking(caller): Asking,
     file: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     (method, version): (Method, Version),
@@ -65,7 +67,7 @@ async fn rows_of(
     }
     let Ok(Path(file)) = file else { return no_name().await };
     let (has_chunks, is_head) = (version > Version::HTTP_10, method == Method::HEAD);
-    match rows.answer(&file, query.as_deref().unwrap_or_default(), (has_chunks, is_head), &headers).await {
+    match rows.answer(caller, &file, query.as_deref().unwrap_or_default(), (has_chunks, is_head), &headers).await {
         Ok(response) => response,
         Err(error) => problem(&error),
     }
@@ -86,6 +88,7 @@ async fn no_method() -> Response {
 impl Rows {
     async fn answer(
         &self,
+        caller: Caller,
         file: &str,
         query: &str,
         (has_chunks, is_head): (bool, bool),
@@ -97,7 +100,7 @@ impl Rows {
         };
         let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let path = format!("/rows/{file}");
-        let pull = Arc::new(self.service.pull(Caller::Anonymous, dataset, &path, pairs)?);
+        let pull = Arc::new(self.service.pull(caller, dataset, &path, pairs)?);
         format.check(&pull)?;
         let asked = Asked { path, dataset, format, has_chunks, is_head };
         let mut response = match format {

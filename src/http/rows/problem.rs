@@ -13,7 +13,7 @@ pub(super) fn problem(error: &WeirError) -> Response {
 }
 
 /// The same, where the status is not that of the code.
-pub(super) fn with_status(status: StatusCode, error: &WeirError) -> Response {
+pub(in crate::http) fn with_status(status: StatusCode, error: &WeirError) -> Response {
     let amount = |amount: Amount| match amount {
         Amount::Count(count) => json!(count),
         Amount::Length(length) => json!(format_iso(length)),

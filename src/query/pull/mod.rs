@@ -32,7 +32,7 @@ use super::totals::{Sums, TotalsQuery};
 use super::zone::channel_zone;
 use crate::domain::calendar::zone_name;
 use crate::domain::dataset::{Column, Dataset};
-use crate::domain::{Account, Caller, Facts, RequestCost};
+use crate::domain::{Account, Caller, Class, Facts, RequestCost};
 use crate::error::{Code, WeirError};
 use crate::vendor::{alibaba_cams, volcengine_rtc};
 use batch::Stamp;
@@ -54,6 +54,7 @@ pub fn is_made_of(dataset: Dataset, facts: &Facts) -> bool {
 pub struct Pull {
     service: Service,
     caller: Caller,
+    class: Class,
     question: Question,
     entities: Vec<Entity>,
     totals: Option<TotalsQuery>,
@@ -106,25 +107,29 @@ impl Service {
     /// there alone.
     ///
     /// # Errors
-    /// Parameters that make no sense, unknown channels and applications.
+    /// Parameters that make no sense, unknown channels and applications, and those that the caller may not see.
     pub fn pull(&self, caller: Caller, dataset: Dataset, path: &str, pairs: Pairs) -> Result<Pull, WeirError> {
         let question = Question::read(dataset, path, pairs, self.now())?;
         let max_wait = question.controls.max_wait.unwrap_or(self.limits().bulk_max_wait);
+        let class = question.controls.class(&caller, Class::Bulk)?;
+        let cost = Arc::new(RequestCost::of(&caller));
         let mut pull = Pull {
             service: self.clone(),
             caller,
+            class,
             question,
             entities: Vec::new(),
             totals: None,
             portions: Vec::new(),
-            cost: Arc::default(),
+            cost,
             done: AtomicUsize::new(0),
             sealing: Mutex::new(Sealing::new()),
             patience: Instant::now() + max_wait,
         };
         let request = pull.request(false);
         pull.entities = pull.named(&request)?;
-        pull.question.walk.goes_on_with(&pull.entities.iter().map(Entity::names).collect::<Vec<_>>())?;
+        let entities: Vec<_> = pull.entities.iter().map(Entity::names).collect();
+        pull.question.walk.goes_on_with(&pull.caller, &entities)?;
         pull.totals = pull.totals()?;
         pull.portions = pull.portions(&request)?;
         Ok(pull)
@@ -229,8 +234,7 @@ impl Pull {
         }
         let mut wait = Duration::ZERO;
         for ((account, operation), n) in &calls {
-            let class = self.question.controls.priority;
-            let own = self.service.stores().expected_wait(account, operation, class, *n);
+            let own = self.service.stores().expected_wait(account, operation, self.class, *n);
             if own > self.patience() {
                 return Err(Arc::new(self.too_late(own, account)));
             }
@@ -273,7 +277,7 @@ impl Pull {
     /// show those.
     fn finish(&self, sealing: &Sealing) -> Option<String> {
         let walk = &self.question.walk;
-        let asked = (&walk.path, &walk.pairs, &walk.after, &walk.entities, self.zones());
+        let asked = (self.caller.scope(), &walk.path, &walk.pairs, &walk.after, &walk.entities, self.zones());
         let digest = sealing.0.clone()?.chain_update(serde_json::to_vec(&asked).ok()?).finalize();
         Some(URL_SAFE_NO_PAD.encode(digest.get(..18).unwrap_or_default()))
     }
@@ -368,8 +372,8 @@ impl Pull {
     fn request(&self, explain: bool) -> Request {
         let controls = &self.question.controls;
         // What is only explained costs nothing.
-        let cost = if explain { Arc::default() } else { Arc::clone(&self.cost) };
-        self.service.request_within(self.caller.clone(), controls, explain, self.patience(), cost)
+        let cost = if explain { Arc::new(RequestCost::of(&self.caller)) } else { Arc::clone(&self.cost) };
+        self.service.request_within(self.caller.clone(), self.class, controls, explain, self.patience(), cost)
     }
 
     /// The channels and applications whose rows are wanted, in their order.
@@ -411,7 +415,7 @@ impl Pull {
             Entity::Channel(channel) => Some(channel),
             Entity::App(_) => None,
         });
-        TotalsQuery::new(channels, phones.as_deref(), *granularity, *range, terms.clone()).map(Some)
+        TotalsQuery::new(channels, phones.as_deref(), *granularity, *range, terms.clone(), &self.caller).map(Some)
     }
 
     /// Totals of all portions: one answer, once the last is there.

@@ -131,7 +131,7 @@ impl Pull {
     /// The question for a channel's messages.
     fn messages(&self, channel: &CatalogChannel) -> Result<MetricQuery, WeirError> {
         let Question { granularity, phones, range, .. } = &self.question;
-        MetricQuery::new(channel, *granularity, phones.as_deref(), *range)
+        MetricQuery::new(channel, *granularity, phones.as_deref(), *range, &self.caller)
     }
 
     /// Asks for a portion where the request is only explained: what that would take is in its plan.
@@ -186,11 +186,11 @@ impl Pull {
             Entity::Channel(channel) => {
                 let asked = self.messages(channel).ok()?.asked(request);
                 let wants = asked.into_iter().map(|subject| Slice { subject, window: portion.window });
-                portion.stamp_of(&request.peek::<PhoneNumberMetrics>(&wants.collect::<Vec<_>>())?)
+                portion.stamp(&request.peek::<PhoneNumberMetrics>(&wants.collect::<Vec<_>>())?)
             }
             Entity::App(app) => {
                 let subject = operation_distributions::subject(app, self.question.dimension);
-                portion.stamp_of(&request.peek::<OperationDistributions>(&[Slice { subject, window: portion.window }])?)
+                portion.stamp(&request.peek::<OperationDistributions>(&[Slice { subject, window: portion.window }])?)
             }
         }
     }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::walk::{Pairs, Place, Walk};
+use crate::domain::Timestamp;
 use crate::domain::dataset::{Column, Dataset};
 use crate::domain::duration::parse_iso;
 use crate::domain::time::DAY;
 use crate::domain::wording::{echo, hint};
-use crate::domain::{Class, Timestamp};
 use crate::error::WeirError;
 use crate::query::controls::{Controls, Setting};
 use crate::query::range::TimeRange;
@@ -104,7 +104,7 @@ impl Question {
             return Err(WeirError::bad_input(format!("there is no parameter `{}`{why}{hint}", echo(name))));
         }
         let texts = Texts(pairs);
-        let mut controls = Controls { priority: Class::Bulk, ..Controls::default() };
+        let mut controls = Controls::default();
         for (name, control) in
             [("freshness", "freshness"), ("max_stale", "maxStale"), ("max_wait", "maxWait"), ("priority", "priority")]
         {

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::domain::Timestamp;
+use crate::domain::{Caller, Timestamp};
 use crate::error::WeirError;
 
 /// Parameters as they came: names and values, in their order.
@@ -81,13 +81,14 @@ impl Walk {
         Ok(Self { path: path.to_owned(), ..walk })
     }
 
-    /// Notes whose rows it is about: accounts, and channels or applications. Where it goes on, they must be the same still:
-    /// places count them.
-    pub(super) fn goes_on_with(&mut self, entities: &[(&str, &str)]) -> Result<(), WeirError> {
-        let entities = digest("", &serde_json::to_string(entities).unwrap_or_default());
+    /// Notes who asks, and whose rows it is about: accounts, and channels or applications. Where it goes on, they must be the
+    /// same still: places count them, and name what the caller was shown.
+    pub(super) fn goes_on_with(&mut self, caller: &Caller, entities: &[(&str, &str)]) -> Result<(), WeirError> {
+        let entities = digest(caller.scope(), &serde_json::to_string(entities).unwrap_or_default());
         if self.after.is_some() && self.entities != entities {
             return Err(WeirError::bad_input(
-                "the configured channels or applications are not those that the cursor's walk began with; begin anew",
+                "the caller, or the channels or applications that it may see, are not those that the cursor's walk began with; \
+                 begin anew",
             ));
         }
         self.entities = entities;

@@ -18,8 +18,8 @@ use super::series::{CountSubject, Counts, Series};
 use super::wire::Params;
 use crate::domain::dataset::Dataset;
 use crate::domain::{
-    Account, ArchiveKey, ArchiveRow, Archived, ChannelId, Facts, Finality, MessageCount, Number, PhoneNumber, Point,
-    Slice, Subject, Timestamp, Vendor,
+    Account, ArchiveKey, ArchiveRow, Archived, Caller, ChannelId, Facts, Finality, Mask, MessageCount, Number,
+    PhoneNumber, Point, Slice, Subject, Timestamp, Vendor,
 };
 use crate::vendor::loose::number;
 
@@ -64,6 +64,10 @@ impl Subject for MetricSubject {
         let Self { account: _, channel, granularity, phone } = self;
         let phone = phone.as_ref().map(PhoneNumber::expose);
         serde_json::json!([channel.as_ref().map(ChannelId::as_str), granularity.as_str(), phone]).to_string()
+    }
+
+    fn is_seen_by(&self, caller: &Caller) -> bool {
+        caller.may_see_channel(self.channel.as_ref()) && !(self.phone.is_some() && caller.has_masked_phones())
     }
 
     fn whole(&self) -> Option<Self> {
@@ -163,6 +167,16 @@ impl Counts for PhoneNumbers {
 
     fn settle(point: PhoneNumberPoint, finality: Finality) -> PhoneNumberPoint {
         PhoneNumberPoint { finality, ..point }
+    }
+
+    fn masked(points: &[PhoneNumberPoint], mask: &Mask) -> Option<Vec<PhoneNumberPoint>> {
+        let mut masked = Vec::with_capacity(points.len());
+        for own in points.chunk_by(|one, other| one.phone == other.phone) {
+            let phone = own.first().map(|point| mask.of(&point.phone))?;
+            masked.extend(own.iter().map(|point| PhoneNumberPoint { phone: phone.clone(), ..point.clone() }));
+        }
+        masked.sort_by(|one, other| order(one).cmp(&order(other)));
+        Some(masked)
     }
 
     /// The phones of one reply share their text.

@@ -19,7 +19,8 @@ use super::seen::Seen;
 use super::wire::{self, Params};
 use crate::domain::time::DAY;
 use crate::domain::{
-    Account, CallError, ChannelId, Cut, Facts, Finality, Keep, Key, Operation, Point, Slice, Subject, Timestamp, Window,
+    Account, CallError, ChannelId, Cut, Facts, Finality, Keep, Key, Mask, Operation, Point, Slice, Subject, Timestamp,
+    Window,
 };
 
 /// What tells one such operation from another.
@@ -52,6 +53,9 @@ pub trait Counts: Send + Sync + 'static {
 
     /// The same point, with another finality.
     fn settle(point: Self::Point, finality: Finality) -> Self::Point;
+
+    /// The same points for a caller who may not read phone numbers, in their new order; `None` where there are none in them.
+    fn masked(points: &[Self::Point], mask: &Mask) -> Option<Vec<Self::Point>>;
 
     /// What a point weighs in memory.
     fn bytes(point: &Self::Point) -> usize;
@@ -168,6 +172,10 @@ impl<C: Counts> Operation for Series<C> {
 
     fn facts(&self) -> &'static Facts {
         C::FACTS
+    }
+
+    fn masked(&self, data: &Vec<C::Point>, mask: &Mask) -> Option<Vec<C::Point>> {
+        C::masked(data, mask)
     }
 
     fn settle(&self) -> Duration {

@@ -13,7 +13,9 @@ use serde_json::value::RawValue;
 use super::Granularity;
 use super::series::{CountSubject, Counts, Series};
 use super::wire::Params;
-use crate::domain::{Account, ChannelId, Facts, Finality, Key, MessageCount, Point, Subject, Timestamp, Vendor};
+use crate::domain::{
+    Account, Caller, ChannelId, Facts, Finality, Key, Mask, MessageCount, Point, Subject, Timestamp, Vendor,
+};
 use crate::vendor::loose::number;
 
 /// 5 calls a second: no limit is published, and this is the least of the product's others.
@@ -73,6 +75,10 @@ impl Subject for TemplateSubject {
         let Self { account: _, channel, template, granularity, language } = self;
         let (channel, language) = (channel.as_ref().map(ChannelId::as_str), language.as_ref().map(Key::text));
         serde_json::json!([channel, template, granularity.as_str(), language]).to_string()
+    }
+
+    fn is_seen_by(&self, caller: &Caller) -> bool {
+        caller.may_see_channel(self.channel.as_ref())
     }
 
     fn whole(&self) -> Option<Self> {
@@ -206,6 +212,10 @@ impl Counts for Templates {
 
     fn settle(point: TemplatePoint, finality: Finality) -> TemplatePoint {
         TemplatePoint { finality, ..point }
+    }
+
+    fn masked(_: &[TemplatePoint], _: &Mask) -> Option<Vec<TemplatePoint>> {
+        None
     }
 
     fn bytes(point: &TemplatePoint) -> usize {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::dataset::Dataset;
 use crate::domain::{
-    Account, AppId, ArchiveKey, ArchiveRow, Archived, CallError, CallErrorKind, Cut, DistinctUsers, Facts, Finality,
-    Keep, Number, Operation, Slice, Subject, Timestamp, Vendor, Window,
+    Account, AppId, ArchiveKey, ArchiveRow, Archived, CallError, CallErrorKind, Caller, Cut, DistinctUsers, Facts,
+    Finality, Keep, Mask, Number, Operation, Slice, Subject, Timestamp, Vendor, Window,
 };
 
 /// Two calls a second, windows of at most 7 days within the last 30, by its page. The
@@ -87,6 +87,10 @@ impl Subject for DistributionSubject {
     fn text(&self) -> String {
         serde_json::json!([self.app.as_str(), self.dimension.as_str()]).to_string()
     }
+
+    fn is_seen_by(&self, caller: &Caller) -> bool {
+        caller.may_see_app(&self.app)
+    }
 }
 
 /// The users of one province or country.
@@ -134,6 +138,10 @@ impl Operation for OperationDistributions {
 
     fn facts(&self) -> &'static Facts {
         &FACTS
+    }
+
+    fn masked(&self, _: &Distribution, _: &Mask) -> Option<Distribution> {
+        None
     }
 
     fn settle(&self) -> Duration {

@@ -17,6 +17,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use serde_json::{Map, Value, json};
 use tower::ServiceExt;
+use weir::access::Access;
 use weir::domain::Timestamp;
 use weir::http::{HttpConfig, Site};
 
@@ -26,7 +27,7 @@ const FORMATS: [&str; 4] = ["csv", "json", "jsonl", "parquet"];
 
 /// The door of a gateway.
 pub(crate) fn door(gateway: &TestGateway) -> Site {
-    Site::new(HttpConfig::default(), gateway.gateway())
+    Site::new(HttpConfig::default(), gateway.gateway(), Access::anyone())
 }
 
 /// What came of a request.

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use weir::access::Access;
 use weir::http::{HttpConfig, Site, Timeouts, serve};
 use weir::schema::Gateway;
 
@@ -30,7 +31,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { stopped.await.unwrap_or_default() };
-        let serving = tokio::spawn(serve(listener, Site::new(config, gateway), timeouts, shutdown));
+        let serving = tokio::spawn(serve(listener, Site::new(config, gateway, Access::anyone()), timeouts, shutdown));
         Self { address, stop: Some(stop), serving }
     }
 
