@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use super::is_fetched;
+use crate::config::Jwt;
 
 /// Keys are fetched again after so long, while tokens are shown.
 const REFRESH: Duration = Duration::from_mins(10);
@@ -72,7 +72,7 @@ impl Jwks {
     /// # Errors
     /// A file that cannot be read or holds no keys.
     pub(super) fn new(place: &str) -> Result<Self, String> {
-        if is_fetched(place) {
+        if Jwt::is_fetched(place) {
             return Ok(Self::fetched(over_http(place.to_owned())?));
         }
         let text = std::fs::read(Path::new(place)).map_err(|error| format!("the file cannot be read: {error}"))?;

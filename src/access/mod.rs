@@ -8,7 +8,6 @@ pub mod keys;
 mod tokens;
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::config::{ApiKey, Config};
@@ -168,10 +167,4 @@ impl std::fmt::Debug for Access {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Access").field("policy", &self.policy()).finish_non_exhaustive()
     }
-}
-
-/// Whether `jwks` is fetched; it is a file otherwise.
-#[must_use]
-pub fn is_fetched(jwks: &str) -> bool {
-    !Path::new(jwks).is_absolute() && jwks.contains("://")
 }

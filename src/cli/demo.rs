@@ -35,7 +35,12 @@ pub struct Args {
 /// # Errors
 /// An address that other machines can reach (2), a busy port and whatever ends the gateway (1).
 pub fn run(args: Args) -> Result<(), Failure> {
-    check_listen(args.listen, false).map_err(|message| Failure::usage(format!("--listen: {message}")))?;
+    check_listen(args.listen, false).map_err(|_| {
+        Failure::usage(
+            "--listen: other machines can reach this address, and the demo asks nobody for a key; listen on loopback, like \
+             127.0.0.1:8080, or run `weir serve` with a key of `weir key new`",
+        )
+    })?;
     block_on(async move {
         let listener = bind(args.listen).await?;
         demo(args, listener).await

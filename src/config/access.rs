@@ -107,6 +107,14 @@ impl From<Priority> for Class {
     }
 }
 
+impl Jwt {
+    /// Whether the keys are fetched; they are in a file otherwise.
+    #[must_use]
+    pub fn is_fetched(jwks: &str) -> bool {
+        jwks.contains("://")
+    }
+}
+
 impl ApiKey {
     /// What whoever shows it may.
     #[must_use]
@@ -146,7 +154,9 @@ fn hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error
 }
 
 fn parse_hash(text: &str) -> Option<[u8; 32]> {
-    let digits = text.strip_prefix("sha256:").filter(|digits| digits.len() == 64 && digits.is_ascii())?;
+    let digits = text
+        .strip_prefix("sha256:")
+        .filter(|digits| digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
     let mut hash = [0; 32];
     for (at, byte) in hash.iter_mut().enumerate() {
         *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;

@@ -100,7 +100,7 @@ fn wrong_flags_and_arguments_are_wrong_usage() {
         (&["serv"], &["'serv'", "'serve'"]),
         (&["serve", "--lisen", "127.0.0.1:1"], &["'--lisen'", "'--listen'", "`weir serve --help`"]),
         (&["demo", "--listen", "8080"], &["--listen", "127.0.0.1:8080"]),
-        (&["demo", "--listen", "0.0.0.0:8080"], &["--listen", "reverse proxy"]),
+        (&["demo", "--listen", "0.0.0.0:8080"], &["--listen", "weir key new"]),
         (&["simulate", "--key", "canary"], &["--key", "my-id:my-secret"]),
         (&["simulate", "--clock", "yesterday"], &["--clock", "2026-09-01T08:30:15Z"]),
         (&["simulate", "--bucket-offset", "-25:00"], &["--bucket-offset", "14 hours"]),

@@ -144,8 +144,8 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "listen = \"127.0.0.1:8080\"",
         "listen = \"0.0.0.0:8080\"",
-        "weir.toml:1: `listen`: other machines can reach this address, and weir has no API keys yet; listen on \
-         loopback, like \"127.0.0.1:8080\", and put a reverse proxy that checks who asks in front",
+        "weir.toml:1: `listen`: other machines can reach this address, and nobody has to show a key; add [[api_keys]] \
+         (`weir key new` makes one) or [jwt], or listen on loopback, like \"127.0.0.1:8080\"",
     ),
     (
         "listen = \"127.0.0.1:8080\"",
@@ -299,6 +299,49 @@ const CASES: &[(&str, &str, &str)] = &[
         "max_rows = 100000",
         "max_rows = \"many\"",
         "weir.toml:33: `upstream.max_rows`: expected a whole number of 0 or more, found text",
+    ),
+    (
+        "max_rows = 100000",
+        "[[api_keys]]\nname = \"a\"\nhash = \"sha256:12\"",
+        "weir.toml:35: `api_keys[0].hash`: not the hash of a key: write sha256: and 64 hex digits, as `weir key new` prints \
+         them",
+    ),
+    (
+        "max_rows = 100000",
+        "[[api_keys]]\nname = \"a\"\nhash = \"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"\nchannels = \
+         [\"cams-alpa\"]",
+        "weir.toml:36: `api_keys[0].channels[0]`: no configured account serves it; did you mean `cams-alpha`?",
+    ),
+    (
+        "max_rows = 100000",
+        "[[api_keys]]\nname = \"a#b\"\nhash = \"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"",
+        "weir.toml:34: `api_keys[0].name`: is empty, or has a space around it or a # or control character in it; logs and \
+         metrics show it",
+    ),
+    (
+        "max_rows = 100000",
+        "[[api_keys]]\nname = \"a\"\nhash = \"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"\n\
+         [[api_keys]]\nname = \"a\"\nhash = \"sha256:bbaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"\nphones = \
+         \"masked\"",
+        "weir.toml:37: `api_keys[1].name`: is the name of `api_keys[0]`, and what they may differs; keys of one name are one \
+         caller's, so make the entries equal but for `hash` and `expires`",
+    ),
+    (
+        "max_rows = 100000",
+        "[[api_keys]]\nname = \"a\"\nhash = \"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"\n\
+         expires = 2027-01-01T00:00:00Z",
+        "weir.toml:36: `api_keys[0].expires`: expected something else than a date; put it in quotes",
+    ),
+    (
+        "max_rows = 100000",
+        "[jwt]\nissuer = \"https://a.example\"\naudience = \"weir\"\njwks = \"http://a.example/jwks.json\"",
+        "weir.toml:36: `jwt.jwks`: must be an https:// URL, or http:// on loopback: whoever changes the keys on their way \
+         lets anybody in",
+    ),
+    (
+        "max_rows = 100000",
+        "[jwt]\nissuer = \"https://a.example\"\naudience = \"weir\"\njwks = \"keys.json\"\nalgorithms = [\"HS256\"]",
+        "weir.toml:37: `jwt.algorithms[0]`: there is no such choice; did you mean `RS256`?",
     ),
     (
         "[[volcengine_rtc]]",

@@ -9,6 +9,7 @@
     reason = "counts of tests are small, their queries are put together as they read, their times are in seconds"
 )]
 
+mod access;
 mod answers;
 mod archive;
 mod batching;

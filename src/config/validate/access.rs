@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use url::{Host, Url};
 
 use super::Check;
-use crate::access::is_fetched;
 use crate::config::problem::KeyPath;
 use crate::config::{ApiKey, Config, Jwt};
 use crate::domain::wording::nearest;
@@ -78,7 +77,7 @@ impl Check<'_, '_, '_> {
                 "is empty, so that no token is valid; leave it out for RS256 and ES256",
             );
         }
-        if is_fetched(&jwt.jwks) && !is_safe(&jwt.jwks) {
+        if Jwt::is_fetched(&jwt.jwks) && !is_safe(&jwt.jwks) {
             let message = "must be an https:// URL, or http:// on loopback: whoever changes the keys on their way lets \
                            anybody in";
             self.refuse(&path.then("jwks"), message);

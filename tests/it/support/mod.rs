@@ -18,5 +18,5 @@ pub(crate) mod sources;
 pub(crate) mod stalls;
 
 pub(crate) use fast_path::demo_config;
-pub(crate) use gateway::{Builder, DISTRIBUTION, ENABLE, METRIC, NOW, REST, TestGateway, codes, window};
+pub(crate) use gateway::{Builder, DISTRIBUTION, ENABLE, METRIC, NOW, REST, TEMPLATE, TestGateway, codes, window};
 pub(crate) use rooms::{ROOMS, Room, Want};
