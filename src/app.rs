@@ -117,7 +117,9 @@ impl App {
             timeout: config.upstream.timeout,
             bulk_max_wait: config.queue.bulk_max_wait,
             slices: u64::from(config.limits.slices),
+            calls: usize::try_from(config.limits.calls).unwrap_or(usize::MAX),
             pull_calls: usize::try_from(config.limits.pull_calls).unwrap_or(usize::MAX),
+            shadow: config.limits.shadow.iter().copied().collect(),
             call_rows: u64::from(config.upstream.max_rows),
         };
         let service = Service::new(stores, catalog, Arc::clone(&runtime.clock), limits);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::domain::{Account, CallError, CallErrorKind, Vendor};
+use crate::domain::{Account, CallError, CallErrorKind, LimitName, Vendor};
 
 /// The closed list of `extensions.code`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -124,6 +124,8 @@ pub struct WeirError {
 /// A limit that was exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
+    /// Which, where an operator sets it.
+    pub name: Option<LimitName>,
     /// The most that there may be.
     pub most: Amount,
     /// What was asked for, where that is known.
@@ -191,8 +193,23 @@ impl WeirError {
     /// The same error, about a limit of `most`, of which `actual` was asked for.
     #[must_use]
     pub fn limited(mut self, most: impl Into<Amount>, actual: Option<impl Into<Amount>>) -> Self {
-        self.limit = Some(Box::new(Limit { most: most.into(), actual: actual.map(Into::into) }));
+        self.limit = Some(Box::new(Limit { name: None, most: most.into(), actual: actual.map(Into::into) }));
         self
+    }
+
+    /// More was asked for than a limit of the config lets through.
+    #[must_use]
+    pub fn exceeding(
+        name: LimitName,
+        message: impl Into<String>,
+        most: impl Into<Amount>,
+        actual: Option<impl Into<Amount>>,
+    ) -> Self {
+        let mut error = Self::new(Code::TooExpensive, message).limited(most, actual);
+        if let Some(limit) = &mut error.limit {
+            limit.name = Some(name);
+        }
+        error
     }
 
     /// A failed call of `account`.
@@ -217,7 +234,7 @@ impl WeirError {
             vendor_request_id: error.request_id.clone(),
             retryable: error.is_transient(),
             retry_after: error.retry_after,
-            limit: error.limit.map(|most| Box::new(Limit { most: most.into(), actual: None })),
+            limit: error.limit.map(|most| Box::new(Limit { name: None, most: most.into(), actual: None })),
             ..Self::new(code, error.message.clone()).of(account)
         }
     }

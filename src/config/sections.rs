@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::units;
+use crate::document;
 use crate::domain::time::{HOUR, MINUTE};
-use crate::domain::{Facts, Vendor};
+use crate::domain::wording::hint;
+use crate::domain::{Facts, LimitName, Vendor};
 
 /// How `/graphiql` gets its assets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -228,18 +231,91 @@ impl Default for Http {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
+    /// The longest text of a query, in bytes.
+    #[serde(deserialize_with = "units::size")]
+    pub query_bytes: u64,
+    /// The most tokens of a query.
+    pub tokens: u32,
+    /// How deep its fields may nest.
+    pub depth: u32,
+    /// The most fields that it selects, every use of a fragment counted.
+    pub fields: u32,
+    /// The most of them that are no part of another.
+    pub root_fields: u32,
+    /// The most aliases.
+    pub aliases: u32,
+    /// The most directives.
+    pub directives: u32,
+    /// Whether the schema may be asked for; off, errors name no field that is near to a wrong one either.
+    pub introspection: bool,
     /// The longest answer, in bytes, counted before it is made.
     #[serde(deserialize_with = "units::size")]
     pub answer_bytes: u64,
     /// The most slices, counted before any of them is looked up: a day of a channel or of one of its phones, or one
     /// window of an application.
     pub slices: u32,
+    /// The most upstream calls of one request.
+    pub calls: u32,
     /// The most upstream calls of one pull of rows.
     pub pull_calls: u32,
+    /// Names of limits that are only counted and logged.
+    #[serde(deserialize_with = "limit_names")]
+    pub shadow: Vec<LimitName>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { answer_bytes: 64 * 1024 * 1024, slices: 50_000, pull_calls: 5_000 }
+        Self {
+            query_bytes: 128 * 1024,
+            tokens: 40_000,
+            depth: 24,
+            fields: 10_000,
+            root_fields: 100,
+            aliases: 100,
+            directives: 50,
+            introspection: true,
+            answer_bytes: 64 * 1024 * 1024,
+            slices: 50_000,
+            calls: 400,
+            pull_calls: 5_000,
+            shadow: Vec::new(),
+        }
     }
+}
+
+impl Limits {
+    /// What a single document may ask for.
+    #[must_use]
+    pub fn of_documents(&self) -> document::Limits {
+        let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+        document::Limits {
+            text: usize::try_from(self.query_bytes).unwrap_or(usize::MAX),
+            tokens: count(self.tokens),
+            depth: count(self.depth),
+            fields: count(self.fields),
+            root_fields: count(self.root_fields),
+            aliases: count(self.aliases),
+            directives: count(self.directives),
+            introspection: self.introspection,
+            shadow: self.shadow.iter().copied().collect(),
+            ..document::Limits::default()
+        }
+    }
+}
+
+/// Limits by their keys.
+fn limit_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<LimitName>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    let known: Vec<_> = LimitName::ALL.into_iter().filter(|name| name.may_be_shadowed()).collect();
+    let read = |name: String| {
+        known.iter().copied().find(|known| known.as_str() == name).ok_or_else(|| {
+            let words: Vec<_> = known.iter().map(|known| known.as_str()).collect();
+            let hint = hint(&name, &words);
+            D::Error::custom(format!(
+                "there is no such limit, or it cannot be counted alone{hint}; these can: {}",
+                words.join(", ")
+            ))
+        })
+    };
+    names.into_iter().map(read).collect()
 }

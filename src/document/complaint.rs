@@ -15,7 +15,8 @@ use async_graphql::Pos;
 
 use super::Types;
 use super::places::Places;
-use crate::domain::wording::{echo, hint};
+use crate::domain::LimitName;
+use crate::domain::wording::{HINT, echo, hint};
 use crate::error::{Code, WeirError};
 
 /// What is wrong, and where in the document.
@@ -38,10 +39,31 @@ impl Complaint {
         Self { error: Box::new(WeirError::bad_input(message)), at: None }
     }
 
+    /// A limit of the config that was exceeded.
+    pub(super) fn exceeding(
+        name: LimitName,
+        message: String,
+        limit: usize,
+        actual: Option<usize>,
+        at: Option<Pos>,
+    ) -> Self {
+        Self { error: Box::new(WeirError::exceeding(name, message, limit, actual)), at }
+    }
+
     /// A limit that was exceeded.
     pub(super) fn too_much(message: String, limit: usize, actual: Option<usize>, at: Option<Pos>) -> Self {
         Self { error: Box::new(WeirError::new(Code::TooExpensive, message).limited(limit, actual)), at }
     }
+}
+
+/// The same, without names that are near to wrong ones.
+pub(super) fn without_hints(mut complaints: Vec<Complaint>) -> Vec<Complaint> {
+    for complaint in &mut complaints {
+        if let Some(at) = complaint.error.message.find(HINT) {
+            complaint.error.message.truncate(at);
+        }
+    }
+    complaints
 }
 
 /// Whether only values are at fault: these are judged anew when the document is built.

@@ -20,8 +20,8 @@ use super::lines::Lines;
 use super::places::Places;
 use crate::domain::wording::echo;
 
-/// Reads a document by the grammar.
-pub(super) fn read<'a>(text: &'a str, limits: &Limits) -> Result<(Document, Places<'a>), Complaint> {
+/// Reads a document by the grammar: its tree, its places, and how many directives it has.
+pub(super) fn read<'a>(text: &'a str, limits: &Limits) -> Result<(Document, Places<'a>, usize), Complaint> {
     let lines = Lines::new(text);
     let mut tokens = Vec::new();
     for token in Lexer::new(text) {
@@ -41,7 +41,7 @@ pub(super) fn read<'a>(text: &'a str, limits: &Limits) -> Result<(Document, Plac
     let places = Places::new(lines, tokens);
     let mut reader = Reader { texts, next: 0, nesting: 0, n_directives: 0, limits: *limits, places };
     let document = reader.document()?;
-    Ok((document, reader.places))
+    Ok((document, reader.places, reader.n_directives))
 }
 
 /// Whether a string is other than what stands between its quotes.
@@ -279,7 +279,7 @@ impl<'a> Reader<'a> {
                 return Ok(directives);
             }
             self.n_directives += 1;
-            if self.n_directives > self.limits.directives {
+            if self.n_directives > self.limits.most_directives() {
                 return Err(self.limits.has_too_many_directives(self.at()));
             }
             let name = self.name("the name of a directive")?;
@@ -415,7 +415,7 @@ mod tests {
             ),
             ("{ ...,F a,:b }", "{...F a:b}"),
         ] {
-            let (tree, places) = read(text, &Limits::default()).unwrap();
+            let (tree, places, _) = read(text, &Limits::default()).unwrap();
             assert_eq!(tree, parsed(plain), "{text}");
             let for_apollo = places.for_apollo();
             assert_eq!(parsed(&for_apollo.replace("\r\n", "\n").replace('\r', "\n")), tree, "{for_apollo}");

@@ -3,13 +3,15 @@
 //! A short document can ask for a great deal, since every use of a fragment counts anew. Here a fragment is measured once;
 //! its uses only add up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use apollo_compiler::Name;
 use apollo_compiler::ast::{Definition, Document, FragmentDefinition, Selection};
 use async_graphql::Pos;
 
 use super::complaint::Complaint;
+use crate::domain::{LimitName, Shadow};
+use crate::error::{Code, WeirError};
 
 /// What a single document may ask for. The defaults leave room for any query a person would write and for `GraphiQL`'s
 /// introspection.
@@ -25,16 +27,35 @@ pub struct Limits {
     pub depth: usize,
     /// How many fields all operations select together, every use of a fragment counted: one at least for each.
     pub fields: usize,
+    /// How many fields its operations select themselves, those of the same name and of fragments counted each.
+    pub root_fields: usize,
+    /// How many aliases all operations select together, every use of a fragment counted.
+    pub aliases: usize,
     /// How many directives it has.
     pub directives: usize,
     /// The longest name or alias, in bytes.
     pub name: usize,
+    /// Whether the description of the schema may be asked for.
+    pub introspection: bool,
+    /// Which of them are only counted.
+    pub shadow: Shadow,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        let (text, tokens, nesting) = (128 << 10, 40_000, 100);
-        Self { text, tokens, nesting, depth: 24, fields: 10_000, directives: 500, name: 256 }
+        Self {
+            text: 128 << 10,
+            tokens: 40_000,
+            nesting: 100,
+            depth: 24,
+            fields: 10_000,
+            root_fields: 100,
+            aliases: 100,
+            directives: 50,
+            name: 256,
+            introspection: true,
+            shadow: Shadow::default(),
+        }
     }
 }
 
@@ -45,7 +66,7 @@ impl Limits {
             return Ok(());
         }
         let message = format!("the query is {} bytes long; the limit is {}", text.len(), self.text);
-        Err(Complaint::too_much(message, self.text, Some(text.len()), None))
+        Err(Complaint::exceeding(LimitName::QueryBytes, message, self.text, Some(text.len()), None))
     }
 
     pub(super) fn nests_too_deep(&self, at: Option<Pos>) -> Complaint {
@@ -56,12 +77,17 @@ impl Limits {
 
     pub(super) fn has_too_many_tokens(&self, at: Pos) -> Complaint {
         let message = format!("the query has more than {0} tokens; the limit is {0}", self.tokens);
-        Complaint::too_much(message, self.tokens, None, Some(at))
+        Complaint::exceeding(LimitName::Tokens, message, self.tokens, None, Some(at))
     }
 
     pub(super) fn has_too_many_directives(&self, at: Pos) -> Complaint {
         let message = format!("the query has more than {0} directives; the limit is {0}", self.directives);
-        Complaint::too_much(message, self.directives, None, Some(at))
+        Complaint::exceeding(LimitName::Directives, message, self.directives, None, Some(at))
+    }
+
+    /// Where directives are only counted, those of the grammar's own bound still hold.
+    pub(super) fn most_directives(&self) -> usize {
+        if self.shadow.holds(LimitName::Directives) { self.tokens } else { self.directives }
     }
 
     pub(super) fn has_too_long_a_name(&self, length: usize, at: Pos) -> Complaint {
@@ -69,41 +95,62 @@ impl Limits {
         Complaint::too_much(message, self.name, Some(length), Some(at))
     }
 
-    /// Judges what the parsed document asks for. A fragment that is not there or that uses itself counts as its use alone;
-    /// naming it is for validation.
-    pub(super) fn check(&self, document: &Document) -> Result<(), Complaint> {
+    /// Judges what the parsed document asks for; answers which limits it exceeds that are only counted. A fragment that is not
+    /// there or that uses itself counts as its use alone; naming it is for validation.
+    pub(super) fn check(&self, document: &Document, n_directives: usize) -> Result<Vec<LimitName>, Complaint> {
         let fragments = document.definitions.iter().filter_map(Definition::as_fragment_definition);
         let fragments = fragments.map(|fragment| (&fragment.name, &**fragment)).collect();
         let mut measure = Measure { limits: self, fragments, known: HashMap::new() };
-        let mut fields = 0_usize;
+        let mut exceeded = BTreeSet::new();
+        if n_directives > self.directives {
+            exceeded.insert(LimitName::Directives);
+        }
+        let (mut fields, mut aliases) = (0_usize, 0_usize);
         for operation in document.definitions.iter().filter_map(Definition::as_operation_definition) {
             let extent = measure.selection(&operation.selection_set, 1)?;
             fields = fields.saturating_add(extent.fields);
-            self.compare(Extent { fields, ..extent })?;
+            aliases = aliases.saturating_add(extent.aliases);
+            self.compare(Extent { fields, aliases, ..extent }, &mut exceeded)?;
         }
         // Fragments that nobody uses are validated as well.
         let names: Vec<_> = measure.fragments.keys().copied().collect();
         for name in names {
             let extent = measure.fragment(name, 1)?;
-            self.compare(extent)?;
+            // Its fields are those of an operation once one uses it.
+            self.compare(Extent { roots: 0, ..extent }, &mut exceeded)?;
         }
-        Ok(())
+        Ok(exceeded.into_iter().collect())
     }
 
-    fn compare(&self, extent: Extent) -> Result<(), Complaint> {
-        if extent.depth > self.depth {
-            let message = format!("the query nests fields {} deep; the limit is {}", extent.depth, self.depth);
-            return Err(Complaint::too_much(message, self.depth, Some(extent.depth), None));
-        }
-        if extent.fields > self.fields {
-            let message = format!(
-                "the query selects {} fields, every use of a fragment counted; the limit is {}",
-                extent.fields, self.fields
-            );
-            return Err(Complaint::too_much(message, self.fields, Some(extent.fields), None));
+    fn compare(&self, extent: Extent, exceeded: &mut BTreeSet<LimitName>) -> Result<(), Complaint> {
+        let Extent { depth, fields, roots, aliases, levels: _ } = extent;
+        for (name, most, actual, what) in [
+            (LimitName::Depth, self.depth, depth, "nests fields {} deep"),
+            (LimitName::Fields, self.fields, fields, "selects {} fields, every use of a fragment counted"),
+            (
+                LimitName::RootFields,
+                self.root_fields,
+                roots,
+                "asks {} fields of the operation itself, each use counted",
+            ),
+            (LimitName::Aliases, self.aliases, aliases, "has {} aliases, every use of a fragment counted"),
+        ] {
+            if actual > most && self.shadow.holds(name) {
+                exceeded.insert(name);
+            } else if actual > most {
+                let what = what.replace("{}", &actual.to_string());
+                let message = format!("the query {what}; the limit is {most}");
+                return Err(Complaint::exceeding(name, message, most, Some(actual), None));
+            }
         }
         Ok(())
     }
+}
+
+/// The schema is not told.
+pub(super) fn introspection_is_off(at: Pos) -> Complaint {
+    let message = "the schema is not told here: `__schema` and `__type` are off (`limits.introspection`)";
+    Complaint { error: Box::new(WeirError::new(Code::Forbidden, message)), at: Some(at) }
 }
 
 /// The schema's description may be asked for no deeper than a reader of it would.
@@ -120,6 +167,9 @@ struct Extent {
     /// Selections within selections, whatever joins them.
     levels: usize,
     fields: usize,
+    /// Fields that are not in another.
+    roots: usize,
+    aliases: usize,
 }
 
 struct Measure<'a> {
@@ -141,7 +191,9 @@ impl<'a> Measure<'a> {
             let part = match selection {
                 Selection::Field(field) => {
                     let inner = self.selection(&field.selection_set, level + 1)?;
-                    Extent { depth: inner.depth + 1, fields: inner.fields.saturating_add(1), ..inner }
+                    let aliases = inner.aliases.saturating_add(usize::from(field.alias.is_some()));
+                    let (depth, fields) = (inner.depth + 1, inner.fields.saturating_add(1));
+                    Extent { depth, fields, roots: 1, aliases, levels: inner.levels }
                 }
                 Selection::InlineFragment(inline) => {
                     let inner = self.selection(&inline.selection_set, level + 1)?;
@@ -156,6 +208,8 @@ impl<'a> Measure<'a> {
                 depth: sum.depth.max(part.depth),
                 levels: sum.levels.max(part.levels + 1),
                 fields: sum.fields.saturating_add(part.fields),
+                roots: sum.roots.saturating_add(part.roots),
+                aliases: sum.aliases.saturating_add(part.aliases),
             };
         }
         Ok(sum)
@@ -183,14 +237,26 @@ mod tests {
     use super::super::grammar;
     use super::*;
 
-    const SMALL: Limits =
-        Limits { text: 10_000, tokens: 5_000, nesting: 20, depth: 3, fields: 10, directives: 4, name: 8 };
+    fn small() -> Limits {
+        Limits {
+            text: 10_000,
+            tokens: 5_000,
+            nesting: 20,
+            depth: 3,
+            fields: 10,
+            root_fields: 10,
+            aliases: 3,
+            directives: 4,
+            name: 8,
+            ..Limits::default()
+        }
+    }
 
-    fn check(limits: &Limits, text: &str) -> Result<(), String> {
+    fn check(limits: &Limits, text: &str) -> Result<Vec<LimitName>, String> {
         let judge = || {
             limits.check_text(text)?;
-            let (tree, _) = grammar::read(text, limits)?;
-            limits.check(&tree)
+            let (tree, _, n_directives) = grammar::read(text, limits)?;
+            limits.check(&tree, n_directives)
         };
         judge().map_err(|complaint| complaint.error.message)
     }
@@ -215,12 +281,15 @@ mod tests {
             ("{ aaaaaaaa }".to_owned(), None),
             ("{ aaaaaaaaa }".to_owned(), Some("9 characters long; the limit is 8")),
             ("{ aaaaaaaaa: a }".to_owned(), Some("9 characters long; the limit is 8")),
+            ("{ a: x b: x c: x }".to_owned(), None),
+            ("{ a: x b: x { c: x d: x } }".to_owned(), Some("has 4 aliases")),
+            ("{ ...F ...F } fragment F on Q { a: x b: x }".to_owned(), Some("has 4 aliases")),
             ("{ a @x @x @x @x }".to_owned(), None),
             ("{ a @x @x @x ... @x { b @x } }".to_owned(), Some("more than 4 directives")),
         ] {
-            let verdict = check(&SMALL, &text);
+            let verdict = check(&small(), &text);
             match refused {
-                None => assert_eq!(verdict, Ok(()), "{text}"),
+                None => assert_eq!(verdict, Ok(Vec::new()), "{text}"),
                 Some(words) => assert!(verdict.as_ref().is_err_and(|said| said.contains(words)), "{verdict:?} {text}"),
             }
         }
@@ -230,7 +299,7 @@ mod tests {
     fn uses_of_fragments_multiply_without_being_walked() {
         let doubling =
             (0..19).map(|i| format!("fragment F{i} on Q {{ ...F{0} ...F{0} }} ", i + 1)).collect::<Vec<_>>().concat();
-        let limits = Limits { nesting: 100, ..SMALL };
+        let limits = Limits { nesting: 100, ..small() };
         // The last fragment may as well be missing: every use counts by itself.
         for last in ["fragment F19 on Q { a }", ""] {
             let said = check(&limits, &format!("{{ ...F0 }} {doubling} {last}")).unwrap_err();
@@ -239,7 +308,31 @@ mod tests {
     }
 
     #[test]
+    fn fields_of_the_operation_are_counted_by_themselves() {
+        let limits = Limits { root_fields: 2, ..small() };
+        for (text, is_good) in [
+            ("{ a { b c d } e }", true),
+            ("{ a a a }", false),
+            ("{ ...F e } fragment F on Q { a { b c d } e }", false),
+            ("{ a { ...F } } fragment F on Q { b c d }", true),
+            ("query A { a b } query B { a b }", true),
+        ] {
+            assert_eq!(check(&limits, text).is_ok(), is_good, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_shadowed_is_named_and_let_through() {
+        let shadow = LimitName::ALL.into_iter().filter(|name| name.may_be_shadowed()).collect();
+        let limits = Limits { shadow, ..small() };
+        let text = format!("{{ {} a @x @x @x @x @x {{ b {{ c {{ d }} }} }} }}", "z: y ".repeat(8));
+        let all = [LimitName::Depth, LimitName::Fields, LimitName::Aliases, LimitName::Directives];
+        assert_eq!(check(&limits, &text), Ok(all.to_vec()));
+        assert_eq!(check(&limits, "{ a }"), Ok(Vec::new()));
+    }
+
+    #[test]
     fn fragments_in_a_circle_come_to_an_end() {
-        assert_eq!(check(&SMALL, "{ ...F } fragment F on Q { a ...G } fragment G on Q { b ...F }"), Ok(()));
+        assert_eq!(check(&small(), "{ ...F } fragment F on Q { a ...G } fragment G on Q { b ...F }"), Ok(Vec::new()));
     }
 }

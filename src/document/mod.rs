@@ -35,6 +35,7 @@ pub use limits::Limits;
 use places::Places;
 pub use values::Scalar;
 
+use crate::domain::LimitName;
 use crate::domain::wording::echo;
 use variables::Variable;
 
@@ -78,6 +79,7 @@ fn know_one_of(schema: &mut Schema) {
 pub struct Document {
     operations: Vec<Arc<Operation>>,
     n_fields: usize,
+    exceeded: Vec<LimitName>,
 }
 
 /// One operation of a document.
@@ -99,9 +101,15 @@ impl Document {
     /// # Errors
     /// Everything that is wrong with it, or the limit that it exceeds.
     pub fn read(text: &str, types: &Types, limits: &Limits) -> Result<Self, Vec<Complaint>> {
+        let read = Self::judged(text, types, limits);
+        // What is near to a name tells of names.
+        read.map_err(|complaints| if limits.introspection { complaints } else { complaint::without_hints(complaints) })
+    }
+
+    fn judged(text: &str, types: &Types, limits: &Limits) -> Result<Self, Vec<Complaint>> {
         limits.check_text(text).map_err(|complaint| vec![complaint])?;
-        let (tree, places) = grammar::read(text, limits).map_err(|complaint| vec![complaint])?;
-        limits.check(&tree).map_err(|complaint| vec![complaint])?;
+        let (tree, places, n_directives) = grammar::read(text, limits).map_err(|complaint| vec![complaint])?;
+        let exceeded = limits.check(&tree, n_directives).map_err(|complaint| vec![complaint])?;
         let document = match tree.to_executable_validate(&types.schema) {
             Ok(valid) => valid.into_inner(),
             // Values are judged here alone: by the types of the schema's own scalars, too.
@@ -113,8 +121,19 @@ impl Document {
             // The description of the schema goes round in circles, so that a short question about it may have no end.
             introspection::check_max_depth(&document, operation).map_err(|_| vec![limits::introspects_too_deep()])?;
         }
+        let mut roots = document.operations.iter().flat_map(|operation| operation.root_fields(&document));
+        let describes = |name: &str| name == "__schema" || name == "__type";
+        if let Some(field) = roots.find(|field| !limits.introspection && describes(&field.name)) {
+            return Err(vec![limits::introspection_is_off(places.of_name(&field.name))]);
+        }
         let (operations, n_fields) = build::operations(&document, types, &places)?;
-        Ok(Self { operations, n_fields })
+        Ok(Self { operations, n_fields, exceeded })
+    }
+
+    /// The limits that it exceeds and that are only counted.
+    #[must_use]
+    pub fn exceeded(&self) -> &[LimitName] {
+        &self.exceeded
     }
 
     /// The operation that a request means.

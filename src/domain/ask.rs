@@ -7,34 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::budget::Charge;
-use super::{Caller, Timestamp, Vendor};
-
-/// How urgent an ask is. Later variants yield to earlier ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub enum Class {
-    /// Somebody is looking at the screen.
-    #[default]
-    Interactive,
-    /// A report or an export: may wait, never starves.
-    Bulk,
-    /// A refresh that nobody waits for.
-    Background,
-}
-
-impl Class {
-    /// Every class, the most urgent first.
-    pub const ALL: [Self; 3] = [Self::Interactive, Self::Bulk, Self::Background];
-
-    /// The spelling of `priority` and of the config.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Interactive => "INTERACTIVE",
-            Self::Bulk => "BULK",
-            Self::Background => "BACKGROUND",
-        }
-    }
-}
+use super::{Caller, Class, LimitName, Timestamp, Vendor};
 
 /// Which answers will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,6 +52,8 @@ pub struct RequestCost {
     collapsed: AtomicU64,
     queue_wait_ms: AtomicU64,
     charge: Charge,
+    /// The limits that were exceeded and are only counted, as bits.
+    exceeded: AtomicU64,
 }
 
 impl RequestCost {
@@ -92,6 +67,17 @@ impl RequestCost {
     #[must_use]
     pub fn charge(&self) -> &Charge {
         &self.charge
+    }
+
+    /// A limit was exceeded that is only counted.
+    pub fn note_exceeded(&self, name: LimitName) {
+        self.exceeded.fetch_or(1 << name as u64, Ordering::Relaxed);
+    }
+
+    /// The limits that were exceeded and are only counted.
+    pub fn exceeded(&self) -> impl Iterator<Item = LimitName> {
+        let exceeded = self.exceeded.load(Ordering::Relaxed);
+        LimitName::ALL.into_iter().filter(move |name| exceeded & (1 << *name as u64) != 0)
     }
 
     /// One attempt was started for this request.

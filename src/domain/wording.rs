@@ -34,10 +34,13 @@ pub fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&
         .map(|(_, candidate)| candidate)
 }
 
+/// What a word that is near is told after.
+pub const HINT: &str = "; did you mean ";
+
 /// "; did you mean `listen`?" where a known word is near; else nothing.
 #[must_use]
 pub fn hint(word: &str, known: &[&str]) -> String {
-    nearest(word, known.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
+    nearest(word, known.iter().copied()).map(|near| format!("{HINT}`{near}`?")).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -6,31 +6,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dataloader::BatchFn;
 use futures_util::future::join_all;
 
-use super::Stores;
 use super::any::{AnyRecalled, AnyStore, Part};
 use super::key::{Gathered, Key};
+use super::{Most, Stores};
 use crate::domain::wording::echo;
-use crate::domain::{Ask, Budget};
+use crate::domain::{Ask, Budget, LimitName};
 use crate::error::{Code, WeirError};
 use crate::planner;
 use crate::store::Outlook;
-
-/// The upstream calls that one request may plan.
-const MAX_PLANNED_CALLS: usize = 400;
 
 /// Hands keys to the stores and counts what the request has planned so far.
 #[derive(Clone)]
 pub(super) struct Batch {
     stores: Arc<Stores>,
     ask: Ask,
+    most: Most,
     planned: usize,
     plan: Arc<Mutex<Outlook>>,
 }
 
 impl Batch {
     /// Where the plan is only explained, it goes into `plan`.
-    pub(super) fn new(stores: Arc<Stores>, ask: Ask, plan: Arc<Mutex<Outlook>>) -> Self {
-        Self { stores, ask, planned: 0, plan }
+    pub(super) fn new(stores: Arc<Stores>, ask: Ask, most: Most, plan: Arc<Mutex<Outlook>>) -> Self {
+        Self { stores, ask, most, planned: 0, plan }
     }
 
     /// The keys of each store, in the order in which their fields asked.
@@ -96,13 +94,15 @@ impl Batch {
     fn check(&self, parts: &mut [Box<dyn Part>]) -> Option<Arc<WeirError>> {
         let added = self.survey(parts);
         let planned = self.planned + added;
-        let message = format!(
-            "the request plans {planned} upstream calls, and {MAX_PLANNED_CALLS} are the most; ask for fewer windows, \
-             channels or applications at a time"
-        );
-        let too_many = || WeirError::new(Code::TooExpensive, message).limited(MAX_PLANNED_CALLS, Some(planned));
-        if planned > MAX_PLANNED_CALLS {
-            return Some(Arc::new(too_many()));
+        let most = self.most.calls;
+        if planned > most && self.most.shadow.holds(LimitName::Calls) {
+            self.ask.cost.note_exceeded(LimitName::Calls);
+        } else if planned > most {
+            let message = format!(
+                "the request plans {planned} upstream calls, and {most} are the most; ask for fewer windows, channels or \
+                 applications at a time"
+            );
+            return Some(Arc::new(WeirError::exceeding(LimitName::Calls, message, most, Some(planned))));
         }
         let budget = self.ask.cost.charge().budget()?;
         (budget.left(self.ask.at) < added as u64).then(|| Arc::new(overspent(budget, added, &self.ask)))
@@ -118,7 +118,7 @@ impl Batch {
 
     /// How many calls may refresh what is stale: those that neither the request nor its caller needs otherwise.
     fn room_for_refreshes(&self) -> usize {
-        let room = MAX_PLANNED_CALLS.saturating_sub(self.planned);
+        let room = self.most.calls.saturating_sub(self.planned);
         let left = self.ask.cost.charge().budget().map(|budget| budget.left(self.ask.at));
         left.map_or(room, |left| room.min(usize::try_from(left).unwrap_or(usize::MAX)))
     }

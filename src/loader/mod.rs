@@ -19,7 +19,7 @@ use batch::Batch;
 use key::{Answer, Gathered, Key};
 
 use crate::archive::Collected;
-use crate::domain::{Account, Ask, Class, Facts, Operation, Sent, Slice, Window};
+use crate::domain::{Account, Ask, Class, Facts, LimitName, Operation, Sent, Shadow, Slice, Window};
 use crate::error::{Code, WeirError};
 use crate::planner::Command;
 use crate::quota::QuotaStatus;
@@ -91,26 +91,37 @@ impl Stores {
     }
 }
 
+/// The most that one request may ask for.
+#[derive(Debug, Clone, Copy)]
+pub struct Most {
+    /// Slices.
+    pub slices: u64,
+    /// Upstream calls that it plans.
+    pub calls: usize,
+    /// Which of them are only counted.
+    pub shadow: Shadow,
+}
+
 /// The loader of one request: made with it, dropped with it.
 pub struct Loader {
     stores: Arc<Stores>,
     ask: Ask,
     gathering: non_cached::Loader<Key, Gathered, Batch>,
     next_key: AtomicU64,
-    /// The slices that were asked for so far, and the most that may be.
+    /// The slices that were asked for so far.
     asked: AtomicU64,
-    max_slices: u64,
+    most: Most,
     plan: Arc<Mutex<Outlook>>,
 }
 
 impl Loader {
-    /// A loader for one request, which may ask for so many slices.
+    /// A loader for one request, which may ask for so much.
     #[must_use]
-    pub fn new(stores: Arc<Stores>, ask: Ask, max_slices: u64) -> Self {
+    pub fn new(stores: Arc<Stores>, ask: Ask, most: Most) -> Self {
         let plan = Arc::new(Mutex::new(Outlook::default()));
-        let batch = Batch::new(Arc::clone(&stores), ask.clone(), Arc::clone(&plan));
+        let batch = Batch::new(Arc::clone(&stores), ask.clone(), most, Arc::clone(&plan));
         let gathering = non_cached::Loader::new(batch).with_max_batch_size(usize::MAX);
-        Self { stores, ask, gathering, next_key: AtomicU64::new(0), asked: AtomicU64::new(0), max_slices, plan }
+        Self { stores, ask, gathering, next_key: AtomicU64::new(0), asked: AtomicU64::new(0), most, plan }
     }
 
     /// What this request asks with.
@@ -152,15 +163,19 @@ impl Loader {
     /// # Errors
     /// [`Code::TooExpensive`] if the request asks for too many slices with them.
     pub fn take_slices(&self, n: u64) -> Result<(), WeirError> {
-        let (asked, most) = (self.asked.fetch_add(n, Ordering::Relaxed).saturating_add(n), self.max_slices);
+        let (asked, most) = (self.asked.fetch_add(n, Ordering::Relaxed).saturating_add(n), self.most.slices);
         if asked <= most {
+            return Ok(());
+        }
+        if self.most.shadow.holds(LimitName::Slices) {
+            self.ask.cost.note_exceeded(LimitName::Slices);
             return Ok(());
         }
         let message = format!(
             "the request asks for {asked} slices (days of channels and phones, windows of applications), and {most} are \
              the most; ask for shorter ranges, longer windows or fewer phones at a time"
         );
-        Err(WeirError::new(Code::TooExpensive, message).limited(most, Some(asked)))
+        Err(WeirError::exceeding(LimitName::Slices, message, most, Some(asked)))
     }
 
     /// The slices that a field wants, in the order of its wants; `None` where the request is only explained.

@@ -12,9 +12,9 @@ use super::quota::Quota;
 use super::request::Request;
 use super::reuse::Lasting;
 use crate::archive::{Standing, Writer};
-use crate::domain::{Ask, Caller, Class, Clock, Facts, Mask, RequestCost, Timestamp};
+use crate::domain::{Ask, Caller, Class, Clock, Facts, Mask, RequestCost, Shadow, Timestamp};
 use crate::error::WeirError;
-use crate::loader::{Loader, Stores};
+use crate::loader::{Loader, Most, Stores};
 
 /// What one request may take.
 #[derive(Debug, Clone, Copy)]
@@ -27,10 +27,20 @@ pub struct Limits {
     pub timeout: Duration,
     /// The slices that it may ask for.
     pub slices: u64,
+    /// The upstream calls that it may plan.
+    pub calls: usize,
     /// The upstream calls of one pull of rows.
     pub pull_calls: usize,
+    /// The limits that are only counted.
+    pub shadow: Shadow,
     /// The rows that one call is expected to bring at most.
     pub call_rows: u64,
+}
+
+impl Limits {
+    fn of_loader(&self) -> Most {
+        Most { slices: self.slices, calls: self.calls, shadow: self.shadow }
+    }
 }
 
 /// What all requests are answered from. Cheap to clone.
@@ -106,7 +116,7 @@ impl Service {
             explain,
             cost,
         };
-        let loader = Loader::new(Arc::clone(&self.stores), ask, self.limits.slices);
+        let loader = Loader::new(Arc::clone(&self.stores), ask, self.limits.of_loader());
         let (catalog, collections) = (Arc::clone(&self.catalog), Arc::clone(&self.collections));
         Request::new(loader, catalog, collections, Arc::clone(&self.mask), epoch)
     }

@@ -192,7 +192,7 @@ struct ChannelSums {
     days: Vec<Option<DayHeld>>,
     /// How many slices make a day.
     asked: usize,
-    /// `None` where there is nothing to tell.
+    /// `None` for nothing.
     frame: Option<Frame>,
     groups: Vec<Group>,
     /// How many sums the groups have.
@@ -286,11 +286,9 @@ impl<'q> Sums<'q> {
                 sums.fill(self.query, channel, query, self.window, request)?;
             }
         }
-        let parts: Vec<Vec<usize>> = if self.query.terms.by.channel {
-            (0..self.channels.len()).map(|channel| vec![channel]).collect()
-        } else {
-            vec![(0..self.channels.len()).collect()]
-        };
+        let all = 0..self.channels.len();
+        let parts: Vec<Vec<usize>> =
+            if self.query.terms.by.channel { all.map(|channel| vec![channel]).collect() } else { vec![all.collect()] };
         let mut totals = Vec::new();
         for part in parts {
             self.totals_of(&part, request, &mut totals)?;

@@ -8,7 +8,8 @@ use async_graphql::{Context, Result};
 
 use super::answer::MAX_ERRORS;
 use super::error::{self, Nullable};
-use crate::error::{Code, WeirError};
+use crate::domain::LimitName;
+use crate::error::WeirError;
 use crate::query::Request;
 
 /// What every resolver of one request shares.
@@ -48,7 +49,7 @@ impl RequestContext {
         let most = self.answer_bytes;
         let message =
             format!("the answer would be longer than {most} bytes, the limit of this gateway; ask for less at a time");
-        WeirError::new(Code::TooExpensive, message).limited(most, None::<usize>)
+        WeirError::exceeding(LimitName::AnswerBytes, message, most, None::<usize>)
     }
 
     /// An entry of a list that failed: null with its error beside it, or null alone where there are errors enough.

@@ -71,6 +71,7 @@ fn extensions(error: &WeirError) -> impl Iterator<Item = (Name, Value)> {
         ("vendorRequestId", error.vendor_request_id.as_deref().map(Value::from)),
         ("retryable", Some(Value::from(error.retryable))),
         ("retryAfterMs", retry_after.map(Value::from)),
+        ("limitName", error.limit.as_ref().and_then(|limit| limit.name).map(|name| Value::from(name.as_str()))),
         ("limit", error.limit.as_ref().map(|limit| amount(limit.most))),
         ("actual", error.limit.as_ref().and_then(|limit| limit.actual).map(amount)),
     ];

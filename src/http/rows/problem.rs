@@ -31,6 +31,7 @@ pub(in crate::http) fn with_status(status: StatusCode, error: &WeirError) -> Res
         ("vendorRequestId", error.vendor_request_id.as_ref().map(|id| json!(id))),
         ("retryable", Some(json!(error.retryable))),
         ("retryAfterMs", retry_after_ms.map(|ms| json!(ms))),
+        ("limitName", error.limit.as_ref().and_then(|limit| limit.name).map(|name| json!(name.as_str()))),
         ("limit", error.limit.as_ref().map(|limit| amount(limit.most))),
         ("actual", error.limit.as_ref().and_then(|limit| limit.actual).map(amount)),
     ];

@@ -32,7 +32,7 @@ use super::totals::{Sums, TotalsQuery};
 use super::zone::channel_zone;
 use crate::domain::calendar::zone_name;
 use crate::domain::dataset::{Column, Dataset};
-use crate::domain::{Account, Caller, Class, Facts, RequestCost};
+use crate::domain::{Account, Caller, Class, Facts, LimitName, RequestCost};
 use crate::error::{Code, WeirError};
 use crate::vendor::{alibaba_cams, volcengine_rtc};
 use batch::Stamp;
@@ -244,15 +244,19 @@ impl Pull {
     }
 
     fn check_calls(&self, calls: usize) -> Result<(), Arc<WeirError>> {
-        let most = self.service.limits().pull_calls;
+        let (most, shadow) = (self.service.limits().pull_calls, self.service.limits().shadow);
         if calls <= most {
+            return Ok(());
+        }
+        if shadow.holds(LimitName::PullCalls) {
+            self.cost.note_exceeded(LimitName::PullCalls);
             return Ok(());
         }
         let message = format!(
             "the pull takes more than {most} upstream calls; ask for a shorter range, or for fewer channels or applications \
              at a time"
         );
-        Err(Arc::new(WeirError::new(Code::TooExpensive, message).limited(most, Some(calls))))
+        Err(Arc::new(WeirError::exceeding(LimitName::PullCalls, message, most, Some(calls))))
     }
 
     /// What would tell the answer from any other, where all of it is held and final: it will say the same for ever. `None`
