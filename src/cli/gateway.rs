@@ -66,6 +66,7 @@ pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) -> R
         hosts,
         cors_origins: config.http.cors_origins.clone(),
         graphiql: config.graphiql,
+        slow: config.log.slow,
         max_body: usize::try_from(config.http.max_body).unwrap_or(usize::MAX),
         ..HttpConfig::default()
     };

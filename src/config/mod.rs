@@ -22,7 +22,7 @@ use serde::Deserialize;
 
 pub use env::process_env;
 pub use problem::ConfigError;
-pub use sections::{Archive, Cache, Graphiql, Http, Limits, Queue, Settle, Shared, Upstream};
+pub use sections::{Archive, Cache, Graphiql, Http, Limits, Log, Queue, Settle, Shared, Upstream};
 
 pub use watch::Watch;
 
@@ -65,6 +65,8 @@ pub struct Config {
     pub http: Http,
     /// What one request may take.
     pub limits: Limits,
+    /// What is logged.
+    pub log: Log,
 }
 
 impl Default for Config {
@@ -83,6 +85,7 @@ impl Default for Config {
             watch: Vec::new(),
             http: Http::default(),
             limits: Limits::default(),
+            log: Log::default(),
         }
     }
 }

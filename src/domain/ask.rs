@@ -1,7 +1,7 @@
 //! Who asks, how urgently, and what it cost them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -38,6 +38,14 @@ impl Caller {
     pub fn may_see_app(&self, _: &AppId) -> bool {
         match self {
             Self::Anonymous => true,
+        }
+    }
+
+    /// What metrics and logs call it: the name of its key, never anything that it wrote.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Anonymous => "anonymous",
         }
     }
 
@@ -104,12 +112,29 @@ pub struct RequestCost {
     cache_hits: AtomicU64,
     collapsed: AtomicU64,
     queue_wait_ms: AtomicU64,
+    made: Mutex<Vec<Made>>,
+}
+
+/// Attempts of one kind of call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Made {
+    /// Whom they asked.
+    pub vendor: Vendor,
+    /// The vendor's name for what was asked.
+    pub operation: &'static str,
+    /// How many there were.
+    pub calls: u64,
 }
 
 impl RequestCost {
-    /// One attempt was started for this request.
-    pub fn count_call(&self, vendor: Vendor) {
+    /// One attempt to call an operation was started for this request.
+    pub fn count_call(&self, vendor: Vendor, operation: &'static str) {
         self.calls[vendor as usize].fetch_add(1, Ordering::Relaxed);
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match made.iter_mut().find(|made| made.vendor == vendor && made.operation == operation) {
+            Some(made) => made.calls += 1,
+            None => made.push(Made { vendor, operation, calls: 1 }),
+        }
     }
 
     /// `n` slices or windows were answered from memory.
@@ -137,6 +162,12 @@ impl RequestCost {
     #[must_use]
     pub fn all_calls(&self) -> u64 {
         Vendor::ALL.iter().map(|vendor| self.calls(*vendor)).sum()
+    }
+
+    /// Attempts by what they called, in the order of the first of each.
+    #[must_use]
+    pub fn made(&self) -> Vec<Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Slices and windows answered from memory.

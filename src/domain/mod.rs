@@ -20,7 +20,7 @@ pub mod window;
 pub mod wording;
 
 pub use archived::{ArchiveKey, ArchiveRow, Archived, ArchivedSlice, Number};
-pub use ask::{Ask, Caller, Class, Freshness, RequestCost};
+pub use ask::{Ask, Caller, Class, Freshness, Made, RequestCost};
 pub use count::{DistinctUsers, MessageCount};
 pub use facts::Facts;
 pub use freshness::{Finality, Held, Keep, Source};

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dataloader::BatchFn;
 use futures_util::future::join_all;
 
-use super::Stores;
 use super::any::{AnyRecalled, AnyStore, Part};
 use super::key::{Gathered, Key};
+use super::{MAX_WAIT, Stores};
 use crate::domain::Ask;
 use crate::error::{Code, WeirError};
 use crate::planner;
@@ -63,6 +63,14 @@ impl Batch {
         }
         // What somebody waits for is counted first.
         self.planned += parts.iter_mut().map(|part| part.admit(refusal.as_ref(), &ask)).sum::<usize>();
+        if refusal.is_some() {
+            self.stores.refused("upstream_calls", &ask);
+        } else {
+            for refusal in parts.iter().flat_map(|part| part.not_admitted()) {
+                // The one that names how many calls may wait is about the queue.
+                self.stores.refused(if refusal.limit.is_some() { "queue" } else { MAX_WAIT }, &ask);
+            }
+        }
         let mut room = MAX_PLANNED_CALLS.saturating_sub(self.planned);
         for part in &mut parts {
             part.plan_refresh(&mut room, &ask);

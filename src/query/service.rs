@@ -14,6 +14,7 @@ use super::reuse::Lasting;
 use crate::archive::{Standing, Writer};
 use crate::domain::{Ask, Caller, Clock, Facts, RequestCost, Timestamp};
 use crate::loader::{Loader, Stores};
+use crate::telemetry::meters::{CacheReading, Meters};
 
 /// What one request may take.
 #[derive(Debug, Clone, Copy)]
@@ -41,13 +42,20 @@ pub struct Service {
     limits: Limits,
     collections: Arc<Collections>,
     archive: Option<Writer>,
+    meters: Arc<Meters>,
 }
 
 impl Service {
     /// Answers from `stores` for what `catalog` names.
     #[must_use]
-    pub fn new(stores: Arc<Stores>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self { stores, catalog, clock, limits, collections: Arc::default(), archive: None }
+    pub fn new(
+        stores: Arc<Stores>,
+        catalog: Arc<Catalog>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        meters: Arc<Meters>,
+    ) -> Self {
+        Self { stores, catalog, clock, limits, collections: Arc::default(), archive: None, meters }
     }
 
     /// The same, where what is fetched is written to an archive, if there is one.
@@ -56,11 +64,23 @@ impl Service {
         Self { archive, ..self }
     }
 
+    /// What is counted while requests are answered.
+    #[must_use]
+    pub fn meters(&self) -> &Arc<Meters> {
+        &self.meters
+    }
+
     /// A request that begins now.
     #[must_use]
     pub fn request(&self, caller: Caller, controls: &Controls) -> Request {
+        self.request_at_cost(caller, controls, Arc::default())
+    }
+
+    /// The same, with what it costs counted in `cost`.
+    #[must_use]
+    pub fn request_at_cost(&self, caller: Caller, controls: &Controls, cost: Arc<RequestCost>) -> Request {
         let max_wait = controls.max_wait.unwrap_or(self.limits.max_wait);
-        self.request_within(caller, controls, controls.explain, max_wait, Arc::default())
+        self.request_within(caller, controls, controls.explain, max_wait, cost)
     }
 
     /// The same, with what is left of a longer patience, and what it costs counted elsewhere.
@@ -134,6 +154,12 @@ impl Service {
     #[must_use]
     pub fn sources(&self) -> Vec<(&'static Facts, Duration)> {
         self.stores.datasets()
+    }
+
+    /// How the memory of each upstream operation stands.
+    #[must_use]
+    pub fn caches(&self) -> Vec<(&'static str, CacheReading)> {
+        self.stores.readings()
     }
 
     /// Whether an answer would be given again if the same request were run now.

@@ -31,7 +31,7 @@ use async_graphql::{
 };
 
 use crate::document::{Document, Limits, Operation, Types};
-use crate::domain::Caller;
+use crate::domain::{Caller, RequestCost};
 use crate::error::WeirError;
 use crate::fast::FastPath;
 use crate::query::{Controls, Lasting, Quota, Service, Setting};
@@ -99,7 +99,7 @@ impl Gateway {
             self.bind(operation.map_err(|complaint| Box::new(Answer::refused(&[complaint])))?, &request.variables)
         });
         match bound {
-            Ok(bound) => self.run(caller, bound, &request.extensions.0).await,
+            Ok(bound) => self.run(caller, bound, &request.extensions.0, Arc::default()).await,
             Err(refusal) => *refusal,
         }
     }
@@ -121,12 +121,20 @@ impl Gateway {
     }
 
     /// Runs an operation, in a task of its own like [`execute`](Self::execute).
-    pub async fn run(&self, caller: Caller, bound: Bound, extensions: &HashMap<String, Value>) -> Answer {
+    ///
+    /// What it costs is counted in `cost`.
+    pub async fn run(
+        &self,
+        caller: Caller,
+        bound: Bound,
+        extensions: &HashMap<String, Value>,
+        cost: Arc<RequestCost>,
+    ) -> Answer {
         let controls = match controls(extensions) {
             Ok(controls) => controls,
             Err(refusal) => return Answer::refusal(&refusal),
         };
-        let query = self.service.request(caller, &controls);
+        let query = self.service.request_at_cost(caller, &controls, cost);
         let context = Arc::new(RequestContext::new(query, self.answer_bytes, self.fast_path.raw_lists));
         let mut request = Request::new(String::new()).data(Arc::clone(&context));
         request.set_parsed_query(bound.0);

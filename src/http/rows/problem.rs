@@ -48,6 +48,7 @@ pub(super) fn with_status(status: StatusCode, error: &WeirError) -> Response {
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
     }
+    response.extensions_mut().insert(error.code);
     response
 }
 

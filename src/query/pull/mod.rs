@@ -244,6 +244,7 @@ impl Pull {
         if calls <= most {
             return Ok(());
         }
+        self.service.meters().refused("pull_calls", self.caller.name());
         let message = format!(
             "the pull takes more than {most} upstream calls; ask for a shorter range, or for fewer channels or applications \
              at a time"
