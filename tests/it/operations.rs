@@ -1,6 +1,7 @@
 //! What the operator sees: metrics under fixed names that are all explained.
 
 mod counted;
+mod documents;
 mod names;
 mod slow;
 
