@@ -56,6 +56,8 @@ command -v curl >/dev/null || install curl ||
     leave_out "the command that weir demo prints and some recipes: curl is not installed (apt-get install curl)"
 command -v jq >/dev/null || install jq ||
     leave_out "the recipes of docs/bi: jq is not installed (apt-get install jq)"
+command -v promtool >/dev/null || install prometheus ||
+    leave_out "the tests of the alert rules: promtool is not installed (apt-get install prometheus)"
 command -v soffice >/dev/null || install libreoffice-calc ||
     leave_out "the recipes of docs/bi: LibreOffice is not installed (apt-get install libreoffice-calc)"
 command -v Rscript >/dev/null || install r-base-core ||

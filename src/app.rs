@@ -29,6 +29,7 @@ use crate::redis::{Redis, RedisError};
 use crate::schema::Gateway;
 use crate::store::lifetime::Lifetimes;
 use crate::store::{ArchivedSlices, Keeping, Memory, SharedAnswers, SliceArchive, Store, ZoneOf};
+use crate::telemetry::meters::{Meters, MetersError};
 use crate::vendor::alibaba_cams::PhoneNumberMetrics;
 use crate::vendor::alibaba_cams::config::Template;
 use crate::vendor::endpoint::EndpointError;
@@ -90,6 +91,9 @@ pub enum BuildError {
     /// Nobody can be let in.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// Nothing to count with.
+    #[error("metrics: {0}")]
+    Meters(#[from] MetersError),
     /// A time zone that nobody knows.
     #[error("unknown time zone `{0}`; use an IANA name such as Asia/Shanghai")]
     TimeZone(String),
@@ -101,6 +105,7 @@ impl App {
     /// # Errors
     /// An endpoint, a time zone or a state file that cannot be used; [`Config::load`] has checked the first two.
     pub fn build(config: &Config, runtime: &Runtime) -> Result<Self, BuildError> {
+        let meters = Meters::new(runtime.clock.now())?;
         let link = config.shared.redis().map(Redis::new).transpose()?;
         let catalog = Arc::new(catalog(config)?);
         let archive = config.archive.url().map(|url| archive::open(url.expose_secret(), &config.archive.reader));
@@ -109,8 +114,15 @@ impl App {
         let permits = Permits::new(config, runtime, link);
         let watched: Arc<[Watched]> = watched(config, &catalog).into();
         let (own_catalog, own_watched) = (Arc::clone(&catalog), Arc::clone(&watched));
-        let mut parts =
-            Parts { config, runtime, permits, catalog: own_catalog, archive: archive.clone(), watched: own_watched };
+        let mut parts = Parts {
+            config,
+            runtime,
+            permits,
+            catalog: own_catalog,
+            archive: archive.clone(),
+            watched: own_watched,
+            meters: Arc::clone(&meters),
+        };
         let stores = Arc::new(parts.stores()?);
         let limits = Limits {
             max_wait: config.queue.max_wait,
@@ -122,7 +134,7 @@ impl App {
             shadow: config.limits.shadow.iter().copied().collect(),
             call_rows: u64::from(config.upstream.max_rows),
         };
-        let service = Service::new(stores, catalog, Arc::clone(&runtime.clock), limits);
+        let service = Service::new(stores, catalog, Arc::clone(&runtime.clock), limits, meters);
         let service = service.archiving(archive.clone()).masking(mask(config));
         let access = Arc::new(Access::new(config, Arc::clone(&runtime.clock))?);
         let answer_bytes = usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX);
@@ -203,6 +215,7 @@ struct Parts<'a> {
     catalog: Arc<Catalog>,
     archive: Option<Writer>,
     watched: Arc<[Watched]>,
+    meters: Arc<Meters>,
 }
 
 impl Parts<'_> {
@@ -217,11 +230,13 @@ impl Parts<'_> {
         }
         let mut enable = HashMap::new();
         for (account, quota, client) in &clients {
-            let limiter = self.limiter(account, &alibaba_cams::enable_whatsapp_roi::FACTS, quota)?;
+            let facts = &alibaba_cams::enable_whatsapp_roi::FACTS;
+            let limiter = self.limiter(account, facts, quota)?;
             let metered = Metered::new(alibaba_cams::EnableClient(Arc::clone(client)), limiter, account.vendor());
-            enable.insert(account.clone(), Command::new(metered, account.clone()));
+            let metered = metered.counted(self.meters.calls(account, facts.operation));
+            enable.insert(account.clone(), Command::new(metered, account.clone(), facts.operation));
         }
-        let stores = Stores::new(enable)
+        let stores = Stores::new(enable, Arc::clone(&self.meters))
             .with(self.phone_numbers(&clients)?)
             .with(self.counts::<alibaba_cams::Templates>(&clients)?);
 
@@ -320,15 +335,19 @@ impl Parts<'_> {
             Some(archive) => Arc::new(Keeping::new(Arc::clone(&memory), Arc::clone(archive))),
             None => Arc::clone(&memory) as Arc<dyn SliceCache<O>>,
         };
+        let meter = self.meters.slices(facts.operation);
         let mut schedulers = HashMap::new();
         for (account, quota, client) in callers {
             let metered = Metered::new(client, self.limiter(&account, facts, quota)?, account.vendor());
+            let metered = metered.counted(self.meters.calls(&account, facts.operation));
             let (peers, max_rows) = (peers(shared.as_ref()), u64::from(config.upstream.max_rows));
             let (cache, operation) = (Arc::clone(&cache), Arc::clone(operation));
-            let scheduler = Scheduler::new(peers, operation, metered, cache, account.clone(), max_rows);
+            let meter = meter.clone();
+            let scheduler = Scheduler::new(peers, operation, metered, cache, account.clone(), max_rows, meter);
             schedulers.insert(account, scheduler);
         }
-        Ok(Store::new(Arc::clone(operation), memory, schedulers).sharing(shared).archiving(archive))
+        let store = Store::new(Arc::clone(operation), memory, schedulers).sharing(shared).archiving(archive);
+        Ok(store.counted(meter))
     }
 
     fn limiter(&mut self, account: &Account, facts: &Facts, quota: &Quotas) -> Result<Limiter, BuildError> {

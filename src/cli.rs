@@ -48,7 +48,7 @@ Exit codes: 0 fine, 1 failed, 2 wrong usage or config, 130 or 143 told to stop t
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// What to log: a level, or targets with levels, like "warn,weir=debug".
+    /// What to log: a level, or targets with levels, like "warn,weir=debug". Wins over the config's level.
     #[arg(long, global = true, value_name = "FILTER", env = "WEIR_LOG", hide_env_values = true)]
     log: Option<String>,
     /// How a log line looks.

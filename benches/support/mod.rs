@@ -140,7 +140,7 @@ impl Warm {
 
     /// Runs an operation as the HTTP layer does.
     pub(crate) fn run(&self, bound: Bound) -> Answer {
-        self.runtime.block_on(self.app.gateway().run(Caller::Anonymous, bound, &HashMap::new()))
+        self.runtime.block_on(self.app.gateway().run(Caller::Anonymous, bound, &HashMap::new(), Arc::default()))
     }
 
     /// Reads and runs a query.

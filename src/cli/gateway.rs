@@ -67,6 +67,7 @@ pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) -> R
         cors_origins: config.http.cors_origins.clone(),
         graphiql: config.graphiql,
         limits: config.limits.of_documents(),
+        slow: config.log.slow,
         max_body: usize::try_from(config.http.max_body).unwrap_or(usize::MAX),
         ..HttpConfig::default()
     };

@@ -9,6 +9,7 @@ use super::check::risks;
 use super::{ConfigFile, Failure, bind, block_on, gateway};
 use crate::config::validate::check_listen;
 use crate::config::{Config, units};
+use crate::telemetry;
 
 /// Run the gateway in front of the vendors that the config names.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,6 +37,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             .map_err(|message| Failure::usage(format!("--listen: {message}")))?;
         config.listen = listen;
     }
+    telemetry::set_level(config.log.level);
     for risk in risks(&config) {
         warn!(risk, "the config is risky");
     }

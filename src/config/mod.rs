@@ -24,7 +24,7 @@ use serde::Deserialize;
 pub use access::{Algorithm, ApiKey, Jwt};
 pub use env::process_env;
 pub use problem::ConfigError;
-pub use sections::{Archive, Cache, Graphiql, Http, Limits, Queue, Settle, Shared, Upstream};
+pub use sections::{Archive, Cache, Graphiql, Http, Limits, Log, Queue, Settle, Shared, Upstream};
 
 pub use watch::Watch;
 
@@ -67,6 +67,8 @@ pub struct Config {
     pub http: Http,
     /// What one request may take.
     pub limits: Limits,
+    /// What is logged.
+    pub log: Log,
     /// The keys that let somebody in.
     pub api_keys: Vec<ApiKey>,
     /// Whose tokens let somebody in.
@@ -89,6 +91,7 @@ impl Default for Config {
             watch: Vec::new(),
             http: Http::default(),
             limits: Limits::default(),
+            log: Log::default(),
             api_keys: Vec::new(),
             jwt: None,
         }

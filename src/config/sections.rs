@@ -11,6 +11,7 @@ use crate::document;
 use crate::domain::time::{HOUR, MINUTE};
 use crate::domain::wording::hint;
 use crate::domain::{Facts, LimitName, Vendor};
+use crate::telemetry::Level;
 
 /// How `/graphiql` gets its assets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -224,6 +225,23 @@ pub struct Http {
 impl Default for Http {
     fn default() -> Self {
         Self { max_body: 1024 * 1024, hosts: Vec::new(), cors_origins: Vec::new(), fast_path: true }
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// From which level on weir's own events are logged; `--log` and `WEIR_LOG` win over it.
+    pub level: Level,
+    /// A request that takes longer is logged with what it cost; zero logs none.
+    #[serde(deserialize_with = "units::duration")]
+    pub slow: Duration,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: Level::default(), slow: Duration::from_secs(1) }
     }
 }
 

@@ -43,6 +43,21 @@ fn kind(kind: executable::OperationType) -> OperationType {
     }
 }
 
+/// What an operation asks for, in one of few words: its fields are the schema's.
+fn root(fields: &SelectionSet) -> &str {
+    let names = fields.items.iter().filter_map(|item| match &item.node {
+        Selection::Field(field) => Some(field.node.name.node.as_str()),
+        Selection::FragmentSpread(_) | Selection::InlineFragment(_) => None,
+    });
+    let mut own = names.filter(|name| !name.starts_with("__"));
+    match (own.next(), own.next()) {
+        (None, _) => "introspection",
+        (Some(only), None) => only,
+        (Some(first), Some(second)) if first == second && own.all(|name| name == first) => first,
+        (Some(_), Some(_)) => "several",
+    }
+}
+
 struct Builder<'a> {
     document: &'a ExecutableDocument,
     literals: Literals<'a>,
@@ -63,6 +78,7 @@ impl<'a> Builder<'a> {
         Operation {
             kind: kind(operation.operation_type),
             name: operation.name.as_ref().map(|name| Arc::from(name.as_str())),
+            root: Arc::from(root(&fields)),
             variables,
             fields,
             is_conditional: self.is_conditional,

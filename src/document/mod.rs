@@ -87,6 +87,7 @@ pub struct Document {
 pub struct Operation {
     kind: OperationType,
     name: Option<Arc<str>>,
+    root: Arc<str>,
     variables: Vec<Variable>,
     fields: SelectionSet,
     /// Whether fields of it are selected by variables; then equal keys are merged only once these are known.
@@ -170,6 +171,13 @@ impl Operation {
     #[must_use]
     pub fn name(&self) -> Option<&Arc<str>> {
         self.name.as_ref()
+    }
+
+    /// The field of the schema that it asks for, `several` for more than one, or `introspection`: one of few words, whatever
+    /// a caller writes.
+    #[must_use]
+    pub fn root(&self) -> &Arc<str> {
+        &self.root
     }
 
     /// What the engine runs for a request that was sent with these values.

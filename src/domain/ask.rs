@@ -1,7 +1,7 @@
 //! What a request wants of the store beside its keys, and what it cost.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -54,6 +54,18 @@ pub struct RequestCost {
     charge: Charge,
     /// The limits that were exceeded and are only counted, as bits.
     exceeded: AtomicU64,
+    made: Mutex<Vec<Made>>,
+}
+
+/// Attempts of one kind of call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Made {
+    /// Whom they asked.
+    pub vendor: Vendor,
+    /// The vendor's name for what was asked.
+    pub operation: &'static str,
+    /// How many there were.
+    pub calls: u64,
 }
 
 impl RequestCost {
@@ -80,10 +92,15 @@ impl RequestCost {
         LimitName::ALL.into_iter().filter(move |name| exceeded & (1 << *name as u64) != 0)
     }
 
-    /// One attempt was started for this request.
-    pub fn count_call(&self, vendor: Vendor) {
+    /// One attempt to call an operation was started for this request.
+    pub fn count_call(&self, vendor: Vendor, operation: &'static str) {
         self.charge.note_call();
         self.calls[vendor as usize].fetch_add(1, Ordering::Relaxed);
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match made.iter_mut().find(|made| made.vendor == vendor && made.operation == operation) {
+            Some(made) => made.calls += 1,
+            None => made.push(Made { vendor, operation, calls: 1 }),
+        }
     }
 
     /// `n` slices or windows were answered from memory.
@@ -111,6 +128,12 @@ impl RequestCost {
     #[must_use]
     pub fn all_calls(&self) -> u64 {
         Vendor::ALL.iter().map(|vendor| self.calls(*vendor)).sum()
+    }
+
+    /// Attempts by what they called, in the order of the first of each.
+    #[must_use]
+    pub fn made(&self) -> Vec<Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Slices and windows answered from memory.

@@ -25,7 +25,7 @@ pub mod window;
 pub mod wording;
 
 pub use archived::{ArchiveKey, ArchiveRow, Archived, ArchivedSlice, Number};
-pub use ask::{Ask, Freshness, RequestCost};
+pub use ask::{Ask, Freshness, Made, RequestCost};
 pub use budget::Budget;
 pub use caller::{Caller, Identity, Rights};
 pub use class::Class;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::kept::Kept;
 use crate::domain::Caller;
 use crate::query::Lasting;
+use crate::telemetry::meters::CacheReading;
 
 /// What an entry weighs beside its texts: handles and the cache's own book-keeping, roughly.
 const ENTRY_BYTES: usize = 500;
@@ -63,6 +64,8 @@ pub(crate) struct KeptAnswer {
     pub(crate) json: Bytes,
     /// The operation that it answers, for the log.
     pub(crate) operation: Option<Arc<str>>,
+    /// What that asks for, for metrics.
+    pub(crate) root: Arc<str>,
     /// Until when it holds.
     pub(crate) lasting: Lasting,
 }
@@ -74,6 +77,11 @@ impl Answers {
     /// Keeps answers in at most `max_bytes`.
     pub(crate) fn new(max_bytes: u64) -> Self {
         Self(Kept::new(max_bytes, |key, kept| key.bytes() + kept.json.len() + ENTRY_BYTES))
+    }
+
+    /// How they stand.
+    pub(crate) fn reading(&self) -> CacheReading {
+        self.0.reading()
     }
 
     /// The answer to the request, if it still holds.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::kept::Kept;
 use crate::document::Document;
+use crate::telemetry::meters::CacheReading;
 
 /// Documents by their whole text.
 pub(crate) struct Documents(Kept<Arc<str>, Arc<Document>>);
@@ -12,6 +13,11 @@ impl Documents {
     /// Keeps documents in at most `max_bytes`.
     pub(crate) fn new(max_bytes: u64) -> Self {
         Self(Kept::new(max_bytes, |text, document| text.len().saturating_add(document.bytes())))
+    }
+
+    /// How they stand.
+    pub(crate) fn reading(&self) -> CacheReading {
+        self.0.reading()
     }
 
     /// The document of this text, `read` only where it is not kept.

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use moka::sync::Cache;
 
+use crate::telemetry::meters::CacheReading;
+
 /// Values by their keys, which are compared whole.
-pub(super) struct Kept<K, V>(Option<(Cache<K, V>, Doorkeeper)>);
+pub(super) struct Kept<K, V>(Option<(Cache<K, V>, Doorkeeper)>, u64);
 
 impl<K, V> Kept<K, V>
 where
@@ -18,7 +20,15 @@ where
     pub(super) fn new(max_bytes: u64, weigh: fn(&K, &V) -> usize) -> Self {
         let weigher = move |key: &K, value: &V| u32::try_from(weigh(key, value)).unwrap_or(u32::MAX);
         let cache = || Cache::builder().max_capacity(max_bytes).weigher(weigher).build();
-        Self((max_bytes > 0).then(|| (cache(), Doorkeeper::new())))
+        Self((max_bytes > 0).then(|| (cache(), Doorkeeper::new())), max_bytes)
+    }
+
+    /// How it stands.
+    pub(super) fn reading(&self) -> CacheReading {
+        let Some((cache, _)) = &self.0 else { return CacheReading::default() };
+        cache.run_pending_tasks();
+        let (bytes, entries) = (cache.weighted_size(), cache.entry_count());
+        CacheReading { bytes, max_bytes: self.1, entries, ..CacheReading::default() }
     }
 
     /// What is kept under the key.

@@ -2,8 +2,8 @@
 //! variables or headers; long runs of digits, which may be a phone number, are cut out of what remains.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -13,16 +13,13 @@ use hyper::body::{Frame, SizeHint};
 use tokio::time::Instant;
 use tracing::{Level, Span, debug, enabled, info, info_span};
 
+use super::loggable::loggable;
+use super::observer::{Notes, Observer, Seen};
 use crate::domain::RequestCost;
+use crate::error::Code;
 
 /// The header that names a request in the log of the caller and in ours.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// More digits in a row than this are not logged.
-const DIGITS_LOGGED: usize = 6;
-
-/// No text of a caller is logged longer than this, in bytes.
-const TEXT_LOGGED: usize = 100;
 
 /// What the endpoint tells the log of an answer.
 #[derive(Debug, Clone)]
@@ -38,18 +35,20 @@ pub(super) struct Told {
 pub(super) struct RowsSent {
     rows: AtomicU64,
     is_whole: AtomicBool,
+    failed: OnceLock<Code>,
     cost: Arc<RequestCost>,
 }
 
 impl RowsSent {
     /// No row yet.
     pub(super) fn new(cost: Arc<RequestCost>) -> Self {
-        Self { rows: AtomicU64::new(0), is_whole: AtomicBool::new(false), cost }
+        Self { rows: AtomicU64::new(0), is_whole: AtomicBool::new(false), failed: OnceLock::new(), cost }
     }
 
     /// All of them at once.
     pub(super) fn whole(rows: usize, cost: Arc<RequestCost>) -> Arc<Self> {
-        Arc::new(Self { rows: AtomicU64::new(rows as u64), is_whole: AtomicBool::new(true), cost })
+        let (rows, is_whole) = (AtomicU64::new(rows as u64), AtomicBool::new(true));
+        Arc::new(Self { rows, is_whole, failed: OnceLock::new(), cost })
     }
 
     /// So many more were written.
@@ -62,21 +61,34 @@ impl RowsSent {
         self.is_whole.store(true, Ordering::Relaxed);
     }
 
+    /// The rest will not come.
+    pub(super) fn note_failed(&self, code: Code) {
+        self.failed.get_or_init(|| code);
+    }
+
     /// What they have cost so far.
     pub(super) fn cost(&self) -> &RequestCost {
         &self.cost
     }
 }
 
-/// What a request is called in the log.
+/// What a request is called in the log, and where is noted what is learned of it.
 #[derive(Debug, Clone)]
-pub(super) struct RequestId(HeaderValue);
+pub(super) struct RequestId {
+    id: HeaderValue,
+    notes: Arc<Notes>,
+}
 
 impl RequestId {
+    /// What is learned of the request.
+    pub(super) fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
     /// What is logged inside belongs to the request. Only for requests that have work to do: it costs as much as answering
     /// one from its bytes.
     pub(super) fn span(&self) -> Span {
-        info_span!("request", id = loggable(self.0.to_str().unwrap_or_default()))
+        info_span!("request", id = loggable(self.id.to_str().unwrap_or_default()))
     }
 }
 
@@ -98,6 +110,8 @@ pub(super) struct Entry {
     id: HeaderValue,
     /// `None` where nobody reads the log, and once the end is told.
     begun: Option<Begun>,
+    /// `None` once the end is counted.
+    seen: Option<Seen>,
 }
 
 struct Begun {
@@ -109,28 +123,33 @@ struct Begun {
 
 impl Entry {
     /// Gives the request its id.
-    pub(super) fn begin<B>(request: &mut Request<B>) -> Self {
+    pub(super) fn begin<B>(request: &mut Request<B>, observer: &Arc<Observer>) -> Self {
         let id = request_id(request.headers());
-        request.extensions_mut().insert(RequestId(id.clone()));
+        let notes = Arc::<Notes>::default();
+        request.extensions_mut().insert(RequestId { id: id.clone(), notes: Arc::clone(&notes) });
+        let seen = Seen::begin(Arc::clone(observer), request, id.clone(), notes);
         let begun = enabled!(Level::INFO).then(|| Begun {
             id: loggable(id.to_str().unwrap_or_default()),
             method: request.method().clone(),
             path: loggable(request.uri().path()),
-            started: Instant::now(),
+            started: seen.started,
         });
-        Self { id, begun }
+        Self { id, begun, seen: Some(seen) }
     }
 
     /// Logs how the request ended, and tells the caller its id.
     pub(super) fn end(mut self, response: &mut Response) {
-        let sent = response.extensions().get::<Arc<RowsSent>>().cloned();
-        match (self.begun.take(), sent) {
-            (Some(begun), Some(sent)) => {
-                let (body, status) = (std::mem::take(response.body_mut()), response.status().as_u16());
-                *response.body_mut() = Body::new(Logged { body, begun: Some(begun), sent, status, bytes: 0 });
+        let (begun, seen) = (self.begun.take(), self.seen.take());
+        if let Some(sent) = response.extensions().get::<Arc<RowsSent>>().cloned() {
+            let (body, status) = (std::mem::take(response.body_mut()), response.status().as_u16());
+            *response.body_mut() = Body::new(Logged { body, begun, seen, sent, status, bytes: 0 });
+        } else {
+            if let Some(begun) = begun {
+                begun.end(response);
             }
-            (Some(begun), None) => begun.end(response),
-            (None, _) => {}
+            if let Some(seen) = seen {
+                seen.end(response);
+            }
         }
         response.headers_mut().insert(REQUEST_ID, self.id.clone());
     }
@@ -161,6 +180,7 @@ impl Begun {
 struct Logged {
     body: Body,
     begun: Option<Begun>,
+    seen: Option<Seen>,
     sent: Arc<RowsSent>,
     status: u16,
     bytes: u64,
@@ -192,11 +212,14 @@ impl HttpBody for Logged {
 
 impl Drop for Logged {
     fn drop(&mut self) {
+        let whole = self.sent.is_whole.load(Ordering::Relaxed);
+        if let Some(seen) = self.seen.take() {
+            seen.end_of_rows(whole, self.sent.failed.get().copied());
+        }
         let Some(begun) = self.begun.take() else { return };
         let duration_ms = begun.duration_ms();
         let (Begun { id, method, path, .. }, status, bytes) = (begun, self.status, self.bytes);
         let (rows, calls) = (self.sent.rows.load(Ordering::Relaxed), self.sent.cost.all_calls());
-        let whole = self.sent.is_whole.load(Ordering::Relaxed);
         info!(id, %method, path, status, duration_ms, bytes, rows, calls, whole, "rows sent");
     }
 }
@@ -209,26 +232,6 @@ impl Drop for Entry {
             info!(id, %method, path, duration_ms, "caller went away");
         }
     }
-}
-
-/// `text`, short and without runs of digits that may be a phone number.
-fn loggable(text: &str) -> String {
-    let mut short = String::new();
-    for part in text.split_inclusive(|c: char| !c.is_ascii_digit()) {
-        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
-        if digits > DIGITS_LOGGED {
-            short.push('…');
-            short.push_str(&part[digits..]);
-        } else {
-            short.push_str(part);
-        }
-        if short.len() > TEXT_LOGGED {
-            short.truncate(short.floor_char_boundary(TEXT_LOGGED));
-            short.push('…');
-            break;
-        }
-    }
-    short
 }
 
 #[cfg(test)]

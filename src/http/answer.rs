@@ -42,6 +42,11 @@ impl Refusal {
         Self::of_http(StatusCode::BAD_REQUEST, Code::BadUserInput, message)
     }
 
+    /// The status that it is answered with, whatever the media type.
+    pub(super) fn status(&self) -> Option<StatusCode> {
+        self.status
+    }
+
     /// A well-formed request whose query cannot be run.
     pub(super) fn of_query(answer: Box<Answer>) -> Self {
         Self { status: None, allow: None, answer }
@@ -52,6 +57,9 @@ impl Refusal {
 pub(super) fn refuse(media: MediaType, refusal: &Refusal) -> Response {
     let status = refusal.status.unwrap_or_else(|| media.status_of_refusal(StatusCode::BAD_REQUEST));
     let mut response = write(status, media, refusal.answer.to_json());
+    if let Some(code) = refusal.answer.code() {
+        response.extensions_mut().insert(code);
+    }
     if let Some(allow) = refusal.allow {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     }

@@ -27,10 +27,11 @@ use super::access_log::{RequestId, Told};
 use super::admission::caller;
 use super::answer::{Refusal, for_mistake, refuse, status_of, write};
 use super::negotiate::{MediaType, is_json, wanted};
+use super::observer::Notes;
 use super::params::Params;
 use crate::config::Graphiql;
 use crate::document::{Limits, Operation};
-use crate::domain::Caller;
+use crate::domain::{Caller, RequestCost};
 use crate::error::{Code, WeirError};
 use crate::fast::{Answers, Documents, KeptAnswer, Key};
 use crate::schema::{Answer, Gateway};
@@ -41,8 +42,8 @@ const LONG_BODY_FACTOR: usize = 32;
 
 struct Endpoint {
     gateway: Arc<Gateway>,
-    documents: Documents,
-    answers: Answers,
+    documents: Arc<Documents>,
+    answers: Arc<Answers>,
     limits: Limits,
     max_body: usize,
     body_timeout: Duration,
@@ -50,12 +51,16 @@ struct Endpoint {
 }
 
 /// `/graphql`.
-pub(super) fn routes(config: &HttpConfig, gateway: Arc<Gateway>) -> Router {
-    let fast_path = gateway.fast_path();
+pub(super) fn routes(
+    config: &HttpConfig,
+    gateway: Arc<Gateway>,
+    answers: Arc<Answers>,
+    documents: Arc<Documents>,
+) -> Router {
     let endpoint = Endpoint {
         gateway,
-        documents: Documents::new(fast_path.document_bytes),
-        answers: Answers::new(fast_path.answer_bytes),
+        documents,
+        answers,
         limits: config.limits,
         max_body: config.max_body,
         body_timeout: config.body_timeout,
@@ -87,7 +92,12 @@ async fn by_post(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Res
     };
     match endpoint.read(&head.headers, body).await {
         Ok(body) => endpoint.respond(media, caller, Sent::ByPost(body), &head.extensions).await,
-        Err(refusal) => refuse(media, &refusal),
+        Err(refusal) => {
+            if refusal.status() == Some(StatusCode::PAYLOAD_TOO_LARGE) {
+                endpoint.refused("body", &caller);
+            }
+            refuse(media, &refusal)
+        }
     }
 }
 
@@ -161,17 +171,31 @@ impl Endpoint {
 
     async fn respond(&self, media: MediaType, caller: Caller, sent: Sent, extensions: &Extensions) -> Response {
         let as_sent = sent.key(caller.clone());
+        let id = extensions.get::<RequestId>();
         if let Some(kept) = self.answers.get(&as_sent, |lasting| self.gateway.still_holds(lasting)) {
+            if let Some(id) = id {
+                id.notes().asks_for(Arc::clone(&kept.root));
+            }
+            self.gateway.service().meters().kept();
             return again(media, &kept);
         }
         // In a box of its own: a request that is answered from its bytes does not carry the room for all the rest.
-        let span = extensions.get().map_or_else(Span::none, RequestId::span);
-        Box::pin(self.work_out(media, caller, sent, as_sent).instrument(span)).await
+        let span = id.map_or_else(Span::none, RequestId::span);
+        let notes = id.map(RequestId::notes);
+        Box::pin(self.work_out(media, caller, sent, as_sent, notes).instrument(span)).await
     }
 
     /// Answers what has not been answered before, or not in these words.
-    async fn work_out(&self, media: MediaType, caller: Caller, sent: Sent, as_sent: Key) -> Response {
-        let Prepared { operation, params } = match sent.params().and_then(|params| self.prepare(params, &sent)) {
+    async fn work_out(
+        &self,
+        media: MediaType,
+        caller: Caller,
+        sent: Sent,
+        as_sent: Key,
+        notes: Option<&Notes>,
+    ) -> Response {
+        let Prepared { operation, params } = match sent.params().and_then(|params| self.prepare(&caller, params, &sent))
+        {
             Ok(prepared) => prepared,
             Err(refusal) => return told(refuse(media, &refusal), None, false),
         };
@@ -179,21 +203,42 @@ impl Endpoint {
             Ok(bound) => bound,
             Err(refusal) => return told(refuse(media, &Refusal::of_query(refusal)), None, false),
         };
-        let gateway = Arc::clone(&self.gateway);
-        let work = async move { gateway.run(caller, bound, &params.extensions).await };
+        let (gateway, cost) = (Arc::clone(&self.gateway), Arc::new(RequestCost::of(&caller)));
+        if let Some(notes) = notes {
+            notes.asks_for(Arc::clone(operation.root()));
+            notes.costs(&cost);
+        }
+        let work = async move { gateway.run(caller, bound, &params.extensions, cost).await };
         let Some(answer) = in_one_task(work).await else { return for_mistake(media) };
         let json = Bytes::from(answer.to_json());
         let name = operation.name().cloned();
         if let Some(lasting) = answer.lasting().filter(|_| operation.kind() == OperationType::Query) {
-            let keep = || KeptAnswer { json: json.clone(), operation: name.clone(), lasting: *lasting };
+            let root = || Arc::clone(operation.root());
+            let keep = || KeptAnswer { json: json.clone(), operation: name.clone(), root: root(), lasting: *lasting };
             self.answers.put(&as_sent, keep);
         }
-        told(write(status_of(media, &answer), media, json), name, false)
+        let mut response = told(write(status_of(media, &answer), media, json), name, false);
+        if let Some(code) = answer.code() {
+            response.extensions_mut().insert(code);
+        }
+        response
+    }
+
+    /// Counts that a limit has refused a request.
+    fn refused(&self, limit: &'static str, caller: &Caller) {
+        self.gateway.service().meters().refused(limit, caller.name());
     }
 
     /// Everything that can be refused before the values of variables are looked at.
-    fn prepare(&self, params: Params, sent: &Sent) -> Result<Prepared, Refusal> {
-        let read = |text: &str| self.gateway.read(text, &self.limits).map_err(Refusal::of_query);
+    fn prepare(&self, caller: &Caller, params: Params, sent: &Sent) -> Result<Prepared, Refusal> {
+        let read = |text: &str| {
+            self.gateway.read(text, &self.limits).map_err(|refusal| {
+                if refusal.has(Code::TooExpensive) {
+                    self.refused("document", caller);
+                }
+                Refusal::of_query(refusal)
+            })
+        };
         let document = self.documents.get(&params.query, read)?;
         let operation = document.operation(params.operation_name.as_deref()).map(Arc::clone);
         let operation = operation.map_err(|complaint| Refusal::of_query(Box::new(Answer::refused(&[complaint]))))?;

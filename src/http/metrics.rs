@@ -1,123 +1,136 @@
-//! `/metrics` for Prometheus, as it is when it asks: the permits of every account, how the archive is written, and how far
-//! each series is that is collected.
+//! `/metrics` for Prometheus: what was counted since the start, and what is read where it is kept: the permits of every
+//! account, the caches, how the archive is written, and how far each series is that is collected.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
-use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::admission::Asking;
 use super::answer::{Refusal, refuse};
 use super::negotiate::MediaType;
 use crate::archive::Standing;
+use crate::domain::{Class, Timestamp};
 use crate::error::{Code, WeirError};
+use crate::fast::{Answers, Documents};
 use crate::query::Quota;
 use crate::query::collections::Collection;
 use crate::schema::Gateway;
+use crate::telemetry::meters::{CacheReading, Readings, class_name};
+use crate::telemetry::names::{self, Name};
 
-/// `/metrics`.
-pub(super) fn routes(gateway: Arc<Gateway>) -> Router {
-    Router::new().route("/metrics", get(exposition)).with_state(gateway)
+/// What is read.
+struct Sources {
+    gateway: Arc<Gateway>,
+    answers: Arc<Answers>,
+    documents: Arc<Documents>,
 }
 
-async fn exposition(State(gateway): State<Arc<Gateway>>, Asking(caller): Asking) -> Response {
+/// `/metrics`.
+pub(super) fn routes(gateway: Arc<Gateway>, answers: Arc<Answers>, documents: Arc<Documents>) -> Router {
+    let sources = Arc::new(Sources { gateway, answers, documents });
+    Router::new().route("/metrics", get(exposition)).with_state(sources)
+}
+
+async fn exposition(State(sources): State<Arc<Sources>>, Asking(caller): Asking) -> Response {
     if !caller.sees_everything() {
         let message = "metrics are of weir as a whole: a key that sees all channels and applications reads them";
         let error = WeirError::new(Code::Forbidden, message);
         return refuse(MediaType::Json, &Refusal::of_error(StatusCode::FORBIDDEN, &error));
     }
-    // Everything is read where it is kept: there is nothing to hold between two scrapes.
-    let recorder = PrometheusBuilder::new().build_recorder();
-    with_local_recorder(&recorder, || {
-        quotas(&gateway);
-        if let Some(writing) = gateway.service().writing() {
-            archive(&writing);
-        }
-        gateway.service().collections().seen_by(&caller).iter().for_each(collection);
-    });
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], recorder.handle().render()).into_response()
+    let mut readings = Readings::default();
+    let service = sources.gateway.service();
+    for quota in sources.gateway.quotas() {
+        permits(&quota, &mut readings);
+    }
+    for (operation, reading) in service.caches() {
+        cache(operation, &reading, &mut readings);
+        let now = service.now();
+        freshness(operation, "any", reading.told_until, now, &mut readings);
+        freshness(operation, "final", reading.final_until, now, &mut readings);
+    }
+    cache("answers", &sources.answers.reading(), &mut readings);
+    cache("documents", &sources.documents.reading(), &mut readings);
+    if let Some(writing) = service.writing() {
+        archive(&writing, &mut readings);
+    }
+    for one in service.collections().seen_by(&caller) {
+        collection(&one, &mut readings);
+    }
+    let text = service.meters().exposition(&readings);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of permits and calls are small")]
-fn quotas(gateway: &Gateway) {
-    describe_gauge!("weir_quota_limit", "Calls a second that weir makes at most.");
-    describe_gauge!(
-        "weir_quota_budget",
-        "Calls a second that are used of the limit: fewer for a while after throttles that weir did not cause."
-    );
-    describe_gauge!("weir_quota_available", "Permits that could be given at once.");
-    describe_gauge!("weir_quota_queued", "Calls that wait for a permit.");
-    describe_gauge!(
-        "weir_quota_expected_wait_seconds",
-        "How long the next interactive call would wait for its permit."
-    );
-    describe_counter!("weir_quota_throttled_total", "Calls that the vendor throttled since the start.");
-    for Quota { account, operation, permits, status } in gateway.quotas() {
-        let labels = [
-            ("vendor", account.vendor().as_str().to_owned()),
-            ("account", account.name().to_owned()),
-            ("operation", operation.to_owned()),
-        ];
-        gauge!("weir_quota_limit", &labels).set(f64::from(permits));
-        gauge!("weir_quota_budget", &labels).set(status.budget as f64);
-        gauge!("weir_quota_available", &labels).set(status.available as f64);
-        gauge!("weir_quota_queued", &labels).set(status.queued as f64);
-        gauge!("weir_quota_expected_wait_seconds", &labels).set(status.expected_wait.as_secs_f64());
-        counter!("weir_quota_throttled_total", &labels).absolute(status.throttled_total);
+fn permits(quota: &Quota<'_>, readings: &mut Readings) {
+    let Quota { account, operation, permits, status, is_failing } = quota;
+    let labels = [account.vendor().as_str(), account.name(), *operation];
+    let mut set = |name: &Name, value: f64| readings.set(name, &labels, value);
+    set(&names::QUOTA_LIMIT, f64::from(*permits));
+    set(&names::QUOTA_BUDGET, status.budget as f64);
+    set(&names::QUOTA_AVAILABLE, status.available as f64);
+    set(&names::PERMITS_IN_USE, status.in_use as f64);
+    set(&names::QUOTA_QUEUED, status.queued as f64);
+    set(&names::QUOTA_EXPECTED_WAIT, seconds(status.expected_wait));
+    set(&names::QUOTA_THROTTLED, status.throttled_total as f64);
+    set(&names::BREAKER_OPEN, flag(*is_failing));
+    for (class, queued) in [Class::Interactive, Class::Bulk, Class::Background].into_iter().zip(status.queued_by_class)
+    {
+        let [vendor, account, operation] = labels;
+        readings.set(&names::QUEUE_LENGTH, &[vendor, account, operation, class_name(class)], queued as f64);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no cache has 2^53 bytes")]
+fn cache(name: &str, reading: &CacheReading, readings: &mut Readings) {
+    readings.set(&names::CACHE_BYTES, &[name], reading.bytes as f64);
+    readings.set(&names::CACHE_MAX_BYTES, &[name], reading.max_bytes as f64);
+    readings.set(&names::CACHE_ENTRIES, &[name], reading.entries as f64);
+}
+
+fn freshness(operation: &str, finality: &str, until: Option<Timestamp>, now: Timestamp, readings: &mut Readings) {
+    if let Some(until) = until {
+        readings.set(&names::FRESHNESS_LAG, &[operation, finality], seconds(now.since(until)));
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "rows that wait are bounded")]
-fn archive(writing: &Standing) {
-    describe_gauge!("weir_archive_rows_waiting", "Rows that wait to be written to the archive.");
-    describe_counter!("weir_archive_rows_written_total", "Rows that were written to the archive since the start.");
-    describe_counter!("weir_archive_slices_written_total", "Slices that were written to the archive since the start.");
-    describe_counter!(
-        "weir_archive_slices_lost_total",
-        "Slices that were not written to the archive, and will be when they are fetched again."
-    );
-    describe_counter!("weir_archive_restated_total", "Final numbers that the vendor has told otherwise since.");
-    describe_gauge!("weir_archive_failing", "1 while the archive cannot be written, else 0.");
-    gauge!("weir_archive_rows_waiting").set(writing.waiting as f64);
-    counter!("weir_archive_rows_written_total").absolute(writing.rows);
-    counter!("weir_archive_slices_written_total").absolute(writing.slices);
-    counter!("weir_archive_slices_lost_total").absolute(writing.lost);
-    counter!("weir_archive_restated_total").absolute(writing.restated);
-    gauge!("weir_archive_failing").set(f64::from(u8::from(writing.failing.is_some())));
+fn archive(writing: &Standing, readings: &mut Readings) {
+    let mut set = |name: &Name, value: f64| readings.set(name, &[], value);
+    set(&names::ARCHIVE_WAITING, writing.waiting as f64);
+    set(&names::ARCHIVE_ROWS, writing.rows as f64);
+    set(&names::ARCHIVE_SLICES, writing.slices as f64);
+    set(&names::ARCHIVE_LOST, writing.lost as f64);
+    set(&names::ARCHIVE_RESTATED, writing.restated as f64);
+    set(&names::ARCHIVE_FAILING, flag(writing.failing.is_some()));
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of windows are small")]
-fn collection(collection: &Collection) {
+fn collection(collection: &Collection, readings: &mut Readings) {
     let Collection { name, progress, is_ours, .. } = collection;
-    describe_gauge!(
-        "weir_collection_windows",
-        "Windows of a series that are kept as final or provisional, are due to be fetched, or were forgotten by the vendor before they were."
-    );
-    describe_gauge!(
-        "weir_collection_late_seconds",
-        "For how long the window that waits longest could have been fetched as final; 0 if none waits."
-    );
-    describe_gauge!("weir_collection_is_collector", "1 if this process collects the series, else 0.");
-    let labels = [
-        ("dataset", name.dataset.as_str().to_owned()),
-        ("account", name.account.clone()),
-        ("entity", name.entity.clone().unwrap_or_default()),
-        ("kind", name.kind.to_string()),
-    ];
+    let (entity, kind) = (name.entity.as_deref().unwrap_or_default(), name.kind.to_string());
+    let labels = [name.dataset.as_str(), name.account.as_str(), entity, kind.as_str()];
     for (state, windows) in [
         ("final", progress.finals),
         ("provisional", progress.provisional),
         ("due", progress.due),
         ("missing", progress.missing),
     ] {
-        let labels: Vec<_> = labels.iter().cloned().chain([("state", state.to_owned())]).collect();
-        gauge!("weir_collection_windows", &labels).set(windows as f64);
+        let [dataset, account, entity, kind] = labels;
+        readings.set(&names::COLLECTION_WINDOWS, &[dataset, account, entity, kind, state], windows as f64);
     }
-    gauge!("weir_collection_late_seconds", &labels).set(progress.late.unwrap_or_default().as_secs_f64());
-    gauge!("weir_collection_is_collector", &labels).set(f64::from(u8::from(*is_ours)));
+    readings.set(&names::COLLECTION_LATE, &labels, seconds(progress.late.unwrap_or_default()));
+    readings.set(&names::COLLECTION_IS_COLLECTOR, &labels, flag(*is_ours));
+}
+
+fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}
+
+fn flag(is_set: bool) -> f64 {
+    f64::from(u8::from(is_set))
 }

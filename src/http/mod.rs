@@ -13,8 +13,10 @@ mod answer;
 mod graphiql;
 mod graphql;
 mod health;
+mod loggable;
 mod metrics;
 mod negotiate;
+mod observer;
 mod origin;
 mod params;
 mod rows;
@@ -43,6 +45,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use admission::Admission;
 use health::Stopping;
 use negotiate::{MediaType, wanted};
+use observer::Observer;
 use origin::{Sites, is_listed};
 
 pub use crate::document::Limits;
@@ -51,6 +54,7 @@ pub use serve::{Timeouts, serve};
 
 use crate::access::Access;
 use crate::config::Graphiql;
+use crate::fast::{Answers, Documents};
 use crate::schema::Gateway;
 
 /// What the HTTP surface may be told. The defaults suit everybody who has no reason to differ.
@@ -68,6 +72,8 @@ pub struct HttpConfig {
     pub cors_origins: Vec<String>,
     /// What a single query may ask for.
     pub limits: Limits,
+    /// A request that takes longer is logged with what it cost; zero logs none.
+    pub slow: Duration,
 }
 
 impl Default for HttpConfig {
@@ -79,6 +85,7 @@ impl Default for HttpConfig {
             hosts: Vec::new(),
             cors_origins: Vec::new(),
             limits: Limits::default(),
+            slow: Duration::from_secs(1),
         }
     }
 }
@@ -99,11 +106,15 @@ impl Site {
         let mode = config.graphiql;
         let sdl = gateway.sdl();
         let stopping = Stopping::default();
+        let observer = Observer::new(Arc::clone(gateway.service().meters()), config.slow);
+        let fast_path = gateway.fast_path();
+        let answers = Arc::new(Answers::new(fast_path.answer_bytes));
+        let documents = Arc::new(Documents::new(fast_path.document_bytes));
         let routes = Router::new()
             .merge(rows::routes(gateway.service().clone()))
             .merge(graphiql::routes(mode, gateway.service().clone()))
-            .merge(metrics::routes(Arc::clone(&gateway)))
-            .merge(graphql::routes(&config, gateway))
+            .merge(metrics::routes(Arc::clone(&gateway), Arc::clone(&answers), Arc::clone(&documents)))
+            .merge(graphql::routes(&config, gateway, answers, documents))
             .merge(health::routes(stopping.clone()))
             .route("/schema.graphql", get(async move || ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], sdl)))
             .route("/", get(async move || front_page(mode)))
@@ -111,11 +122,11 @@ impl Site {
         let origins: Arc<[String]> = config.cors_origins.into();
         let routes = if origins.is_empty() { routes } else { routes.layer(cors_layer(Arc::clone(&origins))) };
         let sites = Sites { hosts: config.hosts.into(), origins, pages: pages(mode) };
-        Self::of(routes, sites, Admission(access), stopping)
+        Self::of(routes, sites, Admission(access), stopping, observer)
     }
 
-    fn of(routes: Router, sites: Sites, admission: Admission, stopping: Stopping) -> Self {
-        let guarded = Guarded { routes, sites, admission };
+    fn of(routes: Router, sites: Sites, admission: Admission, stopping: Stopping, observer: Arc<Observer>) -> Self {
+        let guarded = Guarded { routes, sites, admission, observer };
         let compressing =
             Compression::new(guarded.clone()).quality(CompressionLevel::Fastest).compress_when(WhatIsWhole);
         Self { guarded, compressing, stopping }
@@ -169,6 +180,7 @@ struct Guarded {
     routes: Router,
     sites: Sites,
     admission: Admission,
+    observer: Arc<Observer>,
 }
 
 impl<B> Service<Request<B>> for Guarded
@@ -184,7 +196,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Answering {
-        let entry = access_log::Entry::begin(&mut request);
+        let entry = access_log::Entry::begin(&mut request, &self.observer);
         if let Err(refusal) = self.sites.check(&request) {
             let media = wanted(request.headers()).media.unwrap_or(MediaType::Json);
             return Box::pin(guard(entry, ready(Ok(answer::refuse(media, &refusal)))));
@@ -294,7 +306,9 @@ mod tests {
     async fn a_handler_that_panics_is_answered_all_the_same() {
         let routes = Router::new().route("/", get(async || assert_eq!(1, 2, "deliberate")));
         let sites = Sites { hosts: [].into(), origins: [].into(), pages: &[] };
-        let site = Site::of(routes, sites, Admission(Access::anyone()), Stopping::default());
+        let meters = crate::telemetry::meters::Meters::new(crate::domain::Timestamp::from_ms(0)).unwrap();
+        let observer = Observer::new(meters, Duration::ZERO);
+        let site = Site::of(routes, sites, Admission(Access::anyone()), Stopping::default(), observer);
         let request = Request::get("/").header(header::HOST, "localhost").body(axum::body::Body::empty());
         let response = site.oneshot(request.unwrap()).await.unwrap();
         assert_eq!(response.status(), 500);

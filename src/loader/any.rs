@@ -12,6 +12,7 @@ use crate::error::WeirError;
 use crate::planner::Task;
 use crate::quota::Limiter;
 use crate::store::{Admitted, Outlook, Prepared, Recalled, Store, Survey};
+use crate::telemetry::meters::CacheReading;
 
 /// The store of an operation, whichever it is.
 pub(super) trait AnyStore: Send + Sync {
@@ -24,6 +25,12 @@ pub(super) trait AnyStore: Send + Sync {
     fn epoch(&self) -> u64;
 
     fn limiter(&self, account: &Account) -> Option<&Limiter>;
+
+    /// Whether the vendor of an account fails, as far as is known.
+    fn is_failing(&self, account: &Account) -> bool;
+
+    /// How its memory stands.
+    fn reading(&self) -> CacheReading;
 
     /// How many slices a key asks for.
     fn n_slices(&self, key: &Key) -> u64;
@@ -51,6 +58,10 @@ pub(super) trait Part {
 
     /// Admits its keys, or with a `refusal` fails those that need a call; how many calls it adds.
     fn admit(&mut self, refusal: Option<&Arc<WeirError>>, ask: &Ask) -> usize;
+
+    /// Why fields were not admitted though nothing spoke against the request as a whole: because they would wait for too long,
+    /// or the queue is full.
+    fn not_admitted(&self) -> Vec<Arc<WeirError>>;
 
     /// Plans to fetch what is served as stale, as far as there is room for calls.
     fn plan_refresh(&mut self, room: &mut usize, ask: &Ask);
@@ -90,6 +101,14 @@ impl<O: Operation> AnyStore for Face<O> {
         self.0.limiter(account)
     }
 
+    fn is_failing(&self, account: &Account) -> bool {
+        self.0.is_failing(account)
+    }
+
+    fn reading(&self) -> CacheReading {
+        self.0.reading()
+    }
+
     fn n_slices(&self, key: &Key) -> u64 {
         key.wants::<O>().iter().map(|want| self.0.n_slices(want.window)).sum()
     }
@@ -127,6 +146,10 @@ impl<O: Operation> Part for PartOf<O> {
         let prepared = std::mem::take(&mut self.prepared);
         let survey = self.survey.take().unwrap_or_else(|| self.store.survey(&prepared, ask));
         self.admitted.insert(self.store.admit(prepared, survey, refusal, ask)).new_calls()
+    }
+
+    fn not_admitted(&self) -> Vec<Arc<WeirError>> {
+        self.admitted.iter().flat_map(Admitted::refusals).collect()
     }
 
     fn plan_refresh(&mut self, room: &mut usize, ask: &Ask) {

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::any::{AnyRecalled, AnyStore, Part};
 use super::key::{Gathered, Key};
-use super::{Most, Stores};
+use super::{MAX_WAIT, Most, Stores};
 use crate::domain::wording::echo;
 use crate::domain::{Ask, Budget, LimitName};
 use crate::error::{Code, WeirError};
@@ -62,6 +62,15 @@ impl Batch {
         }
         // What somebody waits for is counted first.
         self.planned += parts.iter_mut().map(|part| part.admit(refusal.as_ref(), &ask)).sum::<usize>();
+        if let Some(refusal) = &refusal {
+            let name = refusal.limit.as_ref().and_then(|limit| limit.name).map_or("calls_per_day", LimitName::as_str);
+            self.stores.refused(name, &ask);
+        } else {
+            for refusal in parts.iter().flat_map(|part| part.not_admitted()) {
+                // The one that names how many calls may wait is about the queue.
+                self.stores.refused(if refusal.limit.is_some() { "queue" } else { MAX_WAIT }, &ask);
+            }
+        }
         let room = self.room_for_refreshes();
         let mut left = room;
         for part in &mut parts {

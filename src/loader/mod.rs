@@ -22,8 +22,9 @@ use crate::archive::Collected;
 use crate::domain::{Account, Ask, Class, Facts, LimitName, Operation, Sent, Shadow, Slice, Window};
 use crate::error::{Code, WeirError};
 use crate::planner::Command;
-use crate::quota::QuotaStatus;
+use crate::quota::{Limiter, QuotaStatus};
 use crate::store::{Outlook, PlannedCall, Series, Store};
+use crate::telemetry::meters::{CacheReading, Meters};
 use crate::vendor::alibaba_cams;
 
 /// Everything that answers, shared by all requests.
@@ -34,13 +35,14 @@ pub struct Stores {
     /// Held from the forecast that lets a request in until its calls are queued, or gather: two that decide at once would
     /// both be promised the same permits.
     deciding: Mutex<()>,
+    meters: Arc<Meters>,
 }
 
 impl Stores {
     /// No store yet.
     #[must_use]
-    pub fn new(enable: HashMap<Account, Command<alibaba_cams::EnableClient>>) -> Self {
-        Self { all: Vec::new(), enable, deciding: Mutex::new(()) }
+    pub fn new(enable: HashMap<Account, Command<alibaba_cams::EnableClient>>, meters: Arc<Meters>) -> Self {
+        Self { all: Vec::new(), enable, deciding: Mutex::new(()), meters }
     }
 
     /// With one more: the only one of its operation.
@@ -58,6 +60,13 @@ impl Stores {
             .enumerate()
             .find_map(|(at, store)| store.as_any().downcast_ref::<Face<O>>().map(|Face(store)| (at, store)));
         found.ok_or_else(|| WeirError::new(Code::Internal, "no store answers this operation"))
+    }
+
+    /// Counts that a limit has refused a part of a request. What is only explained is not refused.
+    fn refused(&self, limit: &'static str, ask: &Ask) {
+        if !ask.explain {
+            self.meters.refused(limit, ask.caller.name());
+        }
     }
 
     /// How often held data was changed: it only grows.
@@ -82,13 +91,44 @@ impl Stores {
 
     /// The permits of every operation of an account.
     #[must_use]
-    pub fn statuses(&self, account: &Account) -> Vec<(&'static str, u32, QuotaStatus)> {
-        let stores = self.all.iter().filter_map(|store| Some((store.facts().operation, store.limiter(account)?)));
+    pub fn statuses(&self, account: &Account) -> Vec<Status> {
+        let stores = self
+            .all
+            .iter()
+            .filter_map(|store| Some((store.facts().operation, store.limiter(account)?, store.is_failing(account))));
         let enable = self.enable.get(account).into_iter();
-        let enable = enable.map(|command| (alibaba_cams::enable_whatsapp_roi::FACTS.operation, command.limiter()));
-        let limiters = stores.chain(enable);
-        limiters.map(|(operation, limiter)| (operation, limiter.permits(), limiter.status())).collect()
+        let name = alibaba_cams::enable_whatsapp_roi::FACTS.operation;
+        let enable = enable.map(|command| (name, command.limiter(), command.is_failing()));
+        let status = |(operation, limiter, is_failing): (&'static str, &Limiter, bool)| Status {
+            operation,
+            permits: limiter.permits(),
+            quota: limiter.status(),
+            is_failing,
+        };
+        stores.chain(enable).map(status).collect()
     }
+
+    /// How the memory of each operation stands.
+    #[must_use]
+    pub fn readings(&self) -> Vec<(&'static str, CacheReading)> {
+        self.all.iter().map(|store| (store.facts().operation, store.reading())).collect()
+    }
+}
+
+/// What metrics call the limit on the wait for permits.
+const MAX_WAIT: &str = "max_wait";
+
+/// How one operation of an account stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Status {
+    /// The vendor's name for it.
+    pub operation: &'static str,
+    /// Calls a second at most.
+    pub permits: u32,
+    /// Its permits.
+    pub quota: QuotaStatus,
+    /// Whether the last that is known of the vendor is that it fails.
+    pub is_failing: bool,
 }
 
 /// The most that one request may ask for.
@@ -149,6 +189,11 @@ impl Loader {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts that a limit has refused the request, or a part of it.
+    pub fn refused(&self, limit: &'static str) {
+        self.stores.refused(limit, &self.ask);
+    }
+
     /// Counts what a field is about to want of `n_subjects` over `window`, before any of it is made.
     ///
     /// # Errors
@@ -171,6 +216,7 @@ impl Loader {
             self.ask.cost.note_exceeded(LimitName::Slices);
             return Ok(());
         }
+        self.refused("slices");
         let message = format!(
             "the request asks for {asked} slices (days of channels and phones, windows of applications), and {most} are \
              the most; ask for shorter ranges, longer windows or fewer phones at a time"
@@ -264,7 +310,11 @@ impl Loader {
         let landed = move || {
             metrics.memory().forget_empty(|subject| subject.account == account && subject.channel == channel);
         };
-        command.run(request, &self.ask, landed).await.map(Some)
+        let answered = command.run(request, &self.ask, landed).await;
+        if answered.as_ref().is_err_and(|error| error.code == Code::QuotaWaitTooLong) {
+            self.refused(MAX_WAIT);
+        }
+        answered.map(Some)
     }
 }
 

@@ -18,24 +18,32 @@ use crate::quota::{Audience, Call, Limiter, Metered};
 pub struct Command<C> {
     metered: Arc<Metered<C>>,
     account: Account,
+    operation: &'static str,
 }
 
 /// Whoever waits for a command: its one caller.
 struct Lone {
     subscriber: Arc<Subscriber>,
     vendor: Vendor,
+    operation: &'static str,
 }
 
 impl<C: Call> Command<C> {
-    /// The command of `account`.
-    pub fn new(metered: Metered<C>, account: Account) -> Self {
-        Self { metered: Arc::new(metered), account }
+    /// The command of `account` that calls `operation`.
+    pub fn new(metered: Metered<C>, account: Account, operation: &'static str) -> Self {
+        Self { metered: Arc::new(metered), account, operation }
     }
 
     /// The permits its calls are made with.
     #[must_use]
     pub fn limiter(&self) -> &Limiter {
         self.metered.limiter()
+    }
+
+    /// Whether the last that is known of the vendor is that it fails: the next call finds out.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.metered.is_failing()
     }
 
     /// Whether the call would be made.
@@ -80,7 +88,8 @@ impl<C: Call> Command<C> {
         }
         let permit = tokio::time::timeout_at(ask.deadline, entry.permit()).await.ok().flatten().ok_or_else(too_late)?;
         let (sender, answer) = oneshot::channel();
-        let lone = Lone { subscriber: Subscriber::new(ask.clone()), vendor: self.account.vendor() };
+        let (vendor, operation) = (self.account.vendor(), self.operation);
+        let lone = Lone { subscriber: Subscriber::new(ask.clone()), vendor, operation };
         let metered = Arc::clone(&self.metered);
         let call = async move {
             let queue_wait = since.elapsed();
@@ -118,7 +127,7 @@ impl Audience for Lone {
     }
 
     fn attempt_starts(&self, _: u32, _: Duration) {
-        self.subscriber.ask.cost.count_call(self.vendor);
+        self.subscriber.ask.cost.count_call(self.vendor, self.operation);
     }
 
     fn queued_again(&self, _: u64, _: Class) {}

@@ -18,6 +18,7 @@ use crate::quota::Audience;
 pub(super) struct Flight<O: Operation> {
     state: Arc<Mutex<State<O>>>,
     grid: Option<Duration>,
+    operation: &'static str,
     account: Account,
     pub(super) group: GroupKey<O::Subject>,
     pub(super) call: Slice<O::Subject>,
@@ -29,13 +30,13 @@ pub(super) struct Flight<O: Operation> {
 impl<O: Operation> Flight<O> {
     pub(super) fn new(
         state: Arc<Mutex<State<O>>>,
-        grid: Option<Duration>,
+        (grid, operation): (Option<Duration>, &'static str),
         account: Account,
         group: GroupKey<O::Subject>,
         departure: Departure<O::Subject>,
     ) -> Self {
         let Departure { call, brought, owner } = departure;
-        Self { state, grid, account, group, call, brought, owner, has_landed: false }
+        Self { state, grid, operation, account, group, call, brought, owner, has_landed: false }
     }
 
     /// The slices that the call brings.
@@ -66,6 +67,16 @@ impl<O: Operation> Flight<O> {
                 subscriber.ask.cost.count_collapsed(n_slices);
             }
         });
+    }
+
+    /// How many of the slices that it brings are for whoever it was made for, and how many for others.
+    pub(super) fn shares(&self) -> (usize, usize) {
+        let (mut own, mut joined) = (0, 0);
+        self.for_subscribers(|subscriber, _, n_slices| {
+            let is_owner = self.owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, subscriber));
+            *(if is_owner { &mut own } else { &mut joined }) += n_slices;
+        });
+        (own, joined)
     }
 
     /// Looks at everybody who waits for this call, whether they joined when it was under way already, and for how many
@@ -104,7 +115,7 @@ impl<O: Operation> Audience for Flight<O> {
 
     fn attempt_starts(&self, number: u32, queue_wait: Duration) {
         if let Some(owner) = &self.owner {
-            owner.ask.cost.count_call(self.vendor());
+            owner.ask.cost.count_call(self.vendor(), self.operation);
         }
         let now = Instant::now();
         self.for_subscribers(|subscriber, is_late, n_slices| {

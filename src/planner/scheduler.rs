@@ -14,6 +14,7 @@ use super::{Draft, GATHER, GroupKey, Landed, MANY_SLICES, Parts, Peers, SliceCac
 use crate::domain::{Account, CallError, Operation, Sent, Slice, Window};
 use crate::error::{Code, WeirError};
 use crate::quota::{Call, Limiter, Metered, Permit};
+use crate::telemetry::meters::{Origin, SliceMeter};
 
 /// Plans and makes the calls of one (account, operation).
 pub struct Scheduler<O: Operation>(Arc<Inner<O>>);
@@ -24,11 +25,13 @@ struct Inner<O: Operation> {
     cache: Arc<dyn SliceCache<O>>,
     peers: Option<Arc<dyn Peers<O>>>,
     account: Account,
+    meter: Option<SliceMeter>,
     state: Arc<Mutex<State<O>>>,
 }
 
 impl<O: Operation> Scheduler<O> {
-    /// A scheduler of `account` that shares calls in flight with `peers`, if there are any.
+    /// A scheduler of `account` that shares calls in flight with `peers`, if there are any, and counts the slices that calls
+    /// bring, if somebody wants to know.
     pub fn new<C>(
         peers: Option<Arc<dyn Peers<O>>>,
         operation: Arc<O>,
@@ -36,12 +39,13 @@ impl<O: Operation> Scheduler<O> {
         cache: Arc<dyn SliceCache<O>>,
         account: Account,
         max_rows: u64,
+        meter: Option<SliceMeter>,
     ) -> Self
     where
         C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
     {
         let state = Arc::new(Mutex::new(State::new(Arc::clone(&operation), max_rows)));
-        Self(Arc::new(Inner { operation, upstream: Box::new(metered), cache, peers, account, state }))
+        Self(Arc::new(Inner { operation, upstream: Box::new(metered), cache, peers, account, meter, state }))
     }
 
     /// The permits its calls are made with.
@@ -165,8 +169,8 @@ impl<O: Operation> Inner<O> {
             departure = departs;
             actions
         });
-        let (state, grid) = (Arc::clone(&self.state), self.operation.grid());
-        Some(Flight::new(state, grid, self.account.clone(), group, departure?))
+        let (state, facts) = (Arc::clone(&self.state), (self.operation.grid(), self.operation.facts().operation));
+        Some(Flight::new(state, facts, self.account.clone(), group, departure?))
     }
 
     /// Keeps what a call brought, tells everybody who waits, and lets the group go on.
@@ -178,6 +182,7 @@ impl<O: Operation> Inner<O> {
                     tasks::spawn([peers.share(&flight.call, &cuts, at, claim)]);
                 }
                 let held = self.cache.put(&flight.call.subject, cuts, at);
+                self.count(flight.shares());
                 self.tell_held(&flight, &held);
             }
             Landing::Answered(Err(error), claim) => {
@@ -188,6 +193,8 @@ impl<O: Operation> Inner<O> {
             }
             Landing::Held(held) => {
                 flight.count_collapsed();
+                let (own, joined) = flight.shares();
+                self.count((0, own + joined));
                 self.tell_held(&flight, &held);
             }
         }
@@ -195,6 +202,13 @@ impl<O: Operation> Inner<O> {
         if let Some(refusal) = self.upstream.refusal() {
             let told = Arc::new(WeirError::from_call(&refusal, &self.account));
             self.change(|state| state.send_away(&told, Instant::now()));
+        }
+    }
+
+    fn count(&self, (own, joined): (usize, usize)) {
+        if let Some(meter) = &self.meter {
+            meter.handed(Origin::Vendor, own);
+            meter.handed(Origin::Joined, joined);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::catalog::Catalog;
 use crate::domain::Account;
-use crate::loader::Stores;
+use crate::loader::{Status, Stores};
 use crate::quota::QuotaStatus;
 
 /// The permits of one operation of one account.
@@ -16,6 +16,8 @@ pub struct Quota<'a> {
     pub permits: u32,
     /// How it stands.
     pub status: QuotaStatus,
+    /// Whether the last that is known of the vendor is that it fails: the next call finds out.
+    pub is_failing: bool,
 }
 
 impl<'a> Quota<'a> {
@@ -23,7 +25,13 @@ impl<'a> Quota<'a> {
     pub(super) fn all(catalog: &'a Catalog, stores: &'a Stores) -> impl Iterator<Item = Self> {
         catalog.accounts.iter().flat_map(|account| {
             let statuses = stores.statuses(account).into_iter();
-            statuses.map(move |(operation, permits, status)| Self { account, operation, permits, status })
+            statuses.map(move |Status { operation, permits, quota: status, is_failing }| Self {
+                account,
+                operation,
+                permits,
+                status,
+                is_failing,
+            })
         })
     }
 }

@@ -101,6 +101,11 @@ impl Request {
         self.now() + RETENTION_MARGIN + self.ask().max_wait - lookback
     }
 
+    /// Counts that a limit has refused the request, or a part of it.
+    pub fn refused(&self, limit: &'static str) {
+        self.loader.refused(limit);
+    }
+
     /// Counts the slices that a question is about to want of so many subjects, before any of them is made.
     pub(super) fn take<O: Operation>(&self, n_subjects: usize, window: Window) -> Result<(), WeirError> {
         self.loader.take::<O>(n_subjects, window)

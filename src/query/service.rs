@@ -15,6 +15,7 @@ use crate::archive::{Standing, Writer};
 use crate::domain::{Ask, Caller, Class, Clock, Facts, Mask, RequestCost, Shadow, Timestamp};
 use crate::error::WeirError;
 use crate::loader::{Loader, Most, Stores};
+use crate::telemetry::meters::{CacheReading, Meters};
 
 /// What one request may take.
 #[derive(Debug, Clone, Copy)]
@@ -53,13 +54,29 @@ pub struct Service {
     collections: Arc<Collections>,
     archive: Option<Writer>,
     mask: Arc<Mask>,
+    meters: Arc<Meters>,
 }
 
 impl Service {
     /// Answers from `stores` for what `catalog` names.
     #[must_use]
-    pub fn new(stores: Arc<Stores>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self { stores, catalog, clock, limits, collections: Arc::default(), archive: None, mask: Arc::default() }
+    pub fn new(
+        stores: Arc<Stores>,
+        catalog: Arc<Catalog>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        meters: Arc<Meters>,
+    ) -> Self {
+        Self {
+            stores,
+            catalog,
+            clock,
+            limits,
+            collections: Arc::default(),
+            archive: None,
+            mask: Arc::default(),
+            meters,
+        }
     }
 
     /// The same, where what is fetched is written to an archive, if there is one.
@@ -74,14 +91,19 @@ impl Service {
         Self { mask: Arc::new(mask), ..self }
     }
 
-    /// A request that begins now.
+    /// What is counted while requests are answered.
+    #[must_use]
+    pub fn meters(&self) -> &Arc<Meters> {
+        &self.meters
+    }
+
+    /// A request that begins now, with what it costs counted in `cost`, which is made [of](RequestCost::of) its caller.
     ///
     /// # Errors
     /// [`Code::Forbidden`](crate::error::Code::Forbidden) if the caller may not ask in its class.
-    pub fn request(&self, caller: Caller, controls: &Controls) -> Result<Request, WeirError> {
+    pub fn request(&self, caller: Caller, controls: &Controls, cost: Arc<RequestCost>) -> Result<Request, WeirError> {
         let max_wait = controls.max_wait.unwrap_or(self.limits.max_wait);
         let class = controls.class(&caller, Class::Interactive)?;
-        let cost = Arc::new(RequestCost::of(&caller));
         Ok(self.request_within(caller, class, controls, controls.explain, max_wait, cost))
     }
 
@@ -165,6 +187,12 @@ impl Service {
     #[must_use]
     pub fn sources(&self) -> Vec<(&'static Facts, Duration)> {
         self.stores.datasets()
+    }
+
+    /// How the memory of each upstream operation stands.
+    #[must_use]
+    pub fn caches(&self) -> Vec<(&'static str, CacheReading)> {
+        self.stores.readings()
     }
 
     /// Whether an answer would be given again if the same request were run now.

@@ -17,6 +17,7 @@ use super::permit::{Ending, Ledger, Permit, Slot};
 use super::queue::Queue;
 use crate::domain::{Caller, Class};
 use crate::redis::PATIENCE;
+use crate::telemetry::meters::Cause;
 
 /// A call's usual time from permit to response head before any was measured.
 const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -76,8 +77,12 @@ struct Hold {
 pub struct QuotaStatus {
     /// Permits that could be given at once.
     pub available: usize,
+    /// Permits that are out with a call, or rest after one.
+    pub in_use: usize,
     /// Asks that wait for one.
     pub queued: usize,
+    /// The same by class.
+    pub queued_by_class: [usize; 3],
     /// How long the next interactive ask would wait.
     pub expected_wait: Duration,
     /// Calls a second that are used: fewer than the limit after throttles that we did not cause.
@@ -208,6 +213,18 @@ impl Limiter {
         }
     }
 
+    /// Who is to blame for a call that the vendor has throttled just now, as far as it is known here.
+    #[must_use]
+    pub fn cause_of_throttle(&self) -> Cause {
+        let mut state = self.shared.lock();
+        state.take_back(Instant::now());
+        match state.pool {
+            Some(_) => Cause::Unknown,
+            None if state.in_use() >= self.shared.rule.permits as usize => Cause::Own,
+            None => Cause::Stranger,
+        }
+    }
+
     /// What can be seen of it.
     #[must_use]
     pub fn status(&self) -> QuotaStatus {
@@ -217,7 +234,9 @@ impl Limiter {
         QuotaStatus {
             available: if state.is_paused(now) { 0 } else { state.available() },
             budget: state.calls(),
+            in_use: state.in_use(),
             queued: state.queue.len(),
+            queued_by_class: state.queue.by_class(),
             expected_wait: state.expected_wait(Class::Interactive, 0, &self.shared.rule, now),
             throttled_total: state.throttled_total,
         }
@@ -387,6 +406,10 @@ impl State {
             self.regain(hold.slot);
         }
         self.budget.recover(now);
+    }
+
+    fn in_use(&self) -> usize {
+        self.out.len() + self.held.len()
     }
 
     /// A permit is over and done with: it is free again, or goes back to where it was leased.

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{Breaker, Call, Limiter, Permit, Rule};
 use crate::domain::{CallError, CallErrorKind, Caller, Class, Vendor};
+use crate::telemetry::meters::CallMeter;
 
 /// How many times a call may be repeated after a transient failure.
 const MAX_RETRIES: usize = 2;
@@ -34,12 +35,19 @@ pub struct Metered<C> {
     limiter: Limiter,
     breaker: Breaker,
     vendor: Vendor,
+    meter: Option<CallMeter>,
 }
 
 impl<C: Call> Metered<C> {
     /// Puts `client` behind `limiter`.
     pub fn new(client: C, limiter: Limiter, vendor: Vendor) -> Self {
-        Self { client, limiter, breaker: Breaker::new(), vendor }
+        Self { client, limiter, breaker: Breaker::new(), vendor, meter: None }
+    }
+
+    /// The same, counting its calls.
+    #[must_use]
+    pub fn counted(self, meter: CallMeter) -> Self {
+        Self { meter: Some(meter), ..self }
     }
 
     /// Where the permits come from.
@@ -68,7 +76,12 @@ impl<C: Call> Metered<C> {
                 return Err(CallError::new(self.vendor, CallErrorKind::TimedOut, "nobody waits for it any more"));
             }
             audience.attempt_starts(number, queue_wait);
+            let sent_at = Instant::now();
             let result = self.client.call(request, permit).await;
+            if let Some(meter) = &self.meter {
+                meter.waited(audience.class(), queue_wait);
+                meter.called(&result, sent_at.elapsed());
+            }
             if result.as_ref().is_err_and(CallError::is_ours) {
                 drop(passage);
             } else {
@@ -81,6 +94,9 @@ impl<C: Call> Metered<C> {
             // Nothing was sent with a permit that has expired, so that trying again is no retry.
             let is_expired = error.kind == CallErrorKind::PermitExpired;
             if error.kind == CallErrorKind::Throttled {
+                if let Some(meter) = &self.meter {
+                    meter.throttled(self.limiter.cause_of_throttle());
+                }
                 self.limiter.throttled(error.retry_after);
             }
             // A probe that failed has opened it again.

@@ -63,6 +63,13 @@ impl Answer {
         self.response.errors.iter().any(|error| code_of(error) == Some(code.as_str()))
     }
 
+    /// The code of the first error, if there is one.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        let first = code_of(self.response.errors.first()?);
+        Code::ALL.into_iter().find(|code| Some(code.as_str()) == first)
+    }
+
     /// What failed, if anything did.
     #[must_use]
     pub fn errors(&self) -> &[ServerError] {

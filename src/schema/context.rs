@@ -44,8 +44,9 @@ impl RequestContext {
         taken.map(drop).map_err(|_| self.too_large())
     }
 
-    /// What is said of an answer that has no more room.
+    /// What is said of an answer that has no more room; it is counted as refused.
     pub(super) fn too_large(&self) -> WeirError {
+        self.query.refused("answer_bytes");
         let most = self.answer_bytes;
         let message =
             format!("the answer would be longer than {most} bytes, the limit of this gateway; ask for less at a time");

@@ -31,7 +31,7 @@ use async_graphql::{
 };
 
 use crate::document::{Document, Limits, Operation, Types};
-use crate::domain::Caller;
+use crate::domain::{Caller, RequestCost};
 use crate::error::WeirError;
 use crate::fast::FastPath;
 use crate::query::{Controls, Lasting, Quota, Service, Setting};
@@ -99,7 +99,7 @@ impl Gateway {
             self.bind(operation.map_err(|complaint| Box::new(Answer::refused(&[complaint])))?, &request.variables)
         });
         match bound {
-            Ok(bound) => self.run(caller, bound, &request.extensions.0).await,
+            Ok(bound) => self.run(caller, bound, &request.extensions.0, Arc::default()).await,
             Err(refusal) => *refusal,
         }
     }
@@ -121,12 +121,20 @@ impl Gateway {
     }
 
     /// Runs an operation, in a task of its own like [`execute`](Self::execute).
-    pub async fn run(&self, caller: Caller, bound: Bound, extensions: &HashMap<String, Value>) -> Answer {
+    ///
+    /// What it costs is counted in `cost`.
+    pub async fn run(
+        &self,
+        caller: Caller,
+        bound: Bound,
+        extensions: &HashMap<String, Value>,
+        cost: Arc<RequestCost>,
+    ) -> Answer {
         let controls = match controls(extensions) {
             Ok(controls) => controls,
             Err(refusal) => return Answer::refusal(&refusal),
         };
-        let query = match self.service.request(caller, &controls) {
+        let query = match self.service.request(caller, &controls, cost) {
             Ok(query) => query,
             Err(refusal) => return Answer::refusal(&refusal),
         };

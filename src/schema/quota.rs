@@ -67,7 +67,7 @@ impl Dataset {
 
 impl Quota {
     pub(super) fn new(quota: &query::Quota<'_>) -> Self {
-        let query::Quota { account, operation, permits, status } = quota;
+        let query::Quota { account, operation, permits, status, .. } = quota;
         Self {
             vendor: account.vendor().into(),
             account: account.name().to_owned(),

@@ -153,6 +153,11 @@ impl<O: Operation> Admitted<O> {
     pub fn new_calls(&self) -> usize {
         self.survey.new_calls()
     }
+
+    /// Why fields were refused.
+    pub fn refusals(&self) -> impl Iterator<Item = Arc<WeirError>> {
+        self.fields.iter().filter_map(|field| field.as_ref().err().cloned())
+    }
 }
 
 impl<O: Operation> Drafts<O> {

@@ -36,6 +36,8 @@ pub struct Recalled<O: Operation> {
     slices: HashMap<Slice<O::Subject>, Arc<Held<O::Data>>>,
     /// Those that are only known to be final there, where a request is only explained.
     known: HashSet<Slice<O::Subject>>,
+    /// Those that memory has from another replica, just now.
+    taken: HashSet<Slice<O::Subject>>,
 }
 
 /// The slices of one operation in the archive.
@@ -162,7 +164,7 @@ impl<O: Archived> SliceArchive<O> for ArchivedSlices<O> {
             let kept = subjects.iter().zip(found).flat_map(|(subject, slices)| {
                 slices.into_iter().filter_map(move |slice| self.adopt(subject, slice, at))
             });
-            Recalled { slices: kept.collect(), known: HashSet::new() }
+            Recalled { slices: kept.collect(), ..Recalled::default() }
         })
     }
 
@@ -175,7 +177,7 @@ impl<O: Archived> SliceArchive<O> for ArchivedSlices<O> {
                 let finals = lines.into_iter().filter(|line| line.finality == Finality::Final);
                 known.extend(finals.map(|line| Slice { subject: subject.clone(), window: line.window }));
             }
-            Recalled { slices: HashMap::new(), known }
+            Recalled { known, ..Recalled::default() }
         })
     }
 
@@ -218,6 +220,18 @@ impl<O: Operation> Recalled<O> {
         if self.slices.is_empty() { None } else { self.slices.get(slice) }
     }
 
+    /// The same, with what was taken over from other replicas.
+    pub(super) fn and_taken(self, taken: HashSet<Slice<O::Subject>>) -> Self {
+        Self { taken, ..self }
+    }
+
+    /// Whether memory has a slice, or the whole that it is part of, from another replica.
+    pub(super) fn has_taken(&self, slice: &Slice<O::Subject>) -> bool {
+        let whole = || Some(Slice { subject: slice.subject.whole()?, window: slice.window });
+        !self.taken.is_empty()
+            && (self.taken.contains(slice) || whole().is_some_and(|whole| self.taken.contains(&whole)))
+    }
+
     /// Whether a slice need not be asked for.
     pub(super) fn knows(&self, slice: &Slice<O::Subject>) -> bool {
         !self.known.is_empty() && self.known.contains(slice)
@@ -226,7 +240,7 @@ impl<O: Operation> Recalled<O> {
 
 impl<O: Operation> Default for Recalled<O> {
     fn default() -> Self {
-        Self { slices: HashMap::new(), known: HashSet::new() }
+        Self { slices: HashMap::new(), known: HashSet::new(), taken: HashSet::new() }
     }
 }
 

@@ -4,7 +4,7 @@
 //! Neighbouring slices of a grid are held together, in blocks ([0018](../../docs/decisions/0018-blocks.md)).
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::lifetime::{Lifetimes, Use, lifetime, usable};
 use crate::domain::{Ask, Cut, Held, Keep, Operation, Slice, Subject, Timestamp, Window};
 use crate::error::WeirError;
 use crate::planner::{Landed, SliceCache};
+use crate::telemetry::meters::CacheReading;
 
 /// How long a refusal that will repeat is remembered.
 const REFUSAL_TTL: Duration = Duration::from_secs(30);
@@ -38,6 +39,10 @@ pub struct Memory<O: Operation> {
     /// How often what may still change of a slice is fetched again without being asked for, if it is.
     refetched: Option<RefetchedEvery<O>>,
     epoch: AtomicU64,
+    max_bytes: u64,
+    /// The newest instant that anything tells of, and tells of finally, in milliseconds; `i64::MIN` before.
+    told_until: AtomicI64,
+    final_until: AtomicI64,
     /// Held while a block is compared with what is to be held of it, and replaced.
     keeping: Mutex<()>,
 }
@@ -53,7 +58,19 @@ impl<O: Operation> Memory<O> {
             .build();
         let refusals = Cache::builder().max_capacity(MAX_REFUSALS).time_to_live(REFUSAL_TTL).build();
         let (epoch, keeping) = (AtomicU64::new(0), Mutex::new(()));
-        Self { operation, blocks, refusals, lifetimes, refetched: None, epoch, keeping }
+        let (told_until, final_until) = (AtomicI64::new(i64::MIN), AtomicI64::new(i64::MIN));
+        Self {
+            operation,
+            blocks,
+            refusals,
+            lifetimes,
+            refetched: None,
+            epoch,
+            max_bytes,
+            told_until,
+            final_until,
+            keeping,
+        }
     }
 
     /// The same, where slices are fetched again without being asked for: until then they are good enough.
@@ -103,9 +120,36 @@ impl<O: Operation> Memory<O> {
         held
     }
 
+    /// How it stands.
+    #[must_use]
+    pub fn reading(&self) -> CacheReading {
+        // What was dropped or put since is counted only then.
+        self.blocks.run_pending_tasks();
+        let instant = |of: &AtomicI64| Some(of.load(Ordering::Relaxed)).filter(|ms| *ms > i64::MIN);
+        CacheReading {
+            bytes: self.blocks.weighted_size(),
+            max_bytes: self.max_bytes,
+            entries: self.blocks.entry_count(),
+            told_until: instant(&self.told_until).map(Timestamp::from_ms),
+            final_until: instant(&self.final_until).map(Timestamp::from_ms),
+        }
+    }
+
+    /// Notes how far what was fetched tells: to the end of its window, or to when it was asked for.
+    fn note_told(&self, fetched: &[(Window, Arc<Held<O::Data>>)]) {
+        for (window, held) in fetched {
+            let until = window.end().min(held.sent_at).as_ms();
+            self.told_until.fetch_max(until, Ordering::Relaxed);
+            if held.is_settled() {
+                self.final_until.fetch_max(until, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Keeps slices of one reply, unless better ones are held: those come in their stead.
     fn keep(&self, subject: &O::Subject, fetched: &mut [(Window, Arc<Held<O::Data>>)]) {
         let (now, grid) = (Instant::now(), self.operation.grid());
+        self.note_told(fetched);
         let block_of = |window: Window| place(window, grid).0;
         for neighbours in fetched.chunk_by_mut(|(one, _), (other, _)| block_of(*one) == block_of(*other)) {
             let Some(window) = neighbours.first().map(|(window, _)| block_of(*window)) else { continue };

@@ -13,7 +13,7 @@ mod prepared;
 mod shared;
 mod ticket;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +32,7 @@ use crate::domain::{Account, Ask, Class, Freshness, Held, Operation, RequestCost
 use crate::error::{Code, WeirError};
 use crate::planner::{Parts, Scheduler, SliceCache as _, Subscriber, Task};
 use crate::quota::Limiter;
+use crate::telemetry::meters::{CacheReading, Origin, SliceMeter};
 use lifetime::Use;
 use prepared::{Gap, Step};
 use ticket::Queue;
@@ -61,13 +62,14 @@ pub struct Store<O: Operation> {
     schedulers: HashMap<Account, Scheduler<O>>,
     shared: Option<Arc<SharedAnswers<O>>>,
     archive: Option<Arc<dyn SliceArchive<O>>>,
+    meter: Option<SliceMeter>,
 }
 
 impl<O: Operation> Store<O> {
     /// A store over `memory` that fetches through `schedulers`.
     #[must_use]
     pub fn new(operation: Arc<O>, memory: Arc<Memory<O>>, schedulers: HashMap<Account, Scheduler<O>>) -> Self {
-        Self { operation, memory, schedulers, shared: None, archive: None }
+        Self { operation, memory, schedulers, shared: None, archive: None, meter: None }
     }
 
     /// The same, looking into what replicas share after memory.
@@ -82,18 +84,26 @@ impl<O: Operation> Store<O> {
         Self { archive, ..self }
     }
 
+    /// The same, counting the slices that are handed out.
+    #[must_use]
+    pub fn counted(self, meter: Option<SliceMeter>) -> Self {
+        Self { meter, ..self }
+    }
+
     /// Takes over what other replicas hold of the wants and memory lacks, and then what the archive does; at once if there
     /// are none, if nothing is lacking or if they are away.
     pub async fn recall(&self, wants: Vec<&[Slice<O::Subject>]>, ask: &Ask) -> Recalled<O> {
-        if let Some(shared) = self.shared.as_ref().filter(|shared| shared.is_there()) {
-            shared.take_over(self.lacking(&wants, ask), false).await;
-        }
-        match &self.archive {
+        let taken = match self.shared.as_ref().filter(|shared| shared.is_there()) {
+            Some(shared) => shared.take_over(self.lacking(&wants, ask), false).await,
+            None => HashSet::new(),
+        };
+        let recalled = match &self.archive {
             // Whoever only asks what it would take needs no rows.
             Some(archive) if ask.explain => archive.know(self.lacking(&wants, ask)).await,
             Some(archive) => archive.recall(self.lacking(&wants, ask), ask.at).await,
             None => Recalled::default(),
-        }
+        };
+        recalled.and_taken(taken)
     }
 
     /// The slices of the wants that memory does not answer.
@@ -133,6 +143,18 @@ impl<O: Operation> Store<O> {
         self.schedulers.get(account).map(Scheduler::limiter)
     }
 
+    /// Whether the last that is known of an account's vendor is that it fails: the next call finds out.
+    #[must_use]
+    pub fn is_failing(&self, account: &Account) -> bool {
+        self.schedulers.get(account).is_some_and(Scheduler::is_failing)
+    }
+
+    /// How memory stands.
+    #[must_use]
+    pub fn reading(&self) -> CacheReading {
+        self.memory.reading()
+    }
+
     /// How many slices a window of one subject is cut into.
     #[must_use]
     pub fn n_slices(&self, window: Window) -> u64 {
@@ -155,6 +177,9 @@ impl<O: Operation> Store<O> {
             }
         }
         ask.cost.count_hits(series.len());
+        if let Some(meter) = &self.meter {
+            meter.handed(Origin::Memory, series.len());
+        }
         Some(series)
     }
 
@@ -185,6 +210,9 @@ impl<O: Operation> Store<O> {
                     }
                     Some((held, Use::Fresh)) if archived.is_some_and(|archived| Arc::ptr_eq(archived, &held)) => {
                         Step::Ready(Ok(Served::from_archive(held)))
+                    }
+                    Some((held, Use::Fresh)) if recalled.has_taken(&slice) => {
+                        Step::Ready(Ok(Served::from_replica(held)))
                     }
                     Some((held, Use::Fresh)) => Step::Ready(Ok(Served::from_cache(held))),
                     _ if recalled.knows(&slice) => Step::Known,
@@ -306,6 +334,9 @@ impl<O: Operation> Store<O> {
         subscriber.ask.cost.count_hits(field.ready());
         let gaps: Vec<Slice<O::Subject>> = field.gaps().map(|gap| gap.slice.clone()).collect();
         let parts = field.into_parts(found);
+        if let Some(meter) = &self.meter {
+            ticket::count(&parts, meter);
+        }
         let queue = Queued { store: Arc::clone(self), gaps, class: subscriber.ask.class };
         Ticket::new(parts, subscriber, Box::new(queue))
     }
@@ -343,6 +374,13 @@ struct Queued<O: Operation> {
 impl<O: Operation> Queue for Queued<O> {
     fn expected_wait(&self, account: &Account) -> Duration {
         self.store.limiter(account).map_or(Duration::ZERO, |limiter| limiter.expected_wait(self.class, 1))
+    }
+
+    fn fell_back(&self) {
+        if let Some(meter) = &self.store.meter {
+            meter.handed(Origin::Memory, 1);
+            meter.stale(1);
+        }
     }
 
     fn leave(&self) {

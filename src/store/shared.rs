@@ -4,6 +4,7 @@
 //! Keys are hashes, since subjects hold phone numbers; each entry carries the whole text that was hashed, which is
 //! compared. Lifetimes are carried as what was kept and when it was sent. Every key expires.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,8 +123,13 @@ impl<O: Operation> SharedAnswers<O> {
         (Redis::name("flight", &Redis::hashed(&text)), text)
     }
 
-    /// Takes over what others have fetched of the slices.
-    pub(super) async fn take_over(&self, slices: Vec<Slice<O::Subject>>, in_flight: bool) {
+    /// Takes over what others have fetched of the slices, and answers what that is.
+    pub(super) async fn take_over(
+        &self,
+        slices: Vec<Slice<O::Subject>>,
+        in_flight: bool,
+    ) -> HashSet<Slice<O::Subject>> {
+        let mut taken = HashSet::new();
         let mut wanted: Vec<Slice<O::Subject>> = Vec::with_capacity(slices.len());
         for slice in slices {
             // The wider subject's slice answers as well.
@@ -131,14 +137,20 @@ impl<O: Operation> SharedAnswers<O> {
             wanted.push(slice);
         }
         for portion in wanted.chunks(PORTION) {
-            if !self.take_over_portion(portion, in_flight).await {
-                return;
+            if !self.take_over_portion(portion, in_flight, &mut taken).await {
+                break;
             }
         }
+        taken
     }
 
     /// Whether Redis has answered.
-    async fn take_over_portion(&self, wanted: &[Slice<O::Subject>], in_flight: bool) -> bool {
+    async fn take_over_portion(
+        &self,
+        wanted: &[Slice<O::Subject>],
+        in_flight: bool,
+        taken: &mut HashSet<Slice<O::Subject>>,
+    ) -> bool {
         let keys: Vec<(String, String)> = wanted.iter().map(|slice| self.slice_key(slice)).collect();
         let names: Vec<&String> = keys.iter().map(|(name, _)| name).collect();
         let read = self.link.run_for(PATIENCE, async |connection| {
@@ -164,6 +176,7 @@ impl<O: Operation> SharedAnswers<O> {
                 is_empty,
                 bytes,
             });
+            taken.insert(slice.clone());
         }
         true
     }
@@ -235,7 +248,7 @@ impl<O: Operation> SharedAnswers<O> {
 
 impl<O: Operation> Peers<O> for SharedAnswers<O> {
     fn recall(&self, slices: Vec<Slice<O::Subject>>, in_flight: bool) -> BoxFuture<'_, ()> {
-        Box::pin(self.take_over(slices, in_flight))
+        Box::pin(async move { drop(self.take_over(slices, in_flight).await) })
     }
 
     fn claim<'a>(&'a self, group: &'a GroupKey<O::Subject>, call: &'a Slice<O::Subject>) -> BoxFuture<'a, Claim> {

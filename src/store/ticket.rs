@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::domain::{Account, Held, Source};
 use crate::error::{Code, WeirError};
 use crate::planner::{self, Pending, Subscriber, Told};
+use crate::telemetry::meters::{Origin, SliceMeter};
 
 /// One slice as it is served.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct Served<D> {
     pub held: Arc<Held<D>>,
     /// Where it came from for this ask.
     pub source: Source,
+    /// Whether memory had it from another replica, just now.
+    pub(super) is_of_replica: bool,
 }
 
 /// What became of one slice.
@@ -38,6 +41,27 @@ pub(super) enum Part<D> {
     Pending { account: Account, pending: Pending<D>, fallback: Option<Arc<Held<D>>> },
 }
 
+/// Counts what is there of a field when it begins to wait.
+pub(super) fn count<D>(parts: &[(usize, Part<D>)], meter: &SliceMeter) {
+    let ready = parts.iter().filter_map(|(_, part)| match part {
+        Part::Ready(Ok(served)) => Some(served),
+        Part::Ready(Err(_)) | Part::Pending { .. } => None,
+    });
+    let (mut held, mut replica, mut archive, mut stale) = (0, 0, 0, 0);
+    for served in ready {
+        match served.source {
+            Source::Cache if served.is_of_replica => replica += 1,
+            Source::Cache | Source::Upstream => held += 1,
+            Source::Archive => archive += 1,
+            Source::Stale => (held, stale) = (held + 1, stale + 1),
+        }
+    }
+    meter.handed(Origin::Memory, held);
+    meter.handed(Origin::Redis, replica);
+    meter.handed(Origin::Archive, archive);
+    meter.stale(stale);
+}
+
 /// A shared future of a field's slices. When its last clone is dropped before they are all there, the field no longer
 /// waits for them.
 pub struct Ticket<D>(Arc<Shared<D>>);
@@ -55,6 +79,8 @@ pub(super) trait Queue: Send + Sync {
     fn expected_wait(&self, account: &Account) -> Duration;
     /// The ticket waits no more.
     fn leave(&self);
+    /// A failed slice was answered with a stale one.
+    fn fell_back(&self);
 }
 
 impl<D> Ticket<D> {
@@ -76,6 +102,7 @@ impl<D> Ticket<D> {
                         match (outcome, fallback) {
                             (Ok(slices), _) => slices.into_iter().map(Ok).for_each(&mut answer),
                             (Err(error), Some(held)) if leaves_standing(&error) => {
+                                self.0.queue.fell_back();
                                 answer(Ok(Served::stale(Arc::clone(held))));
                             }
                             (Err(error), _) => answer(Err(error)),
@@ -165,25 +192,33 @@ impl<D> Drop for Shared<D> {
 
 impl<D> Served<D> {
     pub(super) fn from_cache(held: Arc<Held<D>>) -> Self {
-        Self { held, source: Source::Cache }
+        Self::of(held, Source::Cache)
+    }
+
+    pub(super) fn from_replica(held: Arc<Held<D>>) -> Self {
+        Self { is_of_replica: true, ..Self::of(held, Source::Cache) }
     }
 
     pub(super) fn from_archive(held: Arc<Held<D>>) -> Self {
-        Self { held, source: Source::Archive }
+        Self::of(held, Source::Archive)
     }
 
     fn from_upstream(held: Arc<Held<D>>) -> Self {
-        Self { held, source: Source::Upstream }
+        Self::of(held, Source::Upstream)
     }
 
     pub(super) fn stale(held: Arc<Held<D>>) -> Self {
-        Self { held, source: Source::Stale }
+        Self::of(held, Source::Stale)
+    }
+
+    fn of(held: Arc<Held<D>>, source: Source) -> Self {
+        Self { held, source, is_of_replica: false }
     }
 }
 
 impl<D> Clone for Served<D> {
     fn clone(&self) -> Self {
-        Self { held: Arc::clone(&self.held), source: self.source }
+        Self { held: Arc::clone(&self.held), ..*self }
     }
 }
 

@@ -150,7 +150,7 @@ async fn a_decade_is_not_asked_for_day_by_day() {
     let metered = Metered::new(Vendors, Limiter::new(Rule::per_second(2, Duration::ZERO), None), Vendor::AlibabaCams);
     let cache = Arc::clone(&memory) as Arc<dyn SliceCache<_>>;
     let subject = named(1);
-    let scheduler = Scheduler::new(None, Arc::new(Days), metered, cache, subject.0.clone(), 100_000);
+    let scheduler = Scheduler::new(None, Arc::new(Days), metered, cache, subject.0.clone(), 100_000, None);
     let schedulers = HashMap::from([(subject.0.clone(), scheduler)]);
     let store = Arc::new(Store::new(Arc::new(Days), memory, schedulers));
     let wants = [Slice { subject, window: days(0..N) }];

@@ -230,6 +230,12 @@ fn serve_logs_what_is_risky_as_text_or_json_and_the_filter_silences_it() {
     let event: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     assert_eq!((&event["level"], &event["message"]), (&"WARN".into(), &"the config is risky".into()));
     assert_eq!(serve(&["--log", "weir=error"]).lines().count(), 1);
+    // So does the level in the config, unless a filter is given.
+    let dir = config(&format!("{ACCOUNT}[log]\nlevel = \"error\"\n"));
+    let serve = |more: &[&str]| weir_in(dir.path(), &[&["serve", "--listen", &address], more].concat()).err;
+    assert_eq!(serve(&[]).lines().count(), 1);
+    assert_eq!(serve(&["--log", "weir=warn"]).lines().count(), 2);
+    assert_eq!(serve(&["--log-format", "json"]).lines().count(), 1);
 }
 
 #[test]

@@ -167,10 +167,10 @@ async fn every_door_tells_the_same_of_what_is_collected() {
         assert!(metric(&metrics, "weir_collection_late_seconds", &labels).abs() < f64::EPSILON);
         assert!((metric(&metrics, "weir_collection_is_collector", &labels) - 1.0).abs() < f64::EPSILON);
     }
-    let readme = include_str!("../../README.md");
+    let document = include_str!("../../docs/operations/metrics.md");
     let names = metrics.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next());
     for name in names {
-        assert!(readme.contains(&format!("`{name}`")), "README.md does not tell of {name}");
+        assert!(document.contains(&format!("`{name}`")), "docs/operations/metrics.md does not tell of {name}");
     }
     for phone in gateway.sim().world().phones("cams-alpha") {
         assert!(!metrics.contains(phone.as_str()), "a phone number in a label");

@@ -36,6 +36,7 @@ mod graphql_js;
 mod hostile;
 mod http;
 mod layering;
+mod operations;
 mod origins;
 mod pages;
 mod priorities;

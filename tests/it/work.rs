@@ -124,7 +124,7 @@ fn store(hold: Duration) -> (Gateway, Arc<Counting>) {
     let limiter = Limiter::new(Rule::per_second(2, Duration::ZERO), Some(hold));
     let metered = Metered::new(Empty, limiter, Vendor::AlibabaCams);
     let cache = Arc::clone(&memory) as Arc<dyn SliceCache<_>>;
-    let scheduler = Scheduler::new(None, Arc::clone(&operation), metered, cache, account(), 100_000);
+    let scheduler = Scheduler::new(None, Arc::clone(&operation), metered, cache, account(), 100_000, None);
     (Arc::new(Store::new(Arc::clone(&operation), memory, HashMap::from([(account(), scheduler)]))), operation)
 }
 

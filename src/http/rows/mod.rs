@@ -14,19 +14,21 @@ mod tools;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 
 use crate::domain::Caller;
 use crate::domain::dataset::Dataset;
 use crate::domain::wording::{echo, hint};
 use crate::error::{Code, WeirError};
 use crate::formats::Format;
+use crate::http::access_log::RequestId;
 use crate::http::admission::Asking;
+use crate::http::observer::Notes;
 use crate::query::Service;
 use problem::problem;
 use spool::Spool;
@@ -59,6 +61,7 @@ async fn rows_of(
     file: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     (method, version): (Method, Version),
+    id: Option<Extension<RequestId>>,
     mut headers: HeaderMap,
 ) -> Response {
     // Parts are there for GET alone (RFC 9110, section 14.2).
@@ -67,7 +70,9 @@ async fn rows_of(
     }
     let Ok(Path(file)) = file else { return no_name().await };
     let (has_chunks, is_head) = (version > Version::HTTP_10, method == Method::HEAD);
-    match rows.answer(caller, &file, query.as_deref().unwrap_or_default(), (has_chunks, is_head), &headers).await {
+    let notes = id.as_ref().map(|Extension(id)| id.notes());
+    let query = query.as_deref().unwrap_or_default();
+    match rows.answer(caller, &file, query, (has_chunks, is_head), &headers, notes).await {
         Ok(response) => response,
         Err(error) => problem(&error),
     }
@@ -93,14 +98,21 @@ impl Rows {
         query: &str,
         (has_chunks, is_head): (bool, bool),
         headers: &HeaderMap,
+        notes: Option<&Notes>,
     ) -> Result<Response, Arc<WeirError>> {
         let (dataset, format) = match named(file) {
             Ok(named) => named,
             Err(unknown) => return Ok(problem::with_status(StatusCode::NOT_FOUND, &unknown)),
         };
+        if let Some(notes) = notes {
+            notes.asks_for(dataset.as_str());
+        }
         let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let path = format!("/rows/{file}");
         let pull = Arc::new(self.service.pull(caller, dataset, &path, pairs)?);
+        if let Some(notes) = notes {
+            notes.costs(pull.cost());
+        }
         format.check(&pull)?;
         let asked = Asked { path, dataset, format, has_chunks, is_head };
         let mut response = match format {

@@ -49,6 +49,7 @@ pub(in crate::http) fn with_status(status: StatusCode, error: &WeirError) -> Res
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
     }
+    response.extensions_mut().insert(error.code);
     response
 }
 

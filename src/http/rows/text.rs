@@ -178,6 +178,7 @@ impl Writing {
                 Ok(Some(chunk)) => Some((Ok(chunk), writing)),
                 Ok(None) => None,
                 Err(error) => {
+                    writing.sent.note_failed(error.code);
                     writing.state = State::Done;
                     Some((Err(error), writing))
                 }

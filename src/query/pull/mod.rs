@@ -252,6 +252,7 @@ impl Pull {
             self.cost.note_exceeded(LimitName::PullCalls);
             return Ok(());
         }
+        self.service.meters().refused("pull_calls", self.caller.label());
         let message = format!(
             "the pull takes more than {most} upstream calls; ask for a shorter range, or for fewer channels or applications \
              at a time"

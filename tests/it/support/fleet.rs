@@ -88,7 +88,7 @@ impl Fleet {
         let answer = tokio::spawn(async move {
             let operation = document.operation(None).expect("one operation");
             let bound = gateway.bind(operation, &Variables::default()).expect("no variables");
-            gateway.run(Caller::Anonymous, bound, &HashMap::new()).await
+            gateway.run(Caller::Anonymous, bound, &HashMap::new(), Arc::default()).await
         });
         serde_json::from_slice(&answer.await.unwrap().to_json()).expect("an answer is JSON")
     }
