@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::budget::Charge;
-use super::{Caller, Class, LimitName, Timestamp, Vendor};
+use super::{Caller, Class, Timestamp, Vendor};
 
 /// Which answers will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,8 +52,6 @@ pub struct RequestCost {
     collapsed: AtomicU64,
     queue_wait_ms: AtomicU64,
     charge: Charge,
-    /// The limits that were exceeded and are only counted, as bits.
-    exceeded: AtomicU64,
     made: Mutex<Vec<Made>>,
 }
 
@@ -79,17 +77,6 @@ impl RequestCost {
     #[must_use]
     pub fn charge(&self) -> &Charge {
         &self.charge
-    }
-
-    /// A limit was exceeded that is only counted.
-    pub fn note_exceeded(&self, name: LimitName) {
-        self.exceeded.fetch_or(1 << name as u64, Ordering::Relaxed);
-    }
-
-    /// The limits that were exceeded and are only counted.
-    pub fn exceeded(&self) -> impl Iterator<Item = LimitName> {
-        let exceeded = self.exceeded.load(Ordering::Relaxed);
-        LimitName::ALL.into_iter().filter(move |name| exceeded & (1 << *name as u64) != 0)
     }
 
     /// One attempt to call an operation was started for this request.

@@ -226,20 +226,23 @@ impl Endpoint {
 
     /// Counts that a limit has refused a request.
     fn refused(&self, limit: &'static str, caller: &Caller) {
-        self.gateway.service().meters().refused(limit, caller.name());
+        self.gateway.service().meters().refused(limit, caller);
     }
 
     /// Everything that can be refused before the values of variables are looked at.
     fn prepare(&self, caller: &Caller, params: Params, sent: &Sent) -> Result<Prepared, Refusal> {
         let read = |text: &str| {
             self.gateway.read(text, &self.limits).map_err(|refusal| {
-                if refusal.has(Code::TooExpensive) {
-                    self.refused("document", caller);
+                if let Some(limit) = refusal.limit() {
+                    self.refused(limit.as_str(), caller);
                 }
                 Refusal::of_query(refusal)
             })
         };
         let document = self.documents.get(&params.query, read)?;
+        for limit in document.exceeded() {
+            self.gateway.service().meters().shadowed(*limit, caller);
+        }
         let operation = document.operation(params.operation_name.as_deref()).map(Arc::clone);
         let operation = operation.map_err(|complaint| Refusal::of_query(Box::new(Answer::refused(&[complaint]))))?;
         match operation.kind() {

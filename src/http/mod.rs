@@ -116,9 +116,10 @@ impl Site {
             .merge(metrics::routes(Arc::clone(&gateway), Arc::clone(&answers), Arc::clone(&documents)))
             .merge(graphql::routes(&config, gateway, answers, documents))
             .merge(health::routes(stopping.clone()))
-            .route("/schema.graphql", get(async move || ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], sdl)))
             .route("/", get(async move || front_page(mode)))
             .fallback(not_found);
+        let schema = get(async move || ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], sdl));
+        let routes = if config.limits.introspection { routes.route("/schema.graphql", schema) } else { routes };
         let origins: Arc<[String]> = config.cors_origins.into();
         let routes = if origins.is_empty() { routes } else { routes.layer(cors_layer(Arc::clone(&origins))) };
         let sites = Sites { hosts: config.hosts.into(), origins, pages: pages(mode) };

@@ -105,7 +105,7 @@ impl Batch {
         let planned = self.planned + added;
         let most = self.most.calls;
         if planned > most && self.most.shadow.holds(LimitName::Calls) {
-            self.ask.cost.note_exceeded(LimitName::Calls);
+            self.stores.shadowed(LimitName::Calls, &self.ask);
         } else if planned > most {
             let message = format!(
                 "the request plans {planned} upstream calls, and {most} are the most; ask for fewer windows, channels or \

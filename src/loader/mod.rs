@@ -65,7 +65,14 @@ impl Stores {
     /// Counts that a limit has refused a part of a request. What is only explained is not refused.
     fn refused(&self, limit: &'static str, ask: &Ask) {
         if !ask.explain {
-            self.meters.refused(limit, ask.caller.name());
+            self.meters.refused(limit, &ask.caller);
+        }
+    }
+
+    /// Counts that a limit would have refused a part of a request.
+    fn shadowed(&self, limit: LimitName, ask: &Ask) {
+        if !ask.explain {
+            self.meters.shadowed(limit, &ask.caller);
         }
     }
 
@@ -213,7 +220,7 @@ impl Loader {
             return Ok(());
         }
         if self.most.shadow.holds(LimitName::Slices) {
-            self.ask.cost.note_exceeded(LimitName::Slices);
+            self.stores.shadowed(LimitName::Slices, &self.ask);
             return Ok(());
         }
         self.refused("slices");

@@ -5,6 +5,7 @@ use async_graphql::{ErrorExtensionValues, Response, ServerError, Value};
 use super::cost;
 use super::error;
 use crate::document::Complaint;
+use crate::domain::LimitName;
 use crate::error::{Code, WeirError};
 use crate::query::Lasting;
 
@@ -18,6 +19,7 @@ pub struct Answer {
     response: Response,
     lasting: Option<Lasting>,
     is_refused: bool,
+    limit: Option<LimitName>,
 }
 
 impl Answer {
@@ -32,7 +34,7 @@ impl Answer {
             response.errors.push(error::refused(&error.limited(MAX_ERRORS, Some(actual)), None));
         }
         response.extensions.entry("weir".to_owned()).or_insert_with(cost::none);
-        Self { response, lasting, is_refused: false }
+        Self { response, lasting, is_refused: false, limit: None }
     }
 
     /// The answer to a request that was not run.
@@ -48,7 +50,14 @@ impl Answer {
         let errors = complaints.iter().take(MAX_ERRORS);
         let errors = errors.map(|complaint| error::refused(&complaint.error, complaint.at)).collect();
         let n_untold = complaints.len().saturating_sub(MAX_ERRORS);
-        Self { is_refused: true, ..Self::new(Response::from_errors(errors), None, n_untold) }
+        let limit = complaints.iter().find_map(|complaint| complaint.error.limit.as_ref()?.name);
+        Self { is_refused: true, limit, ..Self::new(Response::from_errors(errors), None, n_untold) }
+    }
+
+    /// The limit of documents that refused it.
+    #[must_use]
+    pub fn limit(&self) -> Option<LimitName> {
+        self.limit
     }
 
     /// Whether nothing was executed.

@@ -14,9 +14,10 @@ use prometheus::{
     CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
     TextEncoder,
 };
+use tracing::info;
 
 use super::names::{self, Kind, Name};
-use crate::domain::{Account, CallError, CallErrorKind, Class, Timestamp};
+use crate::domain::{Account, CallError, CallErrorKind, Caller, Class, LimitName, Timestamp};
 
 /// Why there is nothing to count with: a name that is not one, which a test would have found.
 pub use prometheus::Error as MetersError;
@@ -36,6 +37,7 @@ pub struct Meters {
     request_duration: HistogramVec,
     kept: IntCounter,
     refusals: IntCounterVec,
+    shadowed: IntCounterVec,
     calls: IntCounterVec,
     call_duration: HistogramVec,
     permit_wait: HistogramVec,
@@ -60,6 +62,7 @@ impl Meters {
             request_duration: histograms(&all, &names::REQUEST_DURATION, &REQUEST_SECONDS)?,
             kept: in_registry(&all, IntCounter::with_opts(opts(&names::KEPT))?)?,
             refusals: counters(&all, &names::REFUSALS)?,
+            shadowed: counters(&all, &names::SHADOWED)?,
             calls: counters(&all, &names::CALLS)?,
             call_duration: histograms(&all, &names::CALL_DURATION, &CALL_SECONDS)?,
             permit_wait: histograms(&all, &names::PERMIT_WAIT, &WAIT_SECONDS)?,
@@ -90,11 +93,18 @@ impl Meters {
         self.kept.inc();
     }
 
-    /// A limit has refused a request, or a field of it. `limit` is the name of the limit, `caller` that of the caller's key:
-    /// never what a caller wrote.
-    pub fn refused(&self, limit: &'static str, caller: &str) {
-        if let Ok(refusals) = self.refusals.get_metric_with_label_values(&[limit, caller]) {
+    /// A limit has refused a request, or a field of it. `limit` is the name of the limit: never what a caller wrote.
+    pub fn refused(&self, limit: &'static str, caller: &Caller) {
+        if let Ok(refusals) = self.refusals.get_metric_with_label_values(&[limit, caller.label()]) {
             refusals.inc();
+        }
+    }
+
+    /// A limit would have refused a request, or a field of it, and is only counted.
+    pub fn shadowed(&self, limit: LimitName, caller: &Caller) {
+        info!(limit = limit.as_str(), caller = caller.label(), "a limit that is only counted is exceeded");
+        if let Ok(shadowed) = self.shadowed.get_metric_with_label_values(&[limit.as_str(), caller.label()]) {
+            shadowed.inc();
         }
     }
 

@@ -80,6 +80,12 @@ pub const REFUSALS: Name = counter(
     &["limit", "caller"],
     "Requests, or fields of them, that a limit refused, by the limit and by the name of the caller's key.",
 );
+/// What limits would refuse that are only counted.
+pub const SHADOWED: Name = counter(
+    "weir_shadow_refusals_total",
+    &["limit", "caller"],
+    "Requests, or fields of them, that a limit of `limits.shadow` would have refused.",
+);
 /// Calls of vendors.
 pub const CALLS: Name = counter(
     "weir_upstream_calls_total",
@@ -204,13 +210,14 @@ pub const COLLECTION_IS_COLLECTOR: Name =
     gauge("weir_collection_is_collector", SERIES, "1 if this process collects the series, else 0.");
 
 /// All of them.
-pub const ALL: [Name; 34] = [
+pub const ALL: [Name; 35] = [
     BUILD,
     START,
     REQUESTS,
     REQUEST_DURATION,
     KEPT,
     REFUSALS,
+    SHADOWED,
     CALLS,
     CALL_DURATION,
     PERMIT_WAIT,

@@ -108,6 +108,8 @@ const ALLOWED: [(&str, &[&str]); 23] = [
             "vendor::endpoint::Endpoint",
             "vendor::quotas",
             "quota::lease::Terms",
+            // What its limits are of.
+            "document::Limits",
         ],
     ),
     ("domain", &[]),

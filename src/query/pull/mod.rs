@@ -249,10 +249,10 @@ impl Pull {
             return Ok(());
         }
         if shadow.holds(LimitName::PullCalls) {
-            self.cost.note_exceeded(LimitName::PullCalls);
+            self.service.meters().shadowed(LimitName::PullCalls, &self.caller);
             return Ok(());
         }
-        self.service.meters().refused("pull_calls", self.caller.label());
+        self.service.meters().refused("pull_calls", &self.caller);
         let message = format!(
             "the pull takes more than {most} upstream calls; ask for a shorter range, or for fewer channels or applications \
              at a time"

@@ -7,6 +7,7 @@ use axum::http::Request;
 use serde_json::json;
 use tokio::time::sleep;
 use tower::ServiceExt;
+use weir::access::Access;
 use weir::http::{HttpConfig, Site};
 
 use crate::support::log::Log;
@@ -34,7 +35,7 @@ fn slow(log: &Log) -> Vec<String> {
 async fn a_slow_request_is_logged_with_its_plan() {
     let (log, _guard) = Log::of_thread();
     let gateway = slow_vendor();
-    let site = Site::new(HttpConfig::default(), gateway.gateway());
+    let site = Site::new(HttpConfig::default(), gateway.gateway(), Access::anyone());
     let query = format!(
         "query ByName {{ {} phoneNumberMetrics(custSpaceId: \"cams-alpha\", phoneNumbers: [\"8613800138000\"], range: {{last: \"P1D\"}}) {{ totalCount }} }}",
         window("app-one", 0).trim().trim_start_matches('{').trim_end_matches('}')
@@ -75,7 +76,7 @@ async fn a_slow_request_is_logged_with_its_plan() {
 async fn whoever_gave_up_is_told_of_too_and_zero_turns_it_off() {
     let (log, _guard) = Log::of_thread();
     let gateway = slow_vendor();
-    let site = Site::new(HttpConfig::default(), gateway.gateway());
+    let site = Site::new(HttpConfig::default(), gateway.gateway(), Access::anyone());
     let asking = tokio::spawn(async move { send(&site, post(&window("app-one", 0), "web-3")).await });
     sleep(Duration::from_millis(1_200)).await;
     asking.abort();
@@ -84,7 +85,7 @@ async fn whoever_gave_up_is_told_of_too_and_zero_turns_it_off() {
     assert!(lines[0].contains("outcome=\"caller_went_away\"") && lines[0].contains("calls=1"), "{lines:?}");
     for (time, logged) in [(Duration::ZERO, 1), (Duration::from_secs(2), 1), (Duration::from_millis(1_399), 2)] {
         let gateway = slow_vendor();
-        let site = Site::new(HttpConfig { slow: time, ..HttpConfig::default() }, gateway.gateway());
+        let site = Site::new(HttpConfig { slow: time, ..HttpConfig::default() }, gateway.gateway(), Access::anyone());
         send(&site, post(&window("app-one", 1), "web-4")).await;
         assert_eq!(slow(&log).len(), logged, "{time:?}");
     }
