@@ -201,7 +201,7 @@ impl<O: Archived> SliceArchive<O> for ArchivedSlices<O> {
                     let slice = ArchivedSlice::of::<O>(&key, &Slice { subject: subject.clone(), window }, &held);
                     let date = |row: &ArchiveRow| zone.as_ref().map(|zone| Date::of(row.start, zone));
                     let dates = slice.rows.iter().map(date).collect();
-                    Dated { slice, dates }
+                    Dated { slice, dates, fetched: Vec::new() }
                 };
                 // PostgreSQL has no such text, and a batch that can never be written would hold all others up.
                 let is_writable = |dated: &Dated| dated.slice.rows.iter().all(|row| !row.name.contains('\0'));

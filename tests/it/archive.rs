@@ -4,6 +4,7 @@ mod clients;
 mod commands;
 mod damage;
 mod kill;
+mod moving;
 mod outages;
 mod postgres;
 mod stores;
