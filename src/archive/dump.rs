@@ -184,7 +184,7 @@ pub fn restated(lines: Vec<Vec<Value>>) -> Result<Vec<Vec<Value>>, String> {
             let table = Table::of(Dataset::named(row.text("dataset")?)?);
             let kind = row.text(table.kind)?;
             key_of(table.dataset, row.text("account")?, row.text("entity"), kind)?;
-            (row.window()?, row.text("name")?, row.instant("told_fetched_at")?);
+            row.text("name").and(row.window()).and(row.instant("told_fetched_at"))?;
             table.numbers.contains(&row.text("metric")?).then_some(())
         };
         makes_sense().ok_or_else(|| format!("line {n} of what was told otherwise makes no sense"))?;

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use tokio::time::Instant;
 
 use super::memory::Memory;
-use crate::archive::{ArchiveError, Collected, Dated, Want, Windows, Writer};
+use crate::archive::{ArchiveError, Collected, Dated, Making, Want, Windows, Writer};
 use crate::domain::calendar::Date;
 use crate::domain::{
     ArchiveKey, ArchiveRow, Archived, ArchivedSlice, Ask, Cut, Finality, Held, Keep, Operation, Slice, Subject,
@@ -51,6 +51,9 @@ pub trait SliceArchive<O: Operation>: Send + Sync + 'static {
 
     /// Keeps what a call has brought, soon.
     fn keep(&self, subject: &O::Subject, landed: &Landed<O::Data>);
+
+    /// Keeps what was taken over from other replicas, soon, unless it is kept already.
+    fn keep_told(&self, told: Vec<Told<O>>);
 }
 
 /// The slices of one operation whose rows have a table.
@@ -119,8 +122,30 @@ impl<O: Archived> ArchivedSlices<O> {
         (subjects, wants)
     }
 
+    /// Those that are to be kept: what is final, and of what is watched the rest.
+    fn kept(&self, key: &ArchiveKey, slices: impl Iterator<Item = Kept<O::Data>>) -> Vec<Kept<O::Data>> {
+        slices.filter(|(window, held)| held.is_settled() || (self.is_watched)(key, *window)).collect()
+    }
+
+    /// Makes the slices of a subject as they are kept.
+    fn making(&self, key: Arc<ArchiveKey>, subject: &O::Subject, kept: Vec<Kept<O::Data>>) -> Making {
+        let (subject, zone_of) = (subject.clone(), Arc::clone(&self.zone_of));
+        Box::new(move || {
+            let zone = zone_of(&key);
+            let dated = |(window, held): Kept<O::Data>| {
+                let slice = ArchivedSlice::of::<O>(&key, &Slice { subject: subject.clone(), window }, &held);
+                let date = |row: &ArchiveRow| zone.as_ref().map(|zone| Date::of(row.start, zone));
+                let dates = slice.rows.iter().map(date).collect();
+                Dated { slice, dates, fetched: Vec::new() }
+            };
+            // PostgreSQL has no such text, and a batch that can never be written would hold all others up.
+            let is_writable = |dated: &Dated| dated.slice.rows.iter().all(|row| !row.name.contains('\0'));
+            kept.into_iter().map(dated).filter(is_writable).collect()
+        })
+    }
+
     /// Takes a slice over into memory, as what was fetched then.
-    fn adopt(&self, subject: &O::Subject, kept: ArchivedSlice, at: Timestamp) -> Option<Adopted<O>> {
+    fn adopt(&self, subject: &O::Subject, kept: ArchivedSlice, at: Timestamp) -> Option<Told<O>> {
         let ArchivedSlice { window, finality, fetched_at, rows, .. } = kept;
         let is_empty = rows.is_empty();
         let (data, bytes) = O::from_rows(subject, rows, finality)?;
@@ -139,6 +164,11 @@ impl<O: Archived> ArchivedSlices<O> {
     }
 }
 
+/// About how many rows the slices hold.
+fn rows_of<D>(kept: &[Kept<D>]) -> usize {
+    kept.iter().map(|(_, held)| held.bytes as usize / ROW_BYTES).sum()
+}
+
 /// The windows that are wanted of each subject.
 fn by_subject<S: Subject>(wanted: &[Slice<S>]) -> HashMap<&S, Vec<Window>> {
     let mut windows: HashMap<&S, Vec<Window>> = HashMap::new();
@@ -148,8 +178,10 @@ fn by_subject<S: Subject>(wanted: &[Slice<S>]) -> HashMap<&S, Vec<Window>> {
     windows
 }
 
+/// A slice of a subject that is to be kept.
+type Kept<D> = (Window, Arc<Held<D>>);
 /// A slice that was taken over.
-type Adopted<O> = (Slice<<O as Operation>::Subject>, Arc<Held<<O as Operation>::Data>>);
+pub type Told<O> = (Slice<<O as Operation>::Subject>, Arc<Held<<O as Operation>::Data>>);
 
 impl<O: Archived> SliceArchive<O> for ArchivedSlices<O> {
     fn recall(&self, wanted: Vec<Slice<O::Subject>>, at: Timestamp) -> BoxFuture<'_, Recalled<O>> {
@@ -185,29 +217,27 @@ impl<O: Archived> SliceArchive<O> for ArchivedSlices<O> {
 
     fn keep(&self, subject: &O::Subject, landed: &Landed<O::Data>) {
         let key = Arc::new(O::archive_key(subject));
-        let is_kept = |(window, held): &&(Window, Arc<Held<_>>)| held.is_settled() || (self.is_watched)(&key, *window);
-        let kept: Vec<(Window, Arc<Held<O::Data>>)> = landed.all().iter().filter(is_kept).cloned().collect();
-        if kept.is_empty() {
-            return;
+        let kept = self.kept(&key, landed.all().iter().cloned());
+        if !kept.is_empty() {
+            let (slices, rows) = (kept.len(), rows_of(&kept));
+            self.writer.take(slices, rows, self.making(key, subject, kept));
         }
-        let rows = kept.iter().map(|(_, held)| held.bytes as usize / ROW_BYTES).sum();
-        let (subject, zone_of) = (subject.clone(), Arc::clone(&self.zone_of));
-        self.writer.take(
-            kept.len(),
-            rows,
-            Box::new(move || {
-                let zone = zone_of(&key);
-                let dated = |(window, held): (Window, Arc<Held<O::Data>>)| {
-                    let slice = ArchivedSlice::of::<O>(&key, &Slice { subject: subject.clone(), window }, &held);
-                    let date = |row: &ArchiveRow| zone.as_ref().map(|zone| Date::of(row.start, zone));
-                    let dates = slice.rows.iter().map(date).collect();
-                    Dated { slice, dates, fetched: Vec::new() }
-                };
-                // PostgreSQL has no such text, and a batch that can never be written would hold all others up.
-                let is_writable = |dated: &Dated| dated.slice.rows.iter().all(|row| !row.name.contains('\0'));
-                kept.into_iter().map(dated).filter(is_writable).collect()
-            }),
-        );
+    }
+
+    fn keep_told(&self, told: Vec<Told<O>>) {
+        let mut by_subject: HashMap<O::Subject, Vec<Kept<O::Data>>> = HashMap::new();
+        for (slice, held) in told {
+            by_subject.entry(slice.subject).or_default().push((slice.window, held));
+        }
+        for (subject, slices) in by_subject {
+            let key = Arc::new(O::archive_key(&subject));
+            let kept = self.kept(&key, slices.into_iter());
+            let span = kept.iter().map(|(window, _)| *window).reduce(Window::hull);
+            if let Some(span) = span {
+                let (own, slices, rows) = ((*key).clone(), kept.len(), rows_of(&kept));
+                self.writer.take_told(own, span, slices, rows, self.making(key, &subject, kept));
+            }
+        }
     }
 }
 
