@@ -40,6 +40,8 @@ struct Queue {
     /// Rows in `waiting`, and of the batch that is being written.
     rows: usize,
     is_running: bool,
+    /// Whether anything was lost since the queue was empty: each time is told once.
+    is_losing: bool,
     standing: Standing,
 }
 
@@ -98,7 +100,7 @@ impl Writer {
         let Waiting { slices, rows, .. } = waiting;
         let mut queue = self.0.lock();
         if queue.rows + rows > MOST_WAITING {
-            if queue.standing.lost == 0 {
+            if !std::mem::replace(&mut queue.is_losing, true) {
                 tracing::error!("the archive is too slow or gone: slices are not written until they are fetched again");
             }
             queue.standing.lost += slices as u64;
@@ -188,6 +190,7 @@ impl Writer {
         }
         if batch.is_empty() {
             queue.is_running = false;
+            queue.is_losing = false;
             drop(queue);
             self.0.idle.notify_waiters();
             return None;
