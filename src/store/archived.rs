@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::memory::Memory;
 use crate::archive::{ArchiveError, Collected, Dated, Making, Want, Windows, Writer};
 use crate::domain::calendar::Date;
+use crate::domain::time::DAY;
 use crate::domain::{
     ArchiveKey, ArchiveRow, Archived, ArchivedSlice, Ask, Cut, Finality, Held, Keep, Operation, Slice, Subject,
     Timestamp, Window,
@@ -25,6 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const AWAY: Duration = Duration::from_secs(5);
 /// Bytes in memory of a row, about.
 const ROW_BYTES: usize = 64;
+
+/// How many days of a subject tell in which zone rows are dated.
+const DAYS_THAT_TEACH: usize = 8;
+/// The most subjects that are asked for that, for one request and at all.
+const MOST_TEACHERS: usize = 20;
+const MOST_ASKED: usize = 10_000;
 
 /// In which zone the rows of a key are dated.
 pub type ZoneOf = Arc<dyn Fn(&ArchiveKey) -> Option<TimeZone> + Send + Sync>;
@@ -64,6 +71,8 @@ pub struct ArchivedSlices<O: Archived> {
     zone_of: ZoneOf,
     is_watched: IsWatched,
     away_until: Mutex<Option<Instant>>,
+    /// Subjects that were asked in which zone rows are dated.
+    asked: Mutex<HashSet<O::Subject>>,
 }
 
 impl<O: Archived> ArchivedSlices<O> {
@@ -76,7 +85,8 @@ impl<O: Archived> ArchivedSlices<O> {
         zone_of: ZoneOf,
         is_watched: IsWatched,
     ) -> Self {
-        Self { writer, operation, memory, zone_of, is_watched, away_until: Mutex::new(None) }
+        let (away_until, asked) = (Mutex::new(None), Mutex::default());
+        Self { writer, operation, memory, zone_of, is_watched, away_until, asked }
     }
 
     /// Asks the archive, unless it has just failed.
@@ -144,6 +154,60 @@ impl<O: Archived> ArchivedSlices<O> {
         })
     }
 
+    /// Learns in which zone rows of the subjects are dated, where that is not known, from rows that are kept and show it: once
+    /// for each, since whatever comes later is learned from as it comes.
+    async fn learn_zones(&self, subjects: &[O::Subject], at: Timestamp) {
+        let undated = subjects.iter().filter(|subject| (self.zone_of)(&O::archive_key(subject)).is_none());
+        let teachers = undated.filter_map(O::dated_by).filter(|teacher| self.is_first(teacher));
+        let teachers: Vec<O::Subject> = teachers.take(MOST_TEACHERS).collect();
+        if !teachers.is_empty() && self.learn_from(&teachers, at).await.is_none() {
+            // The archive could not be asked.
+            let mut asked = self.asked();
+            for teacher in &teachers {
+                asked.remove(teacher);
+            }
+        }
+    }
+
+    /// Learns from some days that are kept of the teachers; `None` if the archive cannot be asked.
+    async fn learn_from(&self, teachers: &[O::Subject], at: Timestamp) -> Option<()> {
+        let ever = Window::new(Timestamp::from_ms(0), at + DAY)?;
+        let (mut subjects, mut wants) = (Vec::new(), Vec::new());
+        for teacher in teachers {
+            let lines = self.collected(teacher, ever).await?;
+            let days: Vec<Window> = lines.iter().filter(|line| line.row_count > 0).map(|line| line.window).collect();
+            let key = Arc::new(O::archive_key(teacher));
+            // The newest and some of the time before: where clocks change, no single offset fits.
+            for window in days.iter().rev().step_by(days.len().div_ceil(DAYS_THAT_TEACH).max(1)) {
+                wants.push(Want { key: Arc::clone(&key), windows: Windows::Within(*window) });
+                subjects.push(teacher);
+            }
+        }
+        if wants.is_empty() {
+            return Some(());
+        }
+        let found = self.ask(self.writer.archive().read(wants)).await?;
+        for (subject, slices) in subjects.into_iter().zip(found) {
+            for ArchivedSlice { window, finality, fetched_at, rows, .. } in slices {
+                let slice = Slice { subject: subject.clone(), window };
+                if let Some((data, _)) = O::from_rows(subject, rows, finality) {
+                    self.operation.learn_from(&slice, &data, fetched_at.min(at));
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Whether a teacher was not asked yet; it is from now on.
+    fn is_first(&self, teacher: &O::Subject) -> bool {
+        let mut asked = self.asked();
+        asked.len() < MOST_ASKED && asked.insert(teacher.clone())
+    }
+
+    fn asked(&self) -> std::sync::MutexGuard<'_, HashSet<O::Subject>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes a slice over into memory, as what was fetched then.
     fn adopt(&self, subject: &O::Subject, kept: ArchivedSlice, at: Timestamp) -> Option<Told<O>> {
         let ArchivedSlice { window, finality, fetched_at, rows, .. } = kept;
@@ -191,6 +255,7 @@ impl<O: Archived> SliceArchive<O> for ArchivedSlices<O> {
                 return Recalled::default();
             }
             let found = self.ask(self.writer.archive().read(wants)).await.unwrap_or_default();
+            self.learn_zones(&subjects, at).await;
             let kept = subjects.iter().zip(found).flat_map(|(subject, slices)| {
                 slices.into_iter().filter_map(move |slice| self.adopt(subject, slice, at))
             });

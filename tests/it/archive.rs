@@ -102,6 +102,30 @@ async fn forty_five_days_later_the_same_questions_are_answered_without_a_call() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn half_hours_are_dated_as_they_were_when_days_are_only_in_the_archive() {
+    let dir = TempDir::new().unwrap();
+    let gateway = archiving(dir.path());
+    // The edges of a day show the zone, long before the half hours and in another reply.
+    let days = MESSAGES.replace("2026-11-15", "2026-11-04");
+    assert!(!apart(gateway.query(&days).await).0["phoneNumberMetrics"]["nodes"].as_array().unwrap().is_empty());
+    let half_hours = r#"{ phoneNumberMetrics(custSpaceId: "cams-alpha", granularity: HALF_HOUR, range: {between: {start: "2026-11-10T00:00:00Z", end: "2026-11-11T00:00:00Z"}}) { nodes { phoneNumber start date sentCount } } }"#;
+    let before = gateway.query(half_hours).await;
+    let nodes = before["data"]["phoneNumberMetrics"]["nodes"].as_array().unwrap();
+    assert!(!nodes.is_empty() && nodes.iter().all(|node| node["date"].is_string()), "{before}");
+    let calls = gateway.calls(METRIC);
+    let next = days_later(&gateway, 45).await;
+    assert_eq!(next.query(half_hours).await["data"], before["data"]);
+    // One number of the channel is dated by its own days.
+    let phone = nodes[0]["phoneNumber"].as_str().unwrap();
+    let one = half_hours.replace("granularity", &format!("phoneNumbers: [\"{phone}\"], granularity"));
+    let last = days_later(&next, 1).await;
+    let answer = last.query(&one).await;
+    let own: Vec<&Value> = nodes.iter().filter(|node| node["phoneNumber"] == phone).collect();
+    assert_eq!(answer["data"]["phoneNumberMetrics"]["nodes"], json!(own));
+    assert_eq!(last.calls(METRIC), calls, "no call");
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_what_is_final_is_kept_of_what_is_asked() {
     let dir = TempDir::new().unwrap();
     let gateway = archiving(dir.path());
