@@ -163,14 +163,18 @@ async fn bounds_go_back_as_far_as_the_archive_does() {
     users.extend(
         next.data(&days("2026-11-20", "2026-12-17")).await["operationDistributions"].as_array().unwrap().clone(),
     );
+    let next = days_later(&next, 27).await;
+    users.extend(
+        next.data(&days("2026-12-17", "2027-01-13")).await["operationDistributions"].as_array().unwrap().clone(),
+    );
     let next = days_later(&next, 3).await;
     let before = next.calls(DISTRIBUTION);
-    let bounds = next.data(r#"{ operationDistributionBounds(appId: "app-one", range: {between: {start: "2026-10-25T16:00:00Z", end: "2026-12-17T16:00:00Z"}}) { windows data { distributionName atLeast atMost } } }"#).await;
+    let bounds = next.data(r#"{ operationDistributionBounds(appId: "app-one", range: {between: {start: "2026-10-25T16:00:00Z", end: "2027-01-13T16:00:00Z"}}) { windows data { distributionName atLeast atMost } } }"#).await;
     let bounds = &bounds["operationDistributionBounds"];
     let shanghai =
         |values: &Value| values.as_array().unwrap().iter().find(|place| place["distributionName"] == "上海").cloned();
     let own: Vec<f64> = users.iter().filter_map(|window| shanghai(&window["data"])?["value"].as_f64()).collect();
-    assert_eq!(users.len(), 53);
+    assert_eq!(users.len(), 80);
     let place = shanghai(&bounds["data"]).unwrap();
     // Days that the vendor has forgotten are the archive's; the others are weeks, which bound more tightly.
     let at_most = place["atMost"].as_f64().unwrap();
