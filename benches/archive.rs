@@ -57,11 +57,12 @@ fn slice(channel: u32, day: u32) -> Option<Dated> {
         }
     };
     let rows: Vec<_> = (0..PHONES * BUCKETS).map(row).collect();
-    let dates = vec![None; rows.len()];
+    let (dates, fetched) = (vec![None; rows.len()], Vec::new());
     let (window, fetched_at) = (Window::new(begin, begin + DAY)?, begin + DAY * 3);
     Some(Dated {
         slice: ArchivedSlice { key: key(channel, None), window, finality: Finality::Final, fetched_at, rows },
         dates,
+        fetched,
     })
 }
 

@@ -330,7 +330,7 @@ impl Parts<'_> {
         C: Call<Request = Slice<O::Subject>, Answer = Sent<O::Answer>>,
     {
         let (config, facts) = (self.config, operation.facts());
-        let shared = self.permits.answers(config, operation, &memory);
+        let shared = self.permits.answers(config, operation, &memory, archive.as_ref());
         let cache: Arc<dyn SliceCache<O>> = match &archive {
             Some(archive) => Arc::new(Keeping::new(Arc::clone(&memory), Arc::clone(archive))),
             None => Arc::clone(&memory) as Arc<dyn SliceCache<O>>,
@@ -495,12 +495,14 @@ impl<'a> Permits<'a> {
         config: &Config,
         operation: &Arc<O>,
         memory: &Arc<Memory<O>>,
+        archive: Option<&Arc<dyn SliceArchive<O>>>,
     ) -> Option<Arc<SharedAnswers<O>>> {
         let (link, _) = self.shared.as_ref()?;
         let longest_call = config.upstream.connect_timeout + config.upstream.timeout;
         let clock = Arc::clone(&self.runtime.clock);
         let (operation, memory) = (Arc::clone(operation), Arc::clone(memory));
-        Some(Arc::new(SharedAnswers::new(link.clone(), operation, memory, clock, longest_call)))
+        let shared = SharedAnswers::new(link.clone(), operation, memory, clock, longest_call);
+        Some(Arc::new(shared.archiving(archive.cloned())))
     }
 
     fn limiter(&mut self, account: &Account, operation: &'static str, limit: u32) -> Result<Limiter, BuildError> {

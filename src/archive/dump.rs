@@ -23,12 +23,13 @@ pub enum TableName {
 }
 
 impl TableName {
-    /// All of them.
+    /// All of them. Lines come before rows: whoever reads one after the other, while slices are written, sees no line without
+    /// its rows.
     pub const ALL: [Self; 5] = [
-        Self::Rows(Dataset::PhoneNumberMetrics),
-        Self::Rows(Dataset::OperationDistributions),
         Self::Collected,
         Self::CollectedPhones,
+        Self::Rows(Dataset::PhoneNumberMetrics),
+        Self::Rows(Dataset::OperationDistributions),
         Self::Restated,
     ];
 
@@ -100,13 +101,17 @@ impl Row<'_> {
     }
 }
 
-/// Rows of slices by what they are of; the slices are told by lines of `collected`.
-type Slices = HashMap<(ArchiveKey, Window), Vec<(ArchiveRow, Option<Date>)>>;
+/// A row with its date and when it was fetched.
+type Found = (ArchiveRow, Option<Date>, Timestamp);
 
-/// Slices again: of each line of `collected` or `collected_phones` with the rows that belong to it.
+/// Rows of slices by what they are of; the slices are told by lines of `collected`.
+type Slices = HashMap<(ArchiveKey, Window), Vec<Found>>;
+
+/// Slices again: of each line of `collected` or `collected_phones` with the rows that belong to it. A provisional one is left
+/// out if there are not as many rows as it tells: it was replaced while it was read.
 ///
 /// # Errors
-/// A row that makes no sense; which one, by its number from 1.
+/// A row that makes no sense, or a line that is final and has not as many rows; which one, by its number from 1.
 pub fn slices(
     table: Dataset,
     rows: &[Vec<Value>],
@@ -130,7 +135,7 @@ pub fn slices(
                 _ => None,
             };
             let slice = slice_of(&key, &archived)?;
-            Some(((key, slice), (archived, date)))
+            Some(((key, slice), (archived, date, row.instant("fetched_at")?)))
         };
         let (slice, row) = read().ok_or_else(|| format!("row {n} of {} makes no sense", table.as_str()))?;
         by_slice.entry(slice).or_default().push(row);
@@ -145,21 +150,57 @@ pub fn slices(
             let read = || {
                 let name = row.text("phone_number").map(str::to_owned);
                 let key = row.key(table, "entity", name)?;
-                Some((key, row.window()?, Finality::named(row.text("finality")?)?, row.instant("fetched_at")?))
+                let Number::Integer(count) = row.number("row_count")? else { return None };
+                let line = (key, row.window()?, Finality::named(row.text("finality")?)?, row.instant("fetched_at")?);
+                Some((line, usize::try_from(count).ok()?))
             };
-            let line = read().ok_or_else(|| format!("line {n} of what was collected makes no sense"))?;
-            slices.push(slice(line, &by_slice));
+            let (line, count) = read().ok_or_else(|| format!("line {n} of what was collected makes no sense"))?;
+            let dated = slice(line, &by_slice);
+            let found = dated.slice.rows.len();
+            if found == count {
+                slices.push(dated);
+            } else if dated.slice.finality == Finality::Final {
+                let lacks = "this export is not whole";
+                return Err(format!(
+                    "line {n} of what was collected tells of {count} rows, and {found} are there: {lacks}"
+                ));
+            }
         }
     }
-    // What is final first: nothing replaces it then.
-    slices.sort_by_key(|dated: &Dated| dated.slice.finality == Finality::Provisional);
+    // What is final first: nothing replaces it then. A phone number before its channel, whose rows stand for it afterwards.
+    let order = |dated: &Dated| (dated.slice.finality == Finality::Provisional, dated.slice.key.name.is_none());
+    slices.sort_by_key(order);
     Ok(slices)
+}
+
+/// Lines of `restated`, if they make sense: nothing else is to get into an archive.
+///
+/// # Errors
+/// A line that makes no sense; which one, by its number from 1.
+pub fn restated(lines: Vec<Vec<Value>>) -> Result<Vec<Vec<Value>>, String> {
+    for (values, n) in lines.iter().zip(1..) {
+        let row = Row { columns: &RESTATED, values };
+        let makes_sense = || {
+            let table = Table::of(Dataset::named(row.text("dataset")?)?);
+            let kind = row.text(table.kind)?;
+            key_of(table.dataset, row.text("account")?, row.text("entity"), kind)?;
+            row.text("name").and(row.window()).and(row.instant("told_fetched_at"))?;
+            table.numbers.contains(&row.text("metric")?).then_some(())
+        };
+        makes_sense().ok_or_else(|| format!("line {n} of what was told otherwise makes no sense"))?;
+    }
+    Ok(lines)
 }
 
 fn slice((key, window, finality, fetched_at): (ArchiveKey, Window, Finality, Timestamp), rows: &Slices) -> Dated {
     let whole = ArchiveKey { name: None, ..key.clone() };
-    let is_own = |row: &&(ArchiveRow, Option<Date>)| key.name.as_deref().is_none_or(|name| *row.0.name == *name);
-    let own = rows.get(&(whole, window)).into_iter().flatten().filter(is_own).cloned();
-    let (rows, dates) = own.unzip();
-    Dated { slice: ArchivedSlice { key: Arc::new(key), window, finality, fetched_at, rows }, dates }
+    let is_own = |row: &&Found| key.name.as_deref().is_none_or(|name| *row.0.name == *name);
+    let (mut own, mut dates, mut fetched) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, date, at) in rows.get(&(whole, window)).into_iter().flatten().filter(is_own).cloned() {
+        own.push(row);
+        dates.push(date);
+        fetched.push(at);
+    }
+    let slice = ArchivedSlice { key: Arc::new(key), window, finality, fetched_at, rows: own };
+    Dated { slice, dates, fetched }
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-pub use dump::{TableName, slices};
+pub use dump::{TableName, restated, slices};
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 pub use writer::{Making, Standing, Writer};
@@ -62,6 +62,12 @@ pub trait Archive: fmt::Debug + Send + Sync + 'static {
     /// It cannot be found out; then it is not.
     fn lead(&self) -> BoxFuture<'_, Result<bool, ArchiveError>>;
 
+    /// From when to when slices are kept, and how many, those of single phone numbers too; `None` where there are none.
+    ///
+    /// # Errors
+    /// The database cannot be asked.
+    fn extent(&self) -> BoxFuture<'_, Result<Option<Extent>, ArchiveError>>;
+
     /// What is kept, key by key, in their order; single phone numbers that were asked for alone are not told apart.
     ///
     /// # Errors
@@ -80,7 +86,14 @@ pub trait Archive: fmt::Debug + Send + Sync + 'static {
     /// The database cannot be asked.
     fn restated(&self, limit: usize) -> BoxFuture<'_, Result<(u64, Vec<RestatedNumber>), ArchiveError>>;
 
-    /// Looks for damage: the slices whose rows are not as many as their line in `collected` says. Reads all of it.
+    /// Takes lines of `restated` in as [`dump`](Self::dump) has answered them, each only once; how many were new.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    fn note(&self, lines: Vec<Vec<Value>>) -> BoxFuture<'_, Result<u64, ArchiveError>>;
+
+    /// Looks for damage: the slices whose rows are not as many as their line in `collected` or `collected_phones` says. Reads
+    /// all of it.
     ///
     /// # Errors
     /// The database cannot be asked, or is damaged.
@@ -98,6 +111,15 @@ pub trait Archive: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// The database cannot be written; nothing is deleted, or, of a file, something else still reads what is.
     fn forget(&self, phone: String) -> BoxFuture<'_, Result<u64, ArchiveError>>;
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// From the first slice until the last.
+    pub span: Window,
+    /// How many slices.
+    pub slices: u64,
 }
 
 /// What is kept of a key.
@@ -153,7 +175,7 @@ impl fmt::Debug for RestatedNumber {
 /// A slice whose rows are not as many as its line says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Miscount {
-    /// Whose.
+    /// Whose; it names the phone number if that was asked for alone.
     pub key: ArchiveKey,
     /// Over which span.
     pub window: Window,
@@ -190,6 +212,8 @@ pub struct Dated {
     pub slice: ArchivedSlice,
     /// Of each row, where the zone is known.
     pub dates: Vec<Option<Date>>,
+    /// When each row was fetched, where that is not known to be when the slice was.
+    pub fetched: Vec<Timestamp>,
 }
 
 /// A slice that is kept.

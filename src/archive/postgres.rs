@@ -23,8 +23,8 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::upkeep::in_order;
 use super::{
-    Archive, ArchiveError, ArchiveErrorKind, Collected, Dated, Holding, Miscount, RestatedNumber, TableName, Want,
-    Written,
+    Archive, ArchiveError, ArchiveErrorKind, Collected, Dated, Extent, Holding, Miscount, RestatedNumber, TableName,
+    Want, Written,
 };
 use crate::domain::dataset::Value;
 use crate::domain::{ArchiveKey, ArchivedSlice, Window};
@@ -119,6 +119,10 @@ impl Archive for Postgres {
         })
     }
 
+    fn extent(&self) -> BoxFuture<'_, Result<Option<Extent>, ArchiveError>> {
+        self.run(ALL, |client| Box::pin(upkeep::extent(client)))
+    }
+
     fn holdings(&self) -> BoxFuture<'_, Result<Vec<Holding>, ArchiveError>> {
         let holdings = self.run(ALL, |client| Box::pin(upkeep::holdings(client)));
         Box::pin(async {
@@ -134,6 +138,10 @@ impl Archive for Postgres {
 
     fn restated(&self, limit: usize) -> BoxFuture<'_, Result<(u64, Vec<RestatedNumber>), ArchiveError>> {
         self.run(READ, move |client| Box::pin(upkeep::restated(client, limit)))
+    }
+
+    fn note(&self, lines: Vec<Vec<Value>>) -> BoxFuture<'_, Result<u64, ArchiveError>> {
+        self.run(WRITE, move |client| Box::pin(async move { write::note_lines(client, &lines).await }))
     }
 
     fn miscounts(&self) -> BoxFuture<'_, Result<Vec<Miscount>, ArchiveError>> {

@@ -19,8 +19,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use super::ddl::{Dialect, tables};
 use super::upkeep::in_order;
 use super::{
-    Archive, ArchiveError, ArchiveErrorKind, Collected, Dated, Holding, Miscount, RestatedNumber, TableName, Want,
-    Written,
+    Archive, ArchiveError, ArchiveErrorKind, Collected, Dated, Extent, Holding, Miscount, RestatedNumber, TableName,
+    Want, Written,
 };
 use crate::domain::dataset::{Kind, Value};
 use crate::domain::{ArchiveKey, ArchivedSlice, Window};
@@ -210,6 +210,10 @@ impl Archive for Sqlite {
         })
     }
 
+    fn extent(&self) -> BoxFuture<'_, Result<Option<Extent>, ArchiveError>> {
+        self.run(|file| file.reading(upkeep::extent))
+    }
+
     fn holdings(&self) -> BoxFuture<'_, Result<Vec<Holding>, ArchiveError>> {
         self.run(|file| {
             let mut holdings = file.reading(upkeep::holdings)?;
@@ -224,6 +228,16 @@ impl Archive for Sqlite {
 
     fn restated(&self, limit: usize) -> BoxFuture<'_, Result<(u64, Vec<RestatedNumber>), ArchiveError>> {
         self.run(move |file| file.reading(|connection| upkeep::restated(connection, limit)))
+    }
+
+    fn note(&self, lines: Vec<Vec<Value>>) -> BoxFuture<'_, Result<u64, ArchiveError>> {
+        self.run(move |file| {
+            let mut writer = lock(&file.writer);
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let new = slices::note_lines(&transaction, lines.iter().map(|line| line.iter().map(Value::cell)))?;
+            transaction.commit()?;
+            Ok(new)
+        })
     }
 
     fn miscounts(&self) -> BoxFuture<'_, Result<Vec<Miscount>, ArchiveError>> {

@@ -156,7 +156,7 @@ pub(super) fn cell<'a>(field: Field, dated: &'a Dated, at: usize, row: &'a Archi
         Field::DeliveredCount | Field::Proportion => number(row.numbers[1]),
         Field::DeliveryRate => rate(row),
         Field::Finality => Cell::Text(row.finality.as_str()),
-        Field::FetchedAt => Cell::Instant(dated.slice.fetched_at),
+        Field::FetchedAt => Cell::Instant(dated.fetched.get(at).copied().unwrap_or(dated.slice.fetched_at)),
         Field::Source => Cell::Text("ARCHIVE"),
         _ => Cell::Null,
     }

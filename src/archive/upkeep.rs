@@ -19,6 +19,13 @@ pub(super) fn holdings() -> String {
     )
 }
 
+/// From when, until when, and how many slices.
+pub(super) fn extent() -> String {
+    let of = |table: &str| format!("SELECT start_time, end_time FROM {table}");
+    let lines = [of("collected"), of(PHONE_LINES)].join(" UNION ALL ");
+    format!("SELECT min(start_time), max(end_time), count(*) FROM ({lines}) AS l")
+}
+
 /// The same order whatever the database sorts by.
 pub(super) fn in_order(holdings: &mut [Holding]) {
     holdings.sort_by(|one, other| (&one.key, &one.window_length).cmp(&(&other.key, &other.window_length)));
@@ -35,9 +42,9 @@ pub(super) fn restated(limit: usize) -> String {
 /// How many there are.
 pub(super) const COUNT_RESTATED: &str = "SELECT count(*) FROM restated";
 
-/// The lines of each table that do not count their rows: their keys, window, finality, both counts.
+/// The lines of each table that do not count their rows: their keys, window, finality, both counts, and the phone number.
 pub(super) fn miscounts() -> Vec<String> {
-    let statement = |table: &Table| {
+    let statement = |table: &Table, lines: &str, phone: Option<&str>| {
         let rows = table.rows_of(["c.account", LINE_ENTITY, LINE_KIND].map(of_line).each_ref().map(String::as_str));
         let times = if table.counts {
             "start_time >= c.start_time AND start_time < c.end_time"
@@ -45,13 +52,17 @@ pub(super) fn miscounts() -> Vec<String> {
             "start_time = c.start_time AND end_time = c.end_time"
         };
         let name = table.name();
+        let own = phone.map(|phone| format!(" AND {} = {phone}", table.row_name)).unwrap_or_default();
+        let phone = phone.unwrap_or("CAST(NULL AS TEXT)");
         format!(
             "SELECT * FROM (SELECT {KEY}, start_time, end_time, finality, row_count, \
-             (SELECT count(*) FROM {name} WHERE {rows} AND {times}) AS counted \
-             FROM collected AS c WHERE dataset = '{name}') AS l WHERE row_count <> counted ORDER BY start_time, end_time"
+             (SELECT count(*) FROM {name} WHERE {rows} AND {times}{own}) AS counted, {phone} AS phone \
+             FROM {lines} AS c WHERE dataset = '{name}') AS l WHERE row_count <> counted ORDER BY start_time, end_time, phone"
         )
     };
-    TABLES.iter().map(statement).collect()
+    let phones = TABLES.iter().filter(|table| table.has_phones());
+    let phones = phones.map(|table| statement(table, PHONE_LINES, Some("c.phone_number")));
+    TABLES.iter().map(|table| statement(table, "collected", None)).chain(phones).collect()
 }
 
 /// The columns of an expression as those of the line `c`.

@@ -1,7 +1,7 @@
 //! Writes slices in the background: asks never wait for it. What waits is bounded; what finds no room is counted, and is
 //! written when it is fetched again.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Archive, ArchiveError, Dated};
+use super::{Archive, ArchiveError, Collected, Dated};
+use crate::domain::{ArchiveKey, Finality, Window};
 
 /// The most rows that wait: about 50 MB.
 const MOST_WAITING: usize = 500_000;
@@ -39,6 +40,8 @@ struct Queue {
     /// Rows in `waiting`, and of the batch that is being written.
     rows: usize,
     is_running: bool,
+    /// Whether anything was lost since the queue was empty: each time is told once.
+    is_losing: bool,
     standing: Standing,
 }
 
@@ -47,6 +50,8 @@ struct Waiting {
     slices: usize,
     rows: usize,
     making: Making,
+    /// Where they lie, if they may be kept already.
+    told: Option<(ArchiveKey, Window)>,
 }
 
 /// How the writing goes.
@@ -82,17 +87,27 @@ impl Writer {
 
     /// Takes so many slices of about so many rows in, to be written soon.
     pub fn take(&self, slices: usize, rows: usize, making: Making) {
-        let rows = rows.max(1);
+        self.wait(Waiting { slices, rows: rows.max(1), making, told: None });
+    }
+
+    /// The same of slices of one key inside a span that another replica has fetched. Most often it has written them too, where
+    /// it writes here: the lines of what is kept tell that, without the rows and without the lock that all writers share.
+    pub fn take_told(&self, key: ArchiveKey, span: Window, slices: usize, rows: usize, making: Making) {
+        self.wait(Waiting { slices, rows: rows.max(1), making, told: Some((key, span)) });
+    }
+
+    fn wait(&self, waiting: Waiting) {
+        let Waiting { slices, rows, .. } = waiting;
         let mut queue = self.0.lock();
         if queue.rows + rows > MOST_WAITING {
-            if queue.standing.lost == 0 {
+            if !std::mem::replace(&mut queue.is_losing, true) {
                 tracing::error!("the archive is too slow or gone: slices are not written until they are fetched again");
             }
             queue.standing.lost += slices as u64;
             return;
         }
         queue.rows += rows;
-        queue.waiting.push_back(Waiting { slices, rows, making });
+        queue.waiting.push_back(waiting);
         if !queue.is_running {
             // Without a runtime the process is ending.
             let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
@@ -137,11 +152,29 @@ impl Writer {
         loop {
             let Some(batch) = self.next_batch() else { return };
             let rows: usize = batch.iter().map(|waiting| waiting.rows).sum();
-            let make = move || batch.into_iter().flat_map(|waiting| (waiting.making)()).collect::<Vec<_>>();
+            let mut known = Vec::with_capacity(batch.len());
+            for told in batch.iter().map(|waiting| waiting.told.clone()).collect::<Vec<_>>() {
+                known.push(self.known(told).await);
+            }
+            let make = |(waiting, known): (Waiting, HashMap<Window, Collected>)| {
+                let is_new =
+                    move |dated: &Dated| known.get(&dated.slice.window).is_none_or(|line| is_news(dated, line));
+                (waiting.making)().into_iter().filter(is_new)
+            };
+            let make = move || batch.into_iter().zip(known).flat_map(make).collect::<Vec<_>>();
             let slices = tokio::task::spawn_blocking(make).await.unwrap_or_default();
-            self.write(Arc::new(slices)).await;
+            if !slices.is_empty() {
+                self.write(Arc::new(slices)).await;
+            }
             self.0.lock().rows -= rows;
         }
+    }
+
+    /// The lines of what is kept already, if that may be; of an archive that cannot be asked, none.
+    async fn known(&self, told: Option<(ArchiveKey, Window)>) -> HashMap<Window, Collected> {
+        let Some((key, span)) = told else { return HashMap::new() };
+        let lines = self.0.archive.collected(key, span).await.unwrap_or_default();
+        lines.into_iter().map(|line| (line.window, line)).collect()
     }
 
     /// What is written next; `None` when nothing waits, and this task ends.
@@ -157,6 +190,7 @@ impl Writer {
         }
         if batch.is_empty() {
             queue.is_running = false;
+            queue.is_losing = false;
             drop(queue);
             self.0.idle.notify_waiters();
             return None;
@@ -200,6 +234,14 @@ impl Writer {
             }
         }
     }
+}
+
+/// Whether what is told of a slice may change what is kept: it is another answer, and not one that gives way to it.
+fn is_news(dated: &Dated, line: &Collected) -> bool {
+    let slice = &dated.slice;
+    let gives_way = slice.finality == Finality::Provisional
+        && (line.finality == Finality::Final || line.fetched_at >= slice.fetched_at);
+    line.fetched_at != slice.fetched_at && !gives_way
 }
 
 impl Inner {

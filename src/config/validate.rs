@@ -74,6 +74,7 @@ pub(super) fn validate(
     for (path, watch) in check.paths("watch").zip(&config.watch) {
         check.watch(&path, watch, config);
     }
+    check.one_watch_per_series(config);
     for (path, account) in check.paths("volcengine_rtc").zip(&config.volcengine_rtc) {
         check.volcengine_rtc(&path, &account.region, &account.version, &account.time_zone);
     }
@@ -126,6 +127,23 @@ impl Check<'_, '_, '_> {
         }
         if !watch.every.is_zero() && watch.every < Duration::from_mins(1) {
             self.refuse(&path.then("every"), "must be \"0s\", for only what is final, or at least \"1m\"");
+        }
+    }
+
+    /// Each of two entries would collect what both name, and which `every` holds nobody could tell.
+    fn one_watch_per_series(&mut self, config: &Config) {
+        let channels = config.alibaba_cams.iter().flat_map(|account| &account.channels);
+        let apps = config.volcengine_rtc.iter().flat_map(|account| &account.apps);
+        let channels: Vec<&str> = channels.map(String::as_str).collect();
+        let apps: Vec<&str> = apps.map(String::as_str).collect();
+        let entries: Vec<_> = self.paths("watch").zip(&config.watch).collect();
+        for (nth, (path, watch)) in entries.iter().enumerate() {
+            let mut earlier = entries.iter().take(nth);
+            let shared = earlier.find_map(|(first, other)| Some((first, watch.shared_with(other, &channels, &apps)?)));
+            if let Some((first, series)) = shared {
+                let message = format!("names what `{first}` collects already, {series}; name it in one of them");
+                self.refuse(path, &message);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::units;
+use crate::domain::duration::format_iso;
 use crate::domain::time::{DAY, MINUTE};
 use crate::vendor::alibaba_cams::Granularity;
 use crate::vendor::volcengine_rtc::Dimension;
@@ -86,6 +87,38 @@ impl From<Place> for Dimension {
             Place::Country => Self::Country,
         }
     }
+}
+
+impl Watch {
+    /// The first series that `other` names too, in words; `channels` and `apps` are all configured ones.
+    pub(super) fn shared_with(&self, other: &Self, channels: &[&str], apps: &[&str]) -> Option<String> {
+        if self.dataset != other.dataset {
+            return None;
+        }
+        match self.dataset {
+            Watched::PhoneNumberMetrics => {
+                let step = Granularity::from(self.granularity).as_str();
+                let of = shared(&self.channels, &other.channels, channels)
+                    .filter(|_| self.granularity == other.granularity)?;
+                Some(format!("messages{of} by {step}"))
+            }
+            Watched::OperationDistributions => {
+                let (place, window) = (Dimension::from(self.dimension).name(), format_iso(self.window));
+                let is_same = self.dimension == other.dimension && self.window == other.window;
+                let of = shared(&self.apps, &other.apps, apps).filter(|_| is_same)?;
+                Some(format!("users{of} by {place}, windows of {window}"))
+            }
+        }
+    }
+}
+
+/// The first name that both lists have, as ` of …`; a list without names stands for `all`, which may have none either.
+fn shared(own: &[String], other: &[String], all: &[&str]) -> Option<String> {
+    let is_in = |list: &[String], name: &str| list.is_empty() || list.iter().any(|own| own == name);
+    let mut names = own.iter().map(String::as_str).chain(other.iter().map(String::as_str)).chain(all.iter().copied());
+    let both = names.find(|name| is_in(own, name) && is_in(other, name));
+    let nameless = own.is_empty() && other.is_empty();
+    both.map(|name| format!(" of `{name}`")).or_else(|| nameless.then(String::new))
 }
 
 fn day() -> Duration {

@@ -93,6 +93,11 @@ pub trait Archived: Operation {
     /// What the archive knows a subject by.
     fn archive_key(subject: &Self::Subject) -> ArchiveKey;
 
+    /// Whose rows show in which zone those of `subject` are dated, if they do not themselves.
+    fn dated_by(_subject: &Self::Subject) -> Option<Self::Subject> {
+        None
+    }
+
     /// The rows of a slice.
     fn to_rows(slice: &Slice<Self::Subject>, data: &Self::Data) -> Vec<ArchiveRow>;
 

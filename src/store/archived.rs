@@ -10,8 +10,9 @@ use jiff::tz::TimeZone;
 use tokio::time::Instant;
 
 use super::memory::Memory;
-use crate::archive::{ArchiveError, Collected, Dated, Want, Windows, Writer};
+use crate::archive::{ArchiveError, Collected, Dated, Making, Want, Windows, Writer};
 use crate::domain::calendar::Date;
+use crate::domain::time::DAY;
 use crate::domain::{
     ArchiveKey, ArchiveRow, Archived, ArchivedSlice, Ask, Cut, Finality, Held, Keep, Operation, Slice, Subject,
     Timestamp, Window,
@@ -25,6 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const AWAY: Duration = Duration::from_secs(5);
 /// Bytes in memory of a row, about.
 const ROW_BYTES: usize = 64;
+
+/// How many days of a subject tell in which zone rows are dated.
+const DAYS_THAT_TEACH: usize = 8;
+/// The most subjects that are asked for that, for one request and at all.
+const MOST_TEACHERS: usize = 20;
+const MOST_ASKED: usize = 10_000;
 
 /// In which zone the rows of a key are dated.
 pub type ZoneOf = Arc<dyn Fn(&ArchiveKey) -> Option<TimeZone> + Send + Sync>;
@@ -53,6 +60,9 @@ pub trait SliceArchive<O: Operation>: Send + Sync + 'static {
 
     /// Keeps what a call has brought, soon.
     fn keep(&self, subject: &O::Subject, landed: &Landed<O::Data>);
+
+    /// Keeps what was taken over from other replicas, soon, unless it is kept already.
+    fn keep_told(&self, told: Vec<Told<O>>);
 }
 
 /// The slices of one operation whose rows have a table.
@@ -63,6 +73,8 @@ pub struct ArchivedSlices<O: Archived> {
     zone_of: ZoneOf,
     is_watched: IsWatched,
     away_until: Mutex<Option<Instant>>,
+    /// Subjects that were asked in which zone rows are dated.
+    asked: Mutex<HashSet<O::Subject>>,
 }
 
 impl<O: Archived> ArchivedSlices<O> {
@@ -75,7 +87,8 @@ impl<O: Archived> ArchivedSlices<O> {
         zone_of: ZoneOf,
         is_watched: IsWatched,
     ) -> Self {
-        Self { writer, operation, memory, zone_of, is_watched, away_until: Mutex::new(None) }
+        let (away_until, asked) = (Mutex::new(None), Mutex::default());
+        Self { writer, operation, memory, zone_of, is_watched, away_until, asked }
     }
 
     /// Asks the archive, unless it has just failed.
@@ -121,8 +134,84 @@ impl<O: Archived> ArchivedSlices<O> {
         (subjects, wants)
     }
 
+    /// Those that are to be kept: what is final, and of what is watched the rest.
+    fn kept(&self, key: &ArchiveKey, slices: impl Iterator<Item = Kept<O::Data>>) -> Vec<Kept<O::Data>> {
+        slices.filter(|(window, held)| held.is_settled() || (self.is_watched)(key, *window)).collect()
+    }
+
+    /// Makes the slices of a subject as they are kept.
+    fn making(&self, key: Arc<ArchiveKey>, subject: &O::Subject, kept: Vec<Kept<O::Data>>) -> Making {
+        let (subject, zone_of) = (subject.clone(), Arc::clone(&self.zone_of));
+        Box::new(move || {
+            let zone = zone_of(&key);
+            let dated = |(window, held): Kept<O::Data>| {
+                let slice = ArchivedSlice::of::<O>(&key, &Slice { subject: subject.clone(), window }, &held);
+                let date = |row: &ArchiveRow| zone.as_ref().map(|zone| Date::of(row.start, zone));
+                let dates = slice.rows.iter().map(date).collect();
+                Dated { slice, dates, fetched: Vec::new() }
+            };
+            // PostgreSQL has no such text, and a batch that can never be written would hold all others up.
+            let is_writable = |dated: &Dated| dated.slice.rows.iter().all(|row| !row.name.contains('\0'));
+            kept.into_iter().map(dated).filter(is_writable).collect()
+        })
+    }
+
+    /// Learns in which zone rows of the subjects are dated, where that is not known, from rows that are kept and show it: once
+    /// for each, since whatever comes later is learned from as it comes.
+    async fn learn_zones(&self, subjects: &[O::Subject], at: Timestamp) {
+        let undated = subjects.iter().filter(|subject| (self.zone_of)(&O::archive_key(subject)).is_none());
+        let teachers = undated.filter_map(O::dated_by).filter(|teacher| self.is_first(teacher));
+        let teachers: Vec<O::Subject> = teachers.take(MOST_TEACHERS).collect();
+        if !teachers.is_empty() && self.learn_from(&teachers, at).await.is_none() {
+            // The archive could not be asked.
+            let mut asked = self.asked();
+            for teacher in &teachers {
+                asked.remove(teacher);
+            }
+        }
+    }
+
+    /// Learns from some days that are kept of the teachers; `None` if the archive cannot be asked.
+    async fn learn_from(&self, teachers: &[O::Subject], at: Timestamp) -> Option<()> {
+        let ever = Window::new(Timestamp::from_ms(0), at + DAY)?;
+        let (mut subjects, mut wants) = (Vec::new(), Vec::new());
+        for teacher in teachers {
+            let lines = self.collected(teacher, ever).await?;
+            let days: Vec<Window> = lines.iter().filter(|line| line.row_count > 0).map(|line| line.window).collect();
+            let key = Arc::new(O::archive_key(teacher));
+            // The newest and some of the time before: where clocks change, no single offset fits.
+            for window in days.iter().rev().step_by(days.len().div_ceil(DAYS_THAT_TEACH).max(1)) {
+                wants.push(Want { key: Arc::clone(&key), windows: Windows::Within(*window) });
+                subjects.push(teacher);
+            }
+        }
+        if wants.is_empty() {
+            return Some(());
+        }
+        let found = self.ask(self.writer.archive().read(wants)).await?;
+        for (subject, slices) in subjects.into_iter().zip(found) {
+            for ArchivedSlice { window, finality, fetched_at, rows, .. } in slices {
+                let slice = Slice { subject: subject.clone(), window };
+                if let Some((data, _)) = O::from_rows(subject, rows, finality) {
+                    self.operation.learn_from(&slice, &data, fetched_at.min(at));
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Whether a teacher was not asked yet; it is from now on.
+    fn is_first(&self, teacher: &O::Subject) -> bool {
+        let mut asked = self.asked();
+        asked.len() < MOST_ASKED && asked.insert(teacher.clone())
+    }
+
+    fn asked(&self) -> std::sync::MutexGuard<'_, HashSet<O::Subject>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes a slice over into memory, as what was fetched then.
-    fn adopt(&self, subject: &O::Subject, kept: ArchivedSlice, at: Timestamp) -> Option<Adopted<O>> {
+    fn adopt(&self, subject: &O::Subject, kept: ArchivedSlice, at: Timestamp) -> Option<Told<O>> {
         let ArchivedSlice { window, finality, fetched_at, rows, .. } = kept;
         let is_empty = rows.is_empty();
         let (data, bytes) = O::from_rows(subject, rows, finality)?;
@@ -141,6 +230,11 @@ impl<O: Archived> ArchivedSlices<O> {
     }
 }
 
+/// About how many rows the slices hold.
+fn rows_of<D>(kept: &[Kept<D>]) -> usize {
+    kept.iter().map(|(_, held)| held.bytes as usize / ROW_BYTES).sum()
+}
+
 /// The windows that are wanted of each subject.
 fn by_subject<S: Subject>(wanted: &[Slice<S>]) -> HashMap<&S, Vec<Window>> {
     let mut windows: HashMap<&S, Vec<Window>> = HashMap::new();
@@ -150,8 +244,10 @@ fn by_subject<S: Subject>(wanted: &[Slice<S>]) -> HashMap<&S, Vec<Window>> {
     windows
 }
 
+/// A slice of a subject that is to be kept.
+type Kept<D> = (Window, Arc<Held<D>>);
 /// A slice that was taken over.
-type Adopted<O> = (Slice<<O as Operation>::Subject>, Arc<Held<<O as Operation>::Data>>);
+pub type Told<O> = (Slice<<O as Operation>::Subject>, Arc<Held<<O as Operation>::Data>>);
 
 impl<O: Archived> SliceArchive<O> for ArchivedSlices<O> {
     fn recall(&self, wanted: Vec<Slice<O::Subject>>, at: Timestamp) -> BoxFuture<'_, Recalled<O>> {
@@ -161,6 +257,7 @@ impl<O: Archived> SliceArchive<O> for ArchivedSlices<O> {
                 return Recalled::default();
             }
             let found = self.ask(self.writer.archive().read(wants)).await.unwrap_or_default();
+            self.learn_zones(&subjects, at).await;
             let kept = subjects.iter().zip(found).flat_map(|(subject, slices)| {
                 slices.into_iter().filter_map(move |slice| self.adopt(subject, slice, at))
             });
@@ -187,29 +284,27 @@ impl<O: Archived> SliceArchive<O> for ArchivedSlices<O> {
 
     fn keep(&self, subject: &O::Subject, landed: &Landed<O::Data>) {
         let key = Arc::new(O::archive_key(subject));
-        let is_kept = |(window, held): &&(Window, Arc<Held<_>>)| held.is_settled() || (self.is_watched)(&key, *window);
-        let kept: Vec<(Window, Arc<Held<O::Data>>)> = landed.all().iter().filter(is_kept).cloned().collect();
-        if kept.is_empty() {
-            return;
+        let kept = self.kept(&key, landed.all().iter().cloned());
+        if !kept.is_empty() {
+            let (slices, rows) = (kept.len(), rows_of(&kept));
+            self.writer.take(slices, rows, self.making(key, subject, kept));
         }
-        let rows = kept.iter().map(|(_, held)| held.bytes as usize / ROW_BYTES).sum();
-        let (subject, zone_of) = (subject.clone(), Arc::clone(&self.zone_of));
-        self.writer.take(
-            kept.len(),
-            rows,
-            Box::new(move || {
-                let zone = zone_of(&key);
-                let dated = |(window, held): (Window, Arc<Held<O::Data>>)| {
-                    let slice = ArchivedSlice::of::<O>(&key, &Slice { subject: subject.clone(), window }, &held);
-                    let date = |row: &ArchiveRow| zone.as_ref().map(|zone| Date::of(row.start, zone));
-                    let dates = slice.rows.iter().map(date).collect();
-                    Dated { slice, dates }
-                };
-                // PostgreSQL has no such text, and a batch that can never be written would hold all others up.
-                let is_writable = |dated: &Dated| dated.slice.rows.iter().all(|row| !row.name.contains('\0'));
-                kept.into_iter().map(dated).filter(is_writable).collect()
-            }),
-        );
+    }
+
+    fn keep_told(&self, told: Vec<Told<O>>) {
+        let mut by_subject: HashMap<O::Subject, Vec<Kept<O::Data>>> = HashMap::new();
+        for (slice, held) in told {
+            by_subject.entry(slice.subject).or_default().push((slice.window, held));
+        }
+        for (subject, slices) in by_subject {
+            let key = Arc::new(O::archive_key(&subject));
+            let kept = self.kept(&key, slices.into_iter());
+            let span = kept.iter().map(|(window, _)| *window).reduce(Window::hull);
+            if let Some(span) = span {
+                let (own, slices, rows) = ((*key).clone(), kept.len(), rows_of(&kept));
+                self.writer.take_told(own, span, slices, rows, self.making(key, &subject, kept));
+            }
+        }
     }
 }
 

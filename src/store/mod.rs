@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use admission::{Admitted, Survey};
-pub use archived::{ArchivedSlices, IsWatched, Keeping, Recalled, SliceArchive, ZoneOf};
+pub use archived::{ArchivedSlices, IsWatched, Keeping, Recalled, SliceArchive, Told, ZoneOf};
 pub use memory::{Memory, RefetchedEvery};
 pub use prepared::{Outlook, PlannedCall, Prepared};
 pub use shared::SharedAnswers;

@@ -14,6 +14,7 @@ use redis::Script;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::archived::SliceArchive;
 use super::memory::Memory;
 use crate::domain::time::DAY;
 use crate::domain::{Clock, Cut, Held, Keep, Operation, Slice, Subject, Timestamp, Window};
@@ -54,6 +55,7 @@ pub struct SharedAnswers<O: Operation> {
     link: Redis,
     operation: Arc<O>,
     memory: Arc<Memory<O>>,
+    archive: Option<Arc<dyn SliceArchive<O>>>,
     clock: Arc<dyn Clock>,
     longest_call: Duration,
     put: Script,
@@ -97,7 +99,14 @@ impl<O: Operation> SharedAnswers<O> {
         longest_call: Duration,
     ) -> Self {
         let (put, claim, release) = (Script::new(PUT), Script::new(CLAIM), Script::new(RELEASE));
-        Self { link, operation, memory, clock, longest_call, put, claim, release }
+        Self { link, operation, memory, archive: None, clock, longest_call, put, claim, release }
+    }
+
+    /// The same, keeping what is taken over in the archive: whoever has fetched it may have another one, or have died before
+    /// it was written.
+    #[must_use]
+    pub fn archiving(self, archive: Option<Arc<dyn SliceArchive<O>>>) -> Self {
+        Self { archive, ..self }
     }
 
     /// Whether it is worth asking.
@@ -157,7 +166,7 @@ impl<O: Operation> SharedAnswers<O> {
             redis::cmd("MGET").arg(&names).query_async::<Vec<Option<String>>>(connection).await
         });
         let Ok(values) = read.await else { return false };
-        let at = self.clock.now();
+        let (at, mut told) = (self.clock.now(), Vec::new());
         for ((slice, (_, text)), value) in wanted.iter().zip(keys).zip(values) {
             let Some(json) = value.as_deref().and_then(|value| value.split_once(' ')).map(|(_, json)| json) else {
                 continue;
@@ -168,7 +177,7 @@ impl<O: Operation> SharedAnswers<O> {
             }
             self.operation.learn_from(slice, &entry.data, entry.sent_at.min(at));
             let Entry { sent_at, keep, is_empty, bytes, data, .. } = entry;
-            self.memory.adopt(slice, keep, at.since(sent_at), |fresh_until, stale_until| Held {
+            let held = self.memory.adopt(slice, keep, at.since(sent_at), |fresh_until, stale_until| Held {
                 data: Arc::new(data),
                 sent_at,
                 fresh_until,
@@ -177,6 +186,13 @@ impl<O: Operation> SharedAnswers<O> {
                 bytes,
             });
             taken.insert(slice.clone());
+            // What is held instead was kept when it came.
+            if held.sent_at == sent_at {
+                told.push((slice.clone(), held));
+            }
+        }
+        if let Some(archive) = &self.archive {
+            archive.keep_told(told);
         }
         true
     }

@@ -4,6 +4,7 @@ mod clients;
 mod commands;
 mod damage;
 mod kill;
+mod moving;
 mod outages;
 mod postgres;
 mod stores;
@@ -101,6 +102,30 @@ async fn forty_five_days_later_the_same_questions_are_answered_without_a_call() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn half_hours_are_dated_as_they_were_when_days_are_only_in_the_archive() {
+    let dir = TempDir::new().unwrap();
+    let gateway = archiving(dir.path());
+    // The edges of a day show the zone, long before the half hours and in another reply.
+    let days = MESSAGES.replace("2026-11-15", "2026-11-04");
+    assert!(!apart(gateway.query(&days).await).0["phoneNumberMetrics"]["nodes"].as_array().unwrap().is_empty());
+    let half_hours = r#"{ phoneNumberMetrics(custSpaceId: "cams-alpha", granularity: HALF_HOUR, range: {between: {start: "2026-11-10T00:00:00Z", end: "2026-11-11T00:00:00Z"}}) { nodes { phoneNumber start date sentCount } } }"#;
+    let before = gateway.query(half_hours).await;
+    let nodes = before["data"]["phoneNumberMetrics"]["nodes"].as_array().unwrap();
+    assert!(!nodes.is_empty() && nodes.iter().all(|node| node["date"].is_string()), "{before}");
+    let calls = gateway.calls(METRIC);
+    let next = days_later(&gateway, 45).await;
+    assert_eq!(next.query(half_hours).await["data"], before["data"]);
+    // One number of the channel is dated by its own days.
+    let phone = nodes[0]["phoneNumber"].as_str().unwrap();
+    let one = half_hours.replace("granularity", &format!("phoneNumbers: [\"{phone}\"], granularity"));
+    let last = days_later(&next, 1).await;
+    let answer = last.query(&one).await;
+    let own: Vec<&Value> = nodes.iter().filter(|node| node["phoneNumber"] == phone).collect();
+    assert_eq!(answer["data"]["phoneNumberMetrics"]["nodes"], json!(own));
+    assert_eq!(last.calls(METRIC), calls, "no call");
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_what_is_final_is_kept_of_what_is_asked() {
     let dir = TempDir::new().unwrap();
     let gateway = archiving(dir.path());
@@ -138,14 +163,18 @@ async fn bounds_go_back_as_far_as_the_archive_does() {
     users.extend(
         next.data(&days("2026-11-20", "2026-12-17")).await["operationDistributions"].as_array().unwrap().clone(),
     );
+    let next = days_later(&next, 27).await;
+    users.extend(
+        next.data(&days("2026-12-17", "2027-01-13")).await["operationDistributions"].as_array().unwrap().clone(),
+    );
     let next = days_later(&next, 3).await;
     let before = next.calls(DISTRIBUTION);
-    let bounds = next.data(r#"{ operationDistributionBounds(appId: "app-one", range: {between: {start: "2026-10-25T16:00:00Z", end: "2026-12-17T16:00:00Z"}}) { windows data { distributionName atLeast atMost } } }"#).await;
+    let bounds = next.data(r#"{ operationDistributionBounds(appId: "app-one", range: {between: {start: "2026-10-25T16:00:00Z", end: "2027-01-13T16:00:00Z"}}) { windows data { distributionName atLeast atMost } } }"#).await;
     let bounds = &bounds["operationDistributionBounds"];
     let shanghai =
         |values: &Value| values.as_array().unwrap().iter().find(|place| place["distributionName"] == "上海").cloned();
     let own: Vec<f64> = users.iter().filter_map(|window| shanghai(&window["data"])?["value"].as_f64()).collect();
-    assert_eq!(users.len(), 53);
+    assert_eq!(users.len(), 80);
     let place = shanghai(&bounds["data"]).unwrap();
     // Days that the vendor has forgotten are the archive's; the others are weeks, which bound more tightly.
     let at_most = place["atMost"].as_f64().unwrap();

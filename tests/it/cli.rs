@@ -293,6 +293,50 @@ fn an_archive_and_what_is_watched_are_explained_without_a_password() {
 }
 
 #[test]
+fn two_entries_that_collect_the_same_series_are_refused() {
+    let entry = |more: &str| format!("[[watch]]\ndataset = \"{more}\n");
+    let messages = |more: &str| entry(&format!("phone_number_metrics\"\n{more}"));
+    let users = |more: &str| entry(&format!("operation_distributions\"\n{more}"));
+    let check = |entries: &[String]| {
+        let keys = "access_key_id = \"${CAMS_ID}\"\naccess_key_secret = \"${CAMS_SECRET}\"\n";
+        let cams = format!("[[alibaba_cams]]\nname = \"retail\"\nchannels = [\"cams-alpha\", \"cams-beta\"]\n{keys}");
+        let rtc = format!("[[volcengine_rtc]]\nname = \"calls\"\napps = [\"app-one\", \"app-two\"]\n{keys}");
+        let archive = "[archive]\nurl = \"sqlite:weir.db\"\n";
+        let text = format!("{cams}{rtc}{archive}{}", entries.concat());
+        weir_in(config(&text).path(), &["check", "--config", "weir.toml"])
+    };
+    for entries in [
+        [messages(""), messages("granularity = \"HALF_HOUR\"\n")],
+        [users(""), users("dimension = \"COUNTRY\"\n")],
+        [users("window = \"P7D\"\n"), users("")],
+        [messages(""), users("")],
+        [messages("channels = [\"cams-alpha\"]\n"), messages("channels = [\"cams-beta\"]\n")],
+        [users("apps = [\"app-one\"]\n"), users("apps = [\"app-two\"]\n")],
+    ] {
+        let ran = check(&entries);
+        assert_eq!(ran.code, Some(0), "{entries:?}: {}", ran.err);
+    }
+    for (entries, part) in [
+        ([messages(""), messages("every = \"5m\"\n")], "messages of `cams-alpha` by DAILY"),
+        ([messages(""), messages("channels = [\"cams-beta\"]\n")], "messages of `cams-beta` by DAILY"),
+        (
+            [messages("channels = [\"cams-alpha\", \"cams-beta\"]\n"), messages("channels = [\"cams-beta\"]\n")],
+            "messages of `cams-beta` by DAILY",
+        ),
+        ([users(""), users("since = \"P5D\"\n")], "users of `app-one` by PROVINCE, windows of P1D"),
+        (
+            [
+                users("window = \"24h\"\ndimension = \"COUNTRY\"\n"),
+                users("apps = [\"app-two\"]\ndimension = \"COUNTRY\"\n"),
+            ],
+            "users of `app-two` by COUNTRY, windows of P1D",
+        ),
+    ] {
+        check(&entries).fails_with(2, &["`watch[1]`", "`watch[0]`", part]);
+    }
+}
+
+#[test]
 fn a_shared_redis_is_explained_and_refused_without_its_password() {
     let with = |url: &str| config(&format!("{ACCOUNT}[shared]\nredis = \"{url}\"\n"));
     let ran =

@@ -1,6 +1,7 @@
 //! Replicas share their permits through a real Redis, and the quota holds whatever happens to it or to them.
 
 mod answers;
+mod archives;
 mod clocks;
 mod failover;
 mod faults;

@@ -5,7 +5,7 @@ use jiff::civil;
 use tokio_postgres::Row;
 
 use super::super::upkeep::{self, COUNT_RESTATED};
-use super::super::{Holding, Miscount, RestatedNumber, TableName};
+use super::super::{Extent, Holding, Miscount, RestatedNumber, TableName};
 use super::arrays::Spans;
 use super::fault::Fault;
 use super::locks;
@@ -20,6 +20,12 @@ const PATIENTLY: &str = "BEGIN; SET LOCAL statement_timeout = 0";
 
 fn key(row: &Row) -> Result<ArchiveKey, Fault> {
     upkeep::key(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?).ok_or(Fault::Nonsense("key"))
+}
+
+pub(super) async fn extent(client: &ClientWrapper) -> Result<Option<Extent>, Fault> {
+    let row = client.query_one(&upkeep::extent(), &[]).await?;
+    let slices = count(&row, 2)?;
+    if slices == 0 { Ok(None) } else { Ok(Some(Extent { span: window(&row, 0)?, slices })) }
 }
 
 pub(super) async fn holdings(client: &ClientWrapper) -> Result<Vec<Holding>, Fault> {
@@ -69,7 +75,7 @@ pub(super) async fn miscounts(client: &ClientWrapper) -> Result<Vec<Miscount>, F
     for statement in upkeep::miscounts() {
         for row in &client.query(&statement, &[]).await? {
             all.push(Miscount {
-                key: key(row)?,
+                key: ArchiveKey { name: row.try_get(9)?, ..key(row)? },
                 window: window(row, 4)?,
                 finality: finality(row, 6)?,
                 row_count: count(row, 7)?,

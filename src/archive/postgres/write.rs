@@ -16,20 +16,35 @@ use super::arrays::{Rows, Spans, Value};
 use super::fault::Fault;
 use super::locks;
 use super::slices::{Beside, Shape, Span, fetch, lateral};
-use crate::domain::dataset::Dataset;
+use crate::domain::dataset::{self, Dataset};
 use crate::domain::{ArchiveKey, ArchivedSlice, Window};
 
 /// Writes slices, all or none.
 pub(super) async fn write(client: &ClientWrapper, slices: &[Dated]) -> Result<Written, Fault> {
     let mut written = Written::default();
-    let mut begin =
-        format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock({})", locks::WRITE);
+    let mut begin = begin();
     for round in rounds(slices) {
         write_round(client, &round, &begin, &mut written).await?;
         begin.clear();
     }
     client.batch_execute("COMMIT").await?;
     Ok(written)
+}
+
+fn begin() -> String {
+    format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock({})", locks::WRITE)
+}
+
+/// Notes lines of what is told otherwise, each only once; how many were new.
+pub(super) async fn note_lines(client: &ClientWrapper, lines: &[Vec<dataset::Value>]) -> Result<u64, Fault> {
+    let mut rows = Rows::new(&RESTATED);
+    for line in lines {
+        rows.push(line.iter().map(dataset::Value::cell));
+    }
+    client.batch_execute(&begin()).await?;
+    let new = client.execute(&note(&rows), &rows.values()).await?;
+    client.batch_execute("COMMIT").await?;
+    Ok(new)
 }
 
 /// Where a slice is, of whichever phone number.

@@ -215,6 +215,14 @@ fn write_line(connection: &Connection, slice: &ArchivedSlice, row_count: u64) ->
 
 /// Notes what is told otherwise, each only once; how many were new.
 fn note(connection: &Connection, slice: &ArchivedSlice, restated: &[Restated]) -> rusqlite::Result<u64> {
+    note_lines(connection, restated.iter().filter_map(|one| restated_cells(slice, one)))
+}
+
+/// The same, line by line.
+pub(super) fn note_lines<'a, C: IntoIterator<Item = Cell<'a>>>(
+    connection: &Connection,
+    lines: impl Iterator<Item = C>,
+) -> rusqlite::Result<u64> {
     let names: Vec<&str> = RESTATED.iter().map(|column: &Column| column.name).collect();
     let known = "dataset = ?1 AND account = ?2 AND entity IS ?3 AND granularity IS ?4 AND dimension IS ?5 AND name = ?6 \
                  AND start_time = ?7 AND end_time = ?8 AND metric = ?9 AND told_value IS ?11";
@@ -224,8 +232,7 @@ fn note(connection: &Connection, slice: &ArchivedSlice, restated: &[Restated]) -
         places(names.len()),
     );
     let mut new = 0;
-    for one in restated {
-        let Some(cells) = restated_cells(slice, one) else { continue };
+    for cells in lines {
         new += connection.prepare_cached(&sql)?.execute(params_from_iter(cells.into_iter().map(Parameter)))? as u64;
     }
     Ok(new)

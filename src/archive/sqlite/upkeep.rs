@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Row, TransactionBehavior, params_from_iter};
 
 use super::super::upkeep::{self, COUNT_RESTATED};
-use super::super::{Holding, Miscount, RestatedNumber, TableName};
+use super::super::{Extent, Holding, Miscount, RestatedNumber, TableName};
 use super::slices::grow;
 use super::values::{count, finality, found, instant, nonsense, time, value, window};
 use crate::domain::dataset::Value;
@@ -38,6 +38,13 @@ pub(super) fn size(path: &Path) -> u64 {
 fn key(row: &Row<'_>) -> rusqlite::Result<ArchiveKey> {
     let (dataset, account, kind) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?, row.get_ref(3)?.as_str()?);
     upkeep::key(dataset, account, row.get_ref(2)?.as_str_or_null()?, kind).ok_or_else(|| nonsense(0, "key"))
+}
+
+pub(super) fn extent(connection: &Connection) -> rusqlite::Result<Option<Extent>> {
+    connection.query_row(&upkeep::extent(), [], |row| {
+        let slices = count(row, 2)?;
+        if slices == 0 { Ok(None) } else { Ok(Some(Extent { span: window(row, 0)?, slices })) }
+    })
 }
 
 pub(super) fn holdings(connection: &Connection) -> rusqlite::Result<Vec<Holding>> {
@@ -86,7 +93,7 @@ pub(super) fn miscounts(connection: &Connection) -> rusqlite::Result<Vec<Miscoun
     }
     let miscount = |row: &Row<'_>| {
         Ok(Miscount {
-            key: key(row)?,
+            key: ArchiveKey { name: row.get(9)?, ..key(row)? },
             window: window(row, 4)?,
             finality: finality(row, 6)?,
             row_count: count(row, 7)?,

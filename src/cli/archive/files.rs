@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::{Failure, output};
-use crate::archive::{Archive, Dated, TableName, slices};
+use crate::archive::{Archive, Dated, Extent, TableName, restated, slices};
 use crate::domain::calendar::{CalendarStep, calendar_windows};
 use crate::domain::dataset::Value;
 use crate::domain::{Timestamp, Window};
@@ -19,10 +19,9 @@ const BATCH_ROWS: usize = 5_000;
 
 /// Writes each table month by month.
 pub(super) async fn export(archive: &dyn Archive, dir: &Path, format: TableFormat) -> Result<(), Failure> {
-    let holdings = archive.holdings().await?;
-    let (first, last) = (holdings.iter().map(|one| one.first).min(), holdings.iter().map(|one| one.last).max());
-    let span = first.zip(last).and_then(|(first, last)| Window::new(first, last));
-    let Some(span) = span else { return output::print("Nothing is kept yet, and nothing was written.") };
+    let Some(Extent { span, .. }) = archive.extent().await? else {
+        return output::print("Nothing is kept yet, and nothing was written.");
+    };
     let (mut files, mut rows) = (0, 0);
     for month in months(span) {
         for name in TableName::ALL {
@@ -43,7 +42,7 @@ pub(super) async fn export(archive: &dyn Archive, dir: &Path, format: TableForma
 /// Takes in what [`export`] has written, month by month.
 pub(super) async fn import(archive: &dyn Archive, dir: &Path) -> Result<(), Failure> {
     let mut months = BTreeSet::new();
-    for name in [TableName::Collected, TableName::CollectedPhones] {
+    for name in [TableName::Collected, TableName::CollectedPhones, TableName::Restated] {
         months.extend(months_in(&dir.join(name.as_str()))?);
     }
     if months.is_empty() {
@@ -53,7 +52,7 @@ pub(super) async fn import(archive: &dyn Archive, dir: &Path) -> Result<(), Fail
         )));
     }
     let mut written = crate::archive::Written::default();
-    let mut most = 0;
+    let (mut most, mut noted) = (0, 0);
     for month in months {
         let of = |name: TableName| read_month(dir, name, &month);
         let (lines, phones) = (of(TableName::Collected)?, of(TableName::CollectedPhones)?);
@@ -69,12 +68,18 @@ pub(super) async fn import(archive: &dyn Archive, dir: &Path) -> Result<(), Fail
                 written.restated += done.restated;
             }
         }
+        let lines =
+            restated(of(TableName::Restated)?).map_err(|problem| Failure::failed(format!("{month}: {problem}")))?;
+        for lines in lines.chunks(BATCH_ROWS) {
+            noted += archive.note(lines.to_vec()).await?;
+        }
     }
     let known = most as u64 - written.slices;
     output::print(&format!(
-        "{} slices with {} rows were taken in; {known} were known{}",
+        "{} slices with {} rows were taken in; {known} were known{}{}",
         written.slices,
         written.rows,
+        if noted > 0 { format!("; {noted} lines of `restated` came along") } else { String::new() },
         if written.restated > 0 {
             format!("; {} numbers differ from those that are kept (table `restated`)", written.restated)
         } else {

@@ -22,21 +22,22 @@ const PATIENCE: Duration = Duration::from_mins(10);
 pub(super) async fn run(config: Config, archive: &Arc<dyn Archive>, samples: usize) -> Result<(), Failure> {
     let miscounts = archive.miscounts().await?;
     let holdings = archive.holdings().await?;
-    let slices: u64 = holdings.iter().map(|holding| holding.final_slices + holding.provisional_slices).sum();
+    let slices = archive.extent().await?.map_or(0, |extent| extent.slices);
     let mut problems: Vec<String> = Vec::new();
     for one in &miscounts {
         problems.push(format!(
-            "{} {} from {}: {} rows are kept, and {} were fetched",
+            "{} {} from {}{}: {} rows are kept, and {} were fetched",
             one.key.dataset.as_str(),
             one.key.entity.as_deref().unwrap_or_default(),
             one.window.start(),
+            if one.key.name.is_some() { ", of a phone number" } else { "" },
             one.counted,
             one.row_count
         ));
     }
     output::print(&format!(
         "{} of {slices} slices have as many rows as were fetched",
-        slices - miscounts.len() as u64
+        slices.saturating_sub(miscounts.len() as u64)
     ))?;
     if samples > 0 {
         match sample(config, archive, &holdings, samples).await? {
@@ -105,6 +106,9 @@ async fn asked(service: &Service, series: &Series, window: Window) -> Result<Vec
         Controls { priority: None, freshness: Freshness::FinalOnly, max_wait: Some(PATIENCE), ..Controls::default() };
     let request = service.own_request(&controls);
     let slices = series.slices(&[window], &request).await.map_err(|error| Failure::failed(error.to_string()))?;
-    let dated = |slice: crate::domain::ArchivedSlice| Dated { dates: vec![None; slice.rows.len()], slice };
+    let dated = |slice: crate::domain::ArchivedSlice| {
+        let (dates, fetched) = (vec![None; slice.rows.len()], Vec::new());
+        Dated { slice, dates, fetched }
+    };
     Ok(slices.into_iter().map(dated).collect())
 }

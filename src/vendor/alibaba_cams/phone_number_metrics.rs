@@ -199,6 +199,12 @@ impl Archived for PhoneNumberMetrics {
         }
     }
 
+    /// Days begin at midnight; half hours do at any time.
+    fn dated_by(subject: &MetricSubject) -> Option<MetricSubject> {
+        let days = || MetricSubject { granularity: Granularity::Daily, ..subject.clone() };
+        (subject.granularity != Granularity::Daily).then(days)
+    }
+
     fn to_rows(_: &Slice<MetricSubject>, points: &Vec<PhoneNumberPoint>) -> Vec<ArchiveRow> {
         let row = |point: &PhoneNumberPoint| ArchiveRow {
             name: point.phone.expose().into(),

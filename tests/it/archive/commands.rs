@@ -102,6 +102,16 @@ async fn what_is_kept_is_told_and_verified() {
     let verified = archive(&config, &["verify", "--samples", "4"]).await;
     assert_eq!(verified.code, Some(0), "{verified:?}");
     assert!(verified.out.contains("4 windows were asked for again"), "{}", verified.out);
+    // So are phone numbers that were asked for alone, which no message repeats.
+    let phone = "8613999000077";
+    let line = "INSERT INTO collected_phones SELECT dataset, account, entity, granularity, dimension, window_length, start_time, \
+                end_time, finality, fetched_at, 3, '8613999000077' FROM collected WHERE granularity IS NOT NULL LIMIT 1";
+    file(&path).execute(line, []).unwrap();
+    let verified = archive(&config, &["verify", "--samples", "0"]).await;
+    assert_eq!(verified.code, Some(1), "{verified:?}");
+    assert!(verified.err.contains("of a phone number: 0 rows are kept, and 3 were fetched"), "{}", verified.err);
+    assert!(!format!("{verified:?}").contains(phone), "{verified:?}");
+    file(&path).execute("DELETE FROM collected_phones", []).unwrap();
     // Somebody has meddled with it.
     let lost = "DELETE FROM phone_number_metrics WHERE rowid = (SELECT min(rowid) FROM phone_number_metrics WHERE finality = 'FINAL')";
     file(&path).execute(lost, []).unwrap();

@@ -56,7 +56,7 @@ fn slice(n: u64, round: i64) -> ArchivedSlice {
 }
 
 fn dated(slice: ArchivedSlice) -> Dated {
-    Dated { dates: vec![None; slice.rows.len()], slice }
+    Dated { dates: vec![None; slice.rows.len()], slice, fetched: Vec::new() }
 }
 
 /// The process that is killed: writes slices in order, each batch first provisional in part and then final, and says which

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tempfile::TempDir;
 use weir::app::Start;
-use weir::archive::{ArchiveErrorKind, open};
+use weir::archive::{ArchiveErrorKind, Writer, open};
 
 use super::stores::{FINAL, channel, dated, read, row, span, write};
 use super::{apart, written};
+use crate::support::log::Log;
 use crate::support::postgres::Postgres;
 use crate::support::{METRIC, TestGateway};
 
@@ -111,4 +113,27 @@ async fn a_server_that_has_no_room_for_another_is_written_to_later() {
     assert!(errors.iter().all(|error| error.kind == ArchiveErrorKind::Unavailable), "{errors:?}");
     server.run("ALTER ROLE weir CONNECTION LIMIT -1").await;
     assert_eq!(write(&archive, &slices).await.rows, 1);
+}
+
+#[tokio::test]
+async fn what_finds_no_room_to_wait_is_counted_and_told_once_each_time() {
+    let dir = TempDir::new().unwrap();
+    let archive = open(&format!("sqlite:{}", dir.path().join("weir.db").display()), "").unwrap();
+    let (log, _guard) = Log::of_thread();
+    let writer = Writer::new(archive);
+    let slice = |day: u32| dated(&channel("a"), span(day * 24, day * 24 + 24), 90, FINAL, vec![]);
+    for time in 1..3 {
+        for _ in 0..5 {
+            writer.take(2, 600_000, Box::new(|| panic!("what is lost is not made")));
+        }
+        assert_eq!(writer.standing().lost, 10 * u64::from(time));
+        let told = log.text().lines().filter(|line| line.contains("slices are not written until")).count();
+        assert_eq!(told, usize::try_from(time).unwrap(), "{}", log.text());
+        // What comes when there is room again is written.
+        let dated = slice(time);
+        writer.take(1, 1, Box::new(move || vec![dated]));
+        assert!(writer.flush(MOST).await);
+        let standing = writer.standing();
+        assert_eq!((standing.slices, standing.waiting), (u64::from(time), 0));
+    }
 }

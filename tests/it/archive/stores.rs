@@ -89,7 +89,8 @@ pub(super) fn dated(
     let date = |row: &ArchiveRow| Some(Date::of(row.start, &jiff::tz::TimeZone::UTC));
     let dates = rows.iter().map(date).collect();
     let fetched_at = at(fetched);
-    Dated { slice: ArchivedSlice { key: Arc::new(key.clone()), window, finality, fetched_at, rows }, dates }
+    let slice = ArchivedSlice { key: Arc::new(key.clone()), window, finality, fetched_at, rows };
+    Dated { slice, dates, fetched: Vec::new() }
 }
 
 pub(super) async fn write(archive: &Arc<dyn Archive>, slices: &[Dated]) -> Written {

@@ -174,6 +174,32 @@ async fn rows_that_are_lost_or_doubled_are_found() {
 }
 
 #[tokio::test]
+async fn rows_of_a_phone_number_that_was_asked_for_alone_are_recounted() {
+    let stores = Stores::open().await;
+    for (archive, store) in stores.all.iter().zip(0..) {
+        let phone = |name: &str| ArchiveKey { name: Some(name.to_owned()), ..channel("a") };
+        let rows = |name: &str| (0..4).map(|hour| row(name, hour, 7, FINAL)).collect();
+        let slices = [
+            dated(&phone("861"), span(0, 24), 90, FINAL, rows("861")),
+            dated(&phone("862"), span(0, 24), 91, FINAL, rows("862")),
+            dated(&phone("863"), span(24, 48), 92, FINAL, vec![]),
+        ];
+        write(archive, &slices).await;
+        assert_eq!(archive.miscounts().await.unwrap(), [], "{archive:?}");
+        let damage =
+            "DELETE FROM phone_number_metrics WHERE phone_number = '861' AND start_time < '2026-11-01 03:00:00'";
+        if store == 0 {
+            Connection::open(stores.file()).unwrap().execute(damage, []).unwrap();
+        } else if let Some(server) = &stores.server {
+            server.run(&format!("SET search_path = weir; SET TIME ZONE 'UTC'; {damage}")).await;
+        }
+        let found = archive.miscounts().await.unwrap();
+        let told: Vec<_> = found.iter().map(|one| (&one.key, one.window, one.row_count, one.counted)).collect();
+        assert_eq!(told, [(&phone("861"), span(0, 24), 4, 1)], "{archive:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_phone_number_is_forgotten_down_to_its_digits() {
     const FORGOTTEN: &str = "861399900077";
     let stores = Stores::open().await;
