@@ -27,6 +27,7 @@ use crate::schema::Gateway;
 use crate::store::lifetime::Lifetimes;
 use crate::store::{ArchivedSlices, Keeping, Memory, SharedAnswers, SliceArchive, Store, ZoneOf};
 use crate::telemetry::meters::{Meters, MetersError};
+use crate::telemetry::traces::{Traces, TracesError};
 use crate::vendor::alibaba_cams::PhoneNumberMetrics;
 use crate::vendor::alibaba_cams::config::Template;
 use crate::vendor::endpoint::EndpointError;
@@ -64,6 +65,7 @@ pub struct App {
     leased: Vec<Limiter>,
     archive: Option<Writer>,
     watch: Option<Watch>,
+    traces: Option<Arc<Traces>>,
 }
 
 /// How long an ordinary stop goes on writing to the archive.
@@ -87,6 +89,9 @@ pub enum BuildError {
     /// Nothing to count with.
     #[error("metrics: {0}")]
     Meters(#[from] MetersError),
+    /// No way to a collector.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// A time zone that nobody knows.
     #[error("unknown time zone `{0}`; use an IANA name such as Asia/Shanghai")]
     TimeZone(String),
@@ -126,7 +131,8 @@ impl App {
             call_rows: u64::from(config.upstream.max_rows),
         };
         let service = Service::new(stores, catalog, Arc::clone(&runtime.clock), limits, meters);
-        let service = service.archiving(archive.clone());
+        let traces = config.telemetry.otlp().map(|url| Traces::new(url, Arc::clone(&runtime.clock))).transpose()?;
+        let service = service.archiving(archive.clone()).traced(traces.clone());
         let answer_bytes = usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX);
         let watch = archive.clone().map(|writer| {
             // An archive of our own cannot tell others that we collect.
@@ -136,7 +142,7 @@ impl App {
         });
         let gateway = Gateway::new(service, fast_path(config)).with_answer_bytes(answer_bytes);
         let leased = parts.permits.leased();
-        Ok(Self { gateway, accounts: parts.permits.into_accounts(), leased, archive, watch })
+        Ok(Self { gateway, accounts: parts.permits.into_accounts(), leased, archive, watch, traces })
     }
 
     /// What answers requests.
@@ -179,6 +185,9 @@ impl App {
     pub async fn end(self) {
         if let Some(writer) = &self.archive {
             writer.finish(LAST_WRITES).await;
+        }
+        if let Some(traces) = self.traces.clone() {
+            drop(tokio::task::spawn_blocking(move || traces.end()).await);
         }
         futures_util::future::join_all(self.leased.iter().map(Limiter::all_given_back)).await;
         for (file, limiters) in self.accounts {

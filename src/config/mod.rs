@@ -22,7 +22,7 @@ use serde::Deserialize;
 
 pub use env::process_env;
 pub use problem::ConfigError;
-pub use sections::{Archive, Cache, Graphiql, Http, Limits, Log, Queue, Settle, Shared, Upstream};
+pub use sections::{Archive, Cache, Graphiql, Http, Limits, Log, Queue, Settle, Shared, Telemetry, Upstream};
 
 pub use watch::Watch;
 
@@ -67,6 +67,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is logged.
     pub log: Log,
+    /// Who is told of requests beside the log.
+    pub telemetry: Telemetry,
 }
 
 impl Default for Config {
@@ -86,6 +88,7 @@ impl Default for Config {
             http: Http::default(),
             limits: Limits::default(),
             log: Log::default(),
+            telemetry: Telemetry::default(),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Who asks, how urgently, and what it cost them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::steps::{Follower, Step};
 use super::{AppId, ChannelId, PhoneNumber, Timestamp, Vendor};
 
 /// Who asks. Anonymous until keys exist; whatever depends on the caller is keyed by this type.
@@ -113,6 +114,7 @@ pub struct RequestCost {
     collapsed: AtomicU64,
     queue_wait_ms: AtomicU64,
     made: Mutex<Vec<Made>>,
+    follower: OnceLock<Arc<dyn Follower>>,
 }
 
 /// Attempts of one kind of call.
@@ -127,6 +129,18 @@ pub struct Made {
 }
 
 impl RequestCost {
+    /// From now on `follower` is told what is done for the request.
+    pub fn follow(&self, follower: Arc<dyn Follower>) {
+        self.follower.get_or_init(|| follower);
+    }
+
+    /// A step is over; it is told to whoever follows the request.
+    pub fn took(&self, step: &Step<'_>) {
+        if let Some(follower) = self.follower.get() {
+            follower.took(step);
+        }
+    }
+
     /// One attempt to call an operation was started for this request.
     pub fn count_call(&self, vendor: Vendor, operation: &'static str) {
         self.calls[vendor as usize].fetch_add(1, Ordering::Relaxed);

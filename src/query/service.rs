@@ -15,6 +15,7 @@ use crate::archive::{Standing, Writer};
 use crate::domain::{Ask, Caller, Clock, Facts, RequestCost, Timestamp};
 use crate::loader::{Loader, Stores};
 use crate::telemetry::meters::{CacheReading, Meters};
+use crate::telemetry::traces::Traces;
 
 /// What one request may take.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +44,7 @@ pub struct Service {
     collections: Arc<Collections>,
     archive: Option<Writer>,
     meters: Arc<Meters>,
+    traces: Option<Arc<Traces>>,
 }
 
 impl Service {
@@ -55,13 +57,25 @@ impl Service {
         limits: Limits,
         meters: Arc<Meters>,
     ) -> Self {
-        Self { stores, catalog, clock, limits, collections: Arc::default(), archive: None, meters }
+        Self { stores, catalog, clock, limits, collections: Arc::default(), archive: None, meters, traces: None }
     }
 
     /// The same, where what is fetched is written to an archive, if there is one.
     #[must_use]
     pub fn archiving(self, archive: Option<Writer>) -> Self {
         Self { archive, ..self }
+    }
+
+    /// The same, where requests are followed for a collector, if there is one.
+    #[must_use]
+    pub fn traced(self, traces: Option<Arc<Traces>>) -> Self {
+        Self { traces, ..self }
+    }
+
+    /// Where requests are followed, if they are.
+    #[must_use]
+    pub fn traces(&self) -> Option<&Arc<Traces>> {
+        self.traces.as_ref()
     }
 
     /// What is counted while requests are answered.
