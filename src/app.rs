@@ -30,6 +30,7 @@ use crate::schema::Gateway;
 use crate::store::lifetime::Lifetimes;
 use crate::store::{ArchivedSlices, Keeping, Memory, SharedAnswers, SliceArchive, Store, ZoneOf};
 use crate::telemetry::meters::{Meters, MetersError};
+use crate::telemetry::traces::{Traces, TracesError};
 use crate::vendor::alibaba_cams::PhoneNumberMetrics;
 use crate::vendor::alibaba_cams::config::Template;
 use crate::vendor::endpoint::EndpointError;
@@ -68,6 +69,7 @@ pub struct App {
     archive: Option<Writer>,
     watch: Option<Watch>,
     access: Arc<Access>,
+    traces: Option<Arc<Traces>>,
 }
 
 /// How long an ordinary stop goes on writing to the archive.
@@ -94,6 +96,9 @@ pub enum BuildError {
     /// Nothing to count with.
     #[error("metrics: {0}")]
     Meters(#[from] MetersError),
+    /// No way to a collector.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// A time zone that nobody knows.
     #[error("unknown time zone `{0}`; use an IANA name such as Asia/Shanghai")]
     TimeZone(String),
@@ -135,7 +140,8 @@ impl App {
             call_rows: u64::from(config.upstream.max_rows),
         };
         let service = Service::new(stores, catalog, Arc::clone(&runtime.clock), limits, meters);
-        let service = service.archiving(archive.clone()).masking(mask(config));
+        let traces = config.telemetry.otlp().map(|url| Traces::new(url, Arc::clone(&runtime.clock))).transpose()?;
+        let service = service.archiving(archive.clone()).traced(traces.clone()).masking(mask(config));
         let access = Arc::new(Access::new(config, Arc::clone(&runtime.clock))?);
         let answer_bytes = usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX);
         let watch = archive.clone().map(|writer| {
@@ -146,7 +152,7 @@ impl App {
         });
         let gateway = Gateway::new(service, fast_path(config)).with_answer_bytes(answer_bytes);
         let leased = parts.permits.leased();
-        Ok(Self { gateway, accounts: parts.permits.into_accounts(), leased, archive, watch, access })
+        Ok(Self { gateway, accounts: parts.permits.into_accounts(), leased, archive, watch, access, traces })
     }
 
     /// What answers requests.
@@ -195,6 +201,9 @@ impl App {
     pub async fn end(self) {
         if let Some(writer) = &self.archive {
             writer.finish(LAST_WRITES).await;
+        }
+        if let Some(traces) = self.traces.clone() {
+            drop(tokio::task::spawn_blocking(move || traces.end()).await);
         }
         futures_util::future::join_all(self.leased.iter().map(Limiter::all_given_back)).await;
         for (file, limiters) in self.accounts {

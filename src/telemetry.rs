@@ -1,4 +1,4 @@
-//! What an operator sees: metrics ([`meters`], [`names`]), and logs on stderr: one line per event, fixed words, values in
+//! What an operator sees: metrics ([`meters`], [`names`]), [`traces`], and logs on stderr: one line per event, fixed words, values in
 //! fields, as text or JSON.
 //!
 //! A thread of its own writes them: what comes while it writes is written together afterwards. Lost is only what a killed
@@ -6,6 +6,7 @@
 
 pub mod meters;
 pub mod names;
+pub mod traces;
 
 use std::io::{self, BufWriter, IsTerminal};
 use std::sync::OnceLock;

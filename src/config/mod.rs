@@ -24,7 +24,7 @@ use serde::Deserialize;
 pub use access::{Algorithm, ApiKey, Jwt};
 pub use env::process_env;
 pub use problem::ConfigError;
-pub use sections::{Archive, Cache, Graphiql, Http, Limits, Log, Queue, Settle, Shared, Upstream};
+pub use sections::{Archive, Cache, Graphiql, Http, Limits, Log, Queue, Settle, Shared, Telemetry, Upstream};
 
 pub use watch::Watch;
 
@@ -69,6 +69,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is logged.
     pub log: Log,
+    /// Who is told of requests beside the log.
+    pub telemetry: Telemetry,
     /// The keys that let somebody in.
     pub api_keys: Vec<ApiKey>,
     /// Whose tokens let somebody in.
@@ -92,6 +94,7 @@ impl Default for Config {
             http: Http::default(),
             limits: Limits::default(),
             log: Log::default(),
+            telemetry: Telemetry::default(),
             api_keys: Vec::new(),
             jwt: None,
         }

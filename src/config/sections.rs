@@ -245,6 +245,22 @@ impl Default for Log {
     }
 }
 
+/// `[telemetry]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// The OpenTelemetry collector that is sent traces, over HTTP; empty sends none.
+    pub otlp: String,
+}
+
+impl Telemetry {
+    /// Where the collector is, if one is configured.
+    #[must_use]
+    pub fn otlp(&self) -> Option<&str> {
+        Some(self.otlp.as_str()).filter(|url| !url.is_empty())
+    }
+}
+
 /// `[limits]`: what one request may take.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -57,7 +57,7 @@ fn no_key_is_missing_from_the_example() {
     let keys = keys();
     let mut sections: Vec<&str> = keys.iter().map(|(header, _)| *header).collect();
     sections.dedup();
-    assert_eq!(sections.len(), 14, "the top, two accounts with their quotas, and nine sections: {sections:?}");
+    assert_eq!(sections.len(), 15, "the top, two accounts with their quotas, and ten sections: {sections:?}");
     for section in sections {
         // An unknown key that resembles none is answered with all keys that are known there.
         let text = if section.is_empty() {

@@ -175,6 +175,11 @@ impl Check<'_, '_, '_> {
         {
             self.refuse(&KeyPath::key("archive").then("url"), message);
         }
+        if let Some(url) = config.telemetry.otlp()
+            && let Err(message) = check_collector(url)
+        {
+            self.refuse(&KeyPath::key("telemetry").then("otlp"), message);
+        }
         let http = KeyPath::key("http");
         if config.http.max_body == 0 {
             self.refuse(&http.then("max_body"), "must be at least one byte; the default is \"1MiB\"");
@@ -374,6 +379,19 @@ fn check_origin(origin: &str) -> Result<(), &'static str> {
     }
     Err("not an origin as browsers send it; write scheme, host and port alone, in small letters and without the usual \
          port, like \"https://dashboards.example.com\" or \"http://localhost:5173\"")
+}
+
+/// Whether traces can be sent there.
+fn check_collector(address: &str) -> Result<(), &'static str> {
+    let no_url = "not the address of a collector; write it like \"http://127.0.0.1:4318\"";
+    let url = Url::parse(address).map_err(|_unhelpful| no_url)?;
+    if !["http", "https"].contains(&url.scheme()) || url.query().is_some() || url.fragment().is_some() {
+        return Err(no_url);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("holds a name or a password; leave both out: whoever reads the config would see them");
+    }
+    Ok(())
 }
 
 /// Says what is wrong with the address of a Redis, without repeating it: it may hold a password.

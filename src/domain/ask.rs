@@ -1,12 +1,13 @@
 //! What a request wants of the store beside its keys, and what it cost.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::budget::Charge;
+use super::steps::{Follower, Step};
 use super::{Caller, Class, Timestamp, Vendor};
 
 /// Which answers will do.
@@ -53,6 +54,7 @@ pub struct RequestCost {
     queue_wait_ms: AtomicU64,
     charge: Charge,
     made: Mutex<Vec<Made>>,
+    follower: OnceLock<Arc<dyn Follower>>,
 }
 
 /// Attempts of one kind of call.
@@ -77,6 +79,18 @@ impl RequestCost {
     #[must_use]
     pub fn charge(&self) -> &Charge {
         &self.charge
+    }
+
+    /// From now on `follower` is told what is done for the request.
+    pub fn follow(&self, follower: Arc<dyn Follower>) {
+        self.follower.get_or_init(|| follower);
+    }
+
+    /// A step is over; it is told to whoever follows the request.
+    pub fn took(&self, step: &Step<'_>) {
+        if let Some(follower) = self.follower.get() {
+            follower.took(step);
+        }
     }
 
     /// One attempt to call an operation was started for this request.

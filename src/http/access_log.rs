@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::{Level, Span, debug, enabled, info, info_span};
 
 use super::loggable::loggable;
-use super::observer::{Notes, Observer, Seen};
+use super::observer::{Notes, Observer, Seen, TRACE_RESPONSE};
 use crate::domain::RequestCost;
 use crate::error::Code;
 
@@ -140,6 +140,9 @@ impl Entry {
     /// Logs how the request ended, and tells the caller its id.
     pub(super) fn end(mut self, response: &mut Response) {
         let (begun, seen) = (self.begun.take(), self.seen.take());
+        if let Some(trace) = seen.as_ref().and_then(Seen::trace_response) {
+            response.headers_mut().insert(TRACE_RESPONSE, trace);
+        }
         if let Some(sent) = response.extensions().get::<Arc<RowsSent>>().cloned() {
             let (body, status) = (std::mem::take(response.body_mut()), response.status().as_u16());
             *response.body_mut() = Body::new(Logged { body, begun, seen, sent, status, bytes: 0 });

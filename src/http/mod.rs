@@ -106,7 +106,8 @@ impl Site {
         let mode = config.graphiql;
         let sdl = gateway.sdl();
         let stopping = Stopping::default();
-        let observer = Observer::new(Arc::clone(gateway.service().meters()), config.slow);
+        let (meters, traces) = (gateway.service().meters(), gateway.service().traces());
+        let observer = Observer::new(Arc::clone(meters), config.slow, traces.cloned());
         let fast_path = gateway.fast_path();
         let answers = Arc::new(Answers::new(fast_path.answer_bytes));
         let documents = Arc::new(Documents::new(fast_path.document_bytes));
@@ -259,6 +260,7 @@ fn cors_layer(origins: Arc<[String]>) -> CorsLayer {
         ])
         .expose_headers([
             access_log::REQUEST_ID,
+            observer::TRACE_RESPONSE,
             header::ETAG,
             header::LINK,
             header::RETRY_AFTER,
@@ -308,7 +310,7 @@ mod tests {
         let routes = Router::new().route("/", get(async || assert_eq!(1, 2, "deliberate")));
         let sites = Sites { hosts: [].into(), origins: [].into(), pages: &[] };
         let meters = crate::telemetry::meters::Meters::new(crate::domain::Timestamp::from_ms(0)).unwrap();
-        let observer = Observer::new(meters, Duration::ZERO);
+        let observer = Observer::new(meters, Duration::ZERO, None);
         let site = Site::of(routes, sites, Admission(Access::anyone()), Stopping::default(), observer);
         let request = Request::get("/").header(header::HOST, "localhost").body(axum::body::Body::empty());
         let response = site.oneshot(request.unwrap()).await.unwrap();

@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::http::{HeaderValue, Method, Request, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use axum::response::Response;
 use prometheus::Histogram;
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use super::loggable::loggable;
 use crate::domain::{Made, RequestCost};
 use crate::error::Code;
 use crate::telemetry::meters::Meters;
+use crate::telemetry::traces::{Trace, Traces};
 
 /// A way to ask, as metrics and logs call it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,12 +69,13 @@ pub(super) struct Observer {
     slow: Duration,
     /// By door.
     durations: [Option<Histogram>; Door::ALL.len()],
+    traces: Option<Arc<Traces>>,
 }
 
 impl Observer {
-    pub(super) fn new(meters: Arc<Meters>, slow: Duration) -> Arc<Self> {
+    pub(super) fn new(meters: Arc<Meters>, slow: Duration, traces: Option<Arc<Traces>>) -> Arc<Self> {
         let durations = Door::ALL.map(|door| meters.durations(door.as_str()).ok());
-        Arc::new(Self { meters, slow, durations })
+        Arc::new(Self { meters, slow, durations, traces })
     }
 }
 
@@ -82,6 +84,7 @@ impl Observer {
 pub(super) struct Notes {
     operation: OnceLock<Arc<str>>,
     cost: OnceLock<Arc<RequestCost>>,
+    trace: OnceLock<Arc<Trace>>,
 }
 
 impl Notes {
@@ -93,6 +96,9 @@ impl Notes {
     /// What the request costs.
     pub(super) fn costs(&self, cost: &Arc<RequestCost>) {
         self.cost.get_or_init(|| Arc::clone(cost));
+        if let Some(trace) = self.trace.get() {
+            cost.follow(Arc::<Trace>::clone(trace));
+        }
     }
 }
 
@@ -111,7 +117,16 @@ pub(super) struct Seen {
 impl Seen {
     pub(super) fn begin<B>(observer: Arc<Observer>, request: &Request<B>, id: HeaderValue, notes: Arc<Notes>) -> Self {
         let (door, is_head) = (Door::of(request.uri().path()), request.method() == Method::HEAD);
+        if let Some(traces) = &observer.traces {
+            let parent = request.headers().get(TRACE_PARENT).and_then(|header| header.to_str().ok());
+            notes.trace.get_or_init(|| traces.begin(parent));
+        }
         Self { observer, id, door, is_head, started: Instant::now(), notes, is_told: false }
+    }
+
+    /// What tells the caller in which trace its request is.
+    pub(super) fn trace_response(&self) -> Option<HeaderValue> {
+        HeaderValue::from_str(&self.notes.trace.get()?.header()).ok()
     }
 
     /// It was answered.
@@ -135,6 +150,11 @@ impl Seen {
         let operation = self.notes.operation.get().map_or("none", |operation| operation);
         self.observer.meters.request(self.door.as_str(), operation, outcome);
         self.observe(took);
+        if let Some(trace) = self.notes.trace.get() {
+            let id = loggable(self.id.to_str().unwrap_or_default());
+            let door = self.door.as_str();
+            trace.end(&[("door", door), ("operation", operation), ("outcome", outcome), ("id", &id)]);
+        }
         if took > self.observer.slow && !self.observer.slow.is_zero() {
             self.log(operation, outcome, took);
         }
@@ -176,6 +196,12 @@ impl Drop for Seen {
         }
     }
 }
+
+/// Where a caller names the trace that its request belongs to.
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Where it is told the one that its request is in.
+pub(super) const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
 const OK: &str = "ok";
 const CALLER_WENT_AWAY: &str = "caller_went_away";

@@ -13,13 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dataloader::non_cached;
+use tokio::time::Instant;
 
 use any::{AnyStore, Face};
 use batch::Batch;
 use key::{Answer, Gathered, Key};
 
 use crate::archive::Collected;
-use crate::domain::{Account, Ask, Class, Facts, LimitName, Operation, Sent, Shadow, Slice, Window};
+use crate::domain::{Account, Ask, Class, Facts, LimitName, Operation, Sent, Shadow, Slice, Step, Window};
 use crate::error::{Code, WeirError};
 use crate::planner::Command;
 use crate::quota::{Limiter, QuotaStatus};
@@ -245,6 +246,20 @@ impl Loader {
         {
             return Ok(Some(series));
         }
+        let began = Instant::now();
+        let series = self.gathered::<O>(at, wants).await;
+        let outcome = series.as_ref().map_or_else(|error| error.code.as_str(), |_| "ok");
+        let facts = &[("operation", store.operation().facts().operation), ("outcome", outcome)];
+        self.ask.cost.took(&Step { name: "field", began, ended: Instant::now(), facts });
+        series
+    }
+
+    /// The slices that a field wants and memory does not answer alone.
+    async fn gathered<O: Operation>(
+        &self,
+        at: usize,
+        wants: Vec<Slice<O::Subject>>,
+    ) -> Result<Option<Series<O::Data>>, Arc<WeirError>> {
         let key = Key::new::<O>(self.next_key.fetch_add(1, Ordering::Relaxed), at, wants);
         match self.gathering.try_load(key).await.map_err(|_| mixed_up())? {
             Gathered::Explained => Ok(None),

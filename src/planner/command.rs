@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::flight::call_facts;
 use super::subscriber::Subscriber;
 use super::tasks;
 use super::wait::{admit, admit_queued, no_permit};
-use crate::domain::{Account, Ask, CallError, Caller, Class, Vendor};
+use crate::domain::{Account, Ask, CallError, Caller, Class, Step};
 use crate::error::{Code, WeirError};
 use crate::quota::{Audience, Call, Limiter, Metered};
 
@@ -24,7 +25,7 @@ pub struct Command<C> {
 /// Whoever waits for a command: its one caller.
 struct Lone {
     subscriber: Arc<Subscriber>,
-    vendor: Vendor,
+    account: Account,
     operation: &'static str,
 }
 
@@ -88,8 +89,8 @@ impl<C: Call> Command<C> {
         }
         let permit = tokio::time::timeout_at(ask.deadline, entry.permit()).await.ok().flatten().ok_or_else(too_late)?;
         let (sender, answer) = oneshot::channel();
-        let (vendor, operation) = (self.account.vendor(), self.operation);
-        let lone = Lone { subscriber: Subscriber::new(ask.clone()), vendor, operation };
+        let (account, operation) = (self.account.clone(), self.operation);
+        let lone = Lone { subscriber: Subscriber::new(ask.clone()), account, operation };
         let metered = Arc::clone(&self.metered);
         let call = async move {
             let queue_wait = since.elapsed();
@@ -126,8 +127,16 @@ impl Audience for Lone {
         self.subscriber.ask.caller.clone()
     }
 
-    fn attempt_starts(&self, _: u32, _: Duration) {
-        self.subscriber.ask.cost.count_call(self.vendor, self.operation);
+    fn attempt_starts(&self, _: u32, queue_wait: Duration) {
+        let (cost, ended) = (&self.subscriber.ask.cost, Instant::now());
+        cost.count_call(self.account.vendor(), self.operation);
+        let facts = &call_facts(&self.account, self.operation, None)[..3];
+        cost.took(&Step { name: "permit wait", began: ended - queue_wait, ended, facts });
+    }
+
+    fn attempt_ended(&self, began: Instant, outcome: &'static str) {
+        let facts = &call_facts(&self.account, self.operation, Some(outcome));
+        self.subscriber.ask.cost.took(&Step { name: "vendor call", began, ended: Instant::now(), facts });
     }
 
     fn queued_again(&self, _: u64, _: Class) {}

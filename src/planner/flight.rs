@@ -9,7 +9,7 @@ use super::group::Brought;
 use super::state::{Departure, State, lock};
 use super::subscriber::Subscriber;
 use super::{GroupKey, Landed, SliceCache};
-use crate::domain::{Account, Caller, Class, Operation, Slice, Vendor, Window};
+use crate::domain::{Account, Caller, Class, Operation, Slice, Step, Vendor, Window};
 use crate::error::{Code, WeirError};
 use crate::quota::Audience;
 
@@ -69,6 +69,14 @@ impl<O: Operation> Flight<O> {
         });
     }
 
+    /// Tells whoever follows the request that the call is made for.
+    fn tell(&self, name: &'static str, began: Instant, ended: Instant, outcome: Option<&'static str>) {
+        let Some(owner) = &self.owner else { return };
+        let facts = call_facts(&self.account, self.operation, outcome);
+        let facts = if outcome.is_some() { &facts[..] } else { &facts[..3] };
+        owner.ask.cost.took(&Step { name, began, ended, facts });
+    }
+
     /// How many of the slices that it brings are for whoever it was made for, and how many for others.
     pub(super) fn shares(&self) -> (usize, usize) {
         let (mut own, mut joined) = (0, 0);
@@ -89,6 +97,20 @@ impl<O: Operation> Flight<O> {
             gap.present(now).for_each(|(subscriber, is_late)| look(subscriber, is_late, n_slices));
         }
     }
+}
+
+/// What is told of a call.
+pub(super) fn call_facts<'a>(
+    account: &'a Account,
+    operation: &'a str,
+    outcome: Option<&'a str>,
+) -> [(&'static str, &'a str); 4] {
+    [
+        ("vendor", account.vendor().as_str()),
+        ("account", account.name()),
+        ("operation", operation),
+        ("outcome", outcome.unwrap_or_default()),
+    ]
 }
 
 impl<O: Operation> Audience for Flight<O> {
@@ -114,10 +136,11 @@ impl<O: Operation> Audience for Flight<O> {
     }
 
     fn attempt_starts(&self, number: u32, queue_wait: Duration) {
+        let now = Instant::now();
         if let Some(owner) = &self.owner {
             owner.ask.cost.count_call(self.vendor(), self.operation);
+            self.tell("permit wait", now - queue_wait, now, None);
         }
-        let now = Instant::now();
         self.for_subscribers(|subscriber, is_late, n_slices| {
             subscriber.ask.cost.note_queue_wait(queue_wait.min(now - subscriber.since));
             // Whoever is late was counted on joining.
@@ -129,6 +152,10 @@ impl<O: Operation> Audience for Flight<O> {
         if let Some(group) = lock(&self.state).group_mut(&self.group) {
             group.gaps_of_mut(&self.brought, |gap| gap.on_time = gap.subscribers.len());
         }
+    }
+
+    fn attempt_ended(&self, began: Instant, outcome: &'static str) {
+        self.tell("vendor call", began, Instant::now(), Some(outcome));
     }
 
     fn queued_again(&self, entry: u64, class: Class) {

@@ -16,6 +16,7 @@ use crate::domain::{Ask, Caller, Class, Clock, Facts, Mask, RequestCost, Shadow,
 use crate::error::WeirError;
 use crate::loader::{Loader, Most, Stores};
 use crate::telemetry::meters::{CacheReading, Meters};
+use crate::telemetry::traces::Traces;
 
 /// What one request may take.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +56,7 @@ pub struct Service {
     archive: Option<Writer>,
     mask: Arc<Mask>,
     meters: Arc<Meters>,
+    traces: Option<Arc<Traces>>,
 }
 
 impl Service {
@@ -67,16 +69,8 @@ impl Service {
         limits: Limits,
         meters: Arc<Meters>,
     ) -> Self {
-        Self {
-            stores,
-            catalog,
-            clock,
-            limits,
-            collections: Arc::default(),
-            archive: None,
-            mask: Arc::default(),
-            meters,
-        }
+        let (collections, mask) = (Arc::default(), Arc::default());
+        Self { stores, catalog, clock, limits, collections, archive: None, mask, meters, traces: None }
     }
 
     /// The same, where what is fetched is written to an archive, if there is one.
@@ -89,6 +83,18 @@ impl Service {
     #[must_use]
     pub fn masking(self, mask: Mask) -> Self {
         Self { mask: Arc::new(mask), ..self }
+    }
+
+    /// The same, where requests are followed for a collector, if there is one.
+    #[must_use]
+    pub fn traced(self, traces: Option<Arc<Traces>>) -> Self {
+        Self { traces, ..self }
+    }
+
+    /// Where requests are followed, if they are.
+    #[must_use]
+    pub fn traces(&self) -> Option<&Arc<Traces>> {
+        self.traces.as_ref()
     }
 
     /// What is counted while requests are answered.

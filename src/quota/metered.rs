@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Breaker, Call, Limiter, Permit, Rule};
 use crate::domain::{CallError, CallErrorKind, Caller, Class, Vendor};
-use crate::telemetry::meters::CallMeter;
+use crate::telemetry::meters::{CallMeter, outcome};
 
 /// How many times a call may be repeated after a transient failure.
 const MAX_RETRIES: usize = 2;
@@ -24,6 +24,8 @@ pub trait Audience: Send + Sync {
     fn caller(&self) -> Caller;
     /// An attempt is about to be sent; `number` counts from 1.
     fn attempt_starts(&self, number: u32, queue_wait: Duration);
+    /// An attempt that began at `began` has ended.
+    fn attempt_ended(&self, _began: Instant, _outcome: &'static str) {}
     /// The next attempt is queued: whoever joins from now on may lift it.
     fn queued_again(&self, entry: u64, class: Class);
 }
@@ -78,6 +80,7 @@ impl<C: Call> Metered<C> {
             audience.attempt_starts(number, queue_wait);
             let sent_at = Instant::now();
             let result = self.client.call(request, permit).await;
+            audience.attempt_ended(sent_at, outcome(&result));
             if let Some(meter) = &self.meter {
                 meter.waited(audience.class(), queue_wait);
                 meter.called(&result, sent_at.elapsed());

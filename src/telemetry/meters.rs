@@ -239,11 +239,7 @@ impl CallMeter {
 
     /// An attempt has ended.
     pub fn called<A>(&self, result: &Result<A, CallError>, took: Duration) {
-        let outcome = match result {
-            Ok(_) => "ok",
-            Err(error) if error.is_ours() => "not_sent",
-            Err(error) => kind_name(error.kind),
-        };
+        let outcome = outcome(result);
         if let Ok(calls) = self.meters.calls.get_metric_with_label_values(&self.labels(outcome)) {
             calls.inc();
         }
@@ -334,6 +330,16 @@ fn histograms(all: &Registry, name: &Name, buckets: &[f64]) -> Result<HistogramV
 
 fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
+}
+
+/// How labels spell how an attempt ended.
+#[must_use]
+pub fn outcome<A>(result: &Result<A, CallError>) -> &'static str {
+    match result {
+        Ok(_) => "ok",
+        Err(error) if error.is_ours() => "not_sent",
+        Err(error) => kind_name(error.kind),
+    }
 }
 
 /// How labels spell a class.

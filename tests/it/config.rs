@@ -113,6 +113,21 @@ const CASES: &[(&str, &str, &str)] = &[
         "weir.toml:29: `http.cors_origins[0]`: would let any site in, and weir asks for no key yet; list the origins \
          themselves",
     ),
+    (
+        "[queue]",
+        "[telemetry]\notlp = \"127.0.0.1:4318\"\n[queue]",
+        "weir.toml:29: `telemetry.otlp`: not the address of a collector; write it like \"http://127.0.0.1:4318\"",
+    ),
+    (
+        "[queue]",
+        "[telemetry]\notlp = \"http://me:canary@127.0.0.1:4318\"\n[queue]",
+        "weir.toml:29: `telemetry.otlp`: holds a name or a password; leave both out: whoever reads the config would see them",
+    ),
+    (
+        "[queue]",
+        "[log]\nlevel = \"loud\"\n[queue]",
+        "weir.toml:29: `log.level`: there is no such choice; known here: error, warn, info, debug, trace",
+    ),
     ("max_wait = \"30s\"", "zzz = 1", "weir.toml:29: unknown key `queue.zzz`; known here: max_wait, bulk_max_wait"),
     (
         "access_key_id = \"${CAMS_ID}\"",

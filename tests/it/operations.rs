@@ -4,6 +4,7 @@ mod counted;
 mod documents;
 mod names;
 mod slow;
+mod traces;
 
 use std::collections::BTreeMap;
 
@@ -24,11 +25,11 @@ struct Sample {
 }
 
 /// What Prometheus would read.
-struct Samples(Vec<Sample>);
+pub(crate) struct Samples(Vec<Sample>);
 
 impl Samples {
     /// Of a gateway behind one site: what the site alone keeps is read as well.
-    async fn of(site: &Site) -> Self {
+    pub(crate) async fn of(site: &Site) -> Self {
         let request = Request::get("/metrics").header("host", "localhost").body(Body::empty()).unwrap();
         let response = site.clone().oneshot(request).await.unwrap();
         let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
@@ -62,7 +63,7 @@ impl Samples {
     }
 
     /// The same, as a whole number.
-    fn count(&self, name: &str, labels: &[(&str, &str)]) -> i64 {
+    pub(crate) fn count(&self, name: &str, labels: &[(&str, &str)]) -> i64 {
         format!("{}", self.sum(name, labels)).parse().unwrap()
     }
 }

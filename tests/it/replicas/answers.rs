@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use weir::quota::Rule;
 use weir::sim::{Fault, Scope, Times};
 
+use crate::operations::Samples;
 use crate::support::fleet::{Fleet, channel, quick, window};
 use crate::support::redis::Redis;
 use crate::support::stalls::{ensure, steadily};
@@ -67,6 +68,10 @@ async fn what_one_replica_fetched_costs_the_others_nothing() {
     fleet.join();
     let second = fleet.query(1, query.clone()).await;
     assert_eq!((codes(&second), cost(&second)), (vec![], (0, 0)), "another replica has it");
+    let told = Samples::of(&fleet.site(1)).await;
+    let slices = |operation, source| told.count("weir_slices_total", &[("operation", operation), ("source", source)]);
+    assert_eq!(["redis", "memory", "vendor"].map(|source| slices(DISTRIBUTION, source)), [1, 0, 0]);
+    assert!(slices(METRIC, "redis") > 0 && slices(METRIC, "memory") == 0);
     assert_eq!(second["data"], first["data"]);
     let seen = |at| {
         let channels = "{ channel(custSpaceId: \"cams-2\") { phoneNumbers } }".to_owned();

@@ -13,6 +13,7 @@ use weir::app::{App, Runtime, Start};
 use weir::config::Config;
 use weir::document::{Document, Limits};
 use weir::domain::{Caller, Clock, ManualClock, Timestamp};
+use weir::http::{HttpConfig, Site};
 use weir::schema::Gateway;
 use weir::sim::{DEMO_KEY, Legs, LocalTransport, Simulator, SimulatorConfig};
 
@@ -80,6 +81,11 @@ impl Fleet {
 
     pub(crate) fn lease(&self) -> Duration {
         self.config.terms().lease()
+    }
+
+    /// What `/metrics` of a replica is read from.
+    pub(crate) fn site(&self, replica: usize) -> Site {
+        Site::new(HttpConfig::default(), Arc::new(self.apps[replica].gateway().clone()))
     }
 
     pub(crate) async fn query(&self, replica: usize, query: String) -> Value {
