@@ -41,14 +41,18 @@ pub fn parse_span(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
+/// The largest size that is taken. Larger ones are slips of the pen, and far larger ones overflow sums.
+const LARGEST: u64 = 1 << 40;
+const TOO_LARGE: &str = "more than any machine has for it; the largest is \"1TiB\"";
+
 /// Reads `"256MiB"`, `"1GB"` or plain bytes.
 ///
 /// # Errors
-/// Text that is no size; the message does not repeat the text.
+/// Text that is no size, or one above a tebibyte; the message does not repeat the text.
 pub fn parse_size(text: &str) -> Result<u64, &'static str> {
     let size =
         text.parse::<ByteSize>().map_err(|_unhelpful| "not a size; write a number and its unit, like \"256MiB\"")?;
-    Ok(size.as_u64())
+    if size.as_u64() > LARGEST { Err(TOO_LARGE) } else { Ok(size.as_u64()) }
 }
 
 /// Reads an address and port.
@@ -79,7 +83,7 @@ pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D:
     deserializer.deserialize_any(Text {
         expected: "a size in quotes with its unit, like \"256MiB\"",
         parse: parse_size,
-        bare: Some(|bytes| u64::try_from(bytes).ok()),
+        bare: Some(|bytes| u64::try_from(bytes).ok().filter(|bytes| *bytes <= LARGEST)),
     })
 }
 
@@ -148,11 +152,16 @@ mod tests {
 
     #[test]
     fn sizes_have_units_or_are_bytes() {
-        for (text, bytes) in [("256MiB", 268_435_456), ("1 MB", 1_000_000), ("1024", 1_024), ("1.5KiB", 1_536)] {
+        for (text, bytes) in
+            [("256MiB", 268_435_456), ("1 MB", 1_000_000), ("1024", 1_024), ("1.5KiB", 1_536), ("1TiB", LARGEST)]
+        {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
         for text in ["", "25 cats", "-1MiB", "MiB"] {
             assert!(parse_size(text).is_err(), "{text}");
+        }
+        for text in ["1.1TiB", "16EiB", "15EiB", "18446744073709551615"] {
+            assert_eq!(parse_size(text), Err(TOO_LARGE), "{text}");
         }
     }
 }

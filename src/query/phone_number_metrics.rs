@@ -144,7 +144,8 @@ pub fn seen_phones(request: &Request, channel: &CatalogChannel) -> Result<Option
 /// Phones in order, each once.
 fn parse_phones(texts: &[String]) -> Result<Vec<PhoneNumber>, WeirError> {
     let parse = |text: &String| {
-        PhoneNumber::parse(text).ok_or_else(|| WeirError::bad_input("a phone number must have at least one digit"))
+        let refused = || format!("a phone number has at least one digit and at most {}", PhoneNumber::MOST_DIGITS);
+        PhoneNumber::parse(text).ok_or_else(|| WeirError::bad_input(refused()))
     };
     let mut phones = texts.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     phones.sort_unstable();

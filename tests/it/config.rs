@@ -270,6 +270,16 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     (
         "max_bytes = \"256MiB\"",
+        "max_bytes = \"16EiB\"",
+        "weir.toml:24: `cache.max_bytes`: more than any machine has for it; the largest is \"1TiB\"",
+    ),
+    (
+        "[queue]",
+        "[http]\nmax_body = \"16EiB\"\n[queue]",
+        "weir.toml:29: `http.max_body`: more than any machine has for it; the largest is \"1TiB\"",
+    ),
+    (
+        "max_bytes = \"256MiB\"",
         "max_bytes = 1024",
         "weir.toml:24: `cache.max_bytes`: answers are served from the cache; give it at least \"1MiB\"",
     ),
