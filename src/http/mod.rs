@@ -12,15 +12,20 @@ mod answer;
 mod graphiql;
 mod graphql;
 mod health;
+mod held;
+mod load;
 mod metrics;
 mod negotiate;
 mod origin;
+mod overload;
 mod params;
+mod peer;
 mod rows;
 mod serve;
 
 use std::convert::Infallible;
 use std::future::ready;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -40,12 +45,17 @@ use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use health::Stopping;
+use held::{Answers, Bodies, Recipient};
+use ipnet::IpNet;
+use load::{Haste, Load};
 use negotiate::{MediaType, wanted};
 use origin::{Access, is_listed};
+use peer::Proxies;
+use serve::Line;
 
 pub use crate::document::Limits;
 pub use graphiql::is_built as has_graphiql;
-pub use serve::{Timeouts, serve};
+pub use serve::{Door, LEAST_PER_PEER, Timeouts, Tls, TlsError, serve};
 
 use crate::config::Graphiql;
 use crate::schema::Gateway;
@@ -63,8 +73,16 @@ pub struct HttpConfig {
     pub hosts: Vec<String>,
     /// Origins of other sites whose pages may ask, for example `http://localhost:5173`.
     pub cors_origins: Vec<String>,
+    /// Proxies that are believed when they say for whom they ask.
+    pub trusted_proxies: Vec<IpNet>,
     /// What a single query may ask for.
     pub limits: Limits,
+    /// What of all bodies that are read is held at once, in bytes; more is answered 503.
+    pub held_bodies: usize,
+    /// What of all answers is held for those who have not read it yet, in bytes; more is answered 503.
+    pub held_answers: usize,
+    /// How many requests are worked on at once; more are answered 503, of rows beyond half of it.
+    pub requests: usize,
 }
 
 impl Default for HttpConfig {
@@ -75,7 +93,29 @@ impl Default for HttpConfig {
             body_timeout: Duration::from_secs(30),
             hosts: Vec::new(),
             cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             limits: Limits::default(),
+            held_bodies: 32 << 20,
+            held_answers: 64 << 20,
+            requests: 1_000,
+        }
+    }
+}
+
+/// The room that all requests share.
+#[derive(Debug, Clone)]
+struct Rooms {
+    bodies: Arc<Bodies>,
+    answers: Arc<Answers>,
+    load: Arc<Load>,
+}
+
+impl Rooms {
+    fn new(config: &HttpConfig) -> Self {
+        Self {
+            bodies: Bodies::new(config.held_bodies),
+            answers: Answers::new(config.held_answers),
+            load: Load::new(config.requests),
         }
     }
 }
@@ -96,22 +136,29 @@ impl Site {
         let mode = config.graphiql;
         let sdl = gateway.sdl();
         let stopping = Stopping::default();
+        let rooms = Rooms::new(&config);
         let routes = Router::new()
             .merge(rows::routes(gateway.service().clone()))
             .merge(graphiql::routes(mode, gateway.service().clone()))
             .merge(metrics::routes(Arc::clone(&gateway)))
-            .merge(graphql::routes(&config, gateway))
+            .merge(graphql::routes(&config, gateway, &rooms))
             .merge(health::routes(stopping.clone()))
             .route("/schema.graphql", get(async move || ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], sdl)))
             .route("/", get(async move || front_page(mode)))
             .fallback(not_found);
         let origins: Arc<[String]> = config.cors_origins.into();
         let routes = if origins.is_empty() { routes } else { routes.layer(cors_layer(Arc::clone(&origins))) };
-        Self::of(routes, Access { hosts: config.hosts.into(), origins, pages: pages(mode) }, stopping)
+        let access = Access { hosts: config.hosts.into(), origins, pages: pages(mode) };
+        let proxies = Proxies::new(config.trusted_proxies);
+        Self::of(Guarded { routes, access, proxies, rooms }, stopping)
     }
 
-    fn of(routes: Router, access: Access, stopping: Stopping) -> Self {
-        let guarded = Guarded { routes, access };
+    /// Whether a peer is a proxy that is trusted to say for whom it asks.
+    fn stands_for_many(&self, peer: IpAddr) -> bool {
+        self.guarded.proxies.has(peer)
+    }
+
+    fn of(guarded: Guarded, stopping: Stopping) -> Self {
         let compressing =
             Compression::new(guarded.clone()).quality(CompressionLevel::Fastest).compress_when(WhatIsWhole);
         Self { guarded, compressing, stopping }
@@ -164,6 +211,29 @@ where
 struct Guarded {
     routes: Router,
     access: Access,
+    proxies: Proxies,
+    rooms: Rooms,
+}
+
+impl Guarded {
+    /// Lets a request in, or says why there is no room for it.
+    fn admit<B>(&self, request: &Request<B>) -> Result<Recipient, &'static str> {
+        let line = request.extensions().get::<Line>().cloned();
+        let path = request.uri().path();
+        if line.as_ref().is_some_and(Line::is_reserve) && !overload::is_health(path) {
+            return Err("all connections are taken by requests in progress; come back");
+        }
+        if !overload::is_bulk(path) {
+            return Ok(Recipient { line, bulk: None });
+        }
+        if self.rooms.answers.is_short() {
+            return Err("too much of other answers is waiting to be read by those who asked for it; come back");
+        }
+        match self.rooms.load.begin(Haste::Patient) {
+            Some(turn) => Ok(Recipient { line, bulk: Some(turn) }),
+            None => Err("too many other requests are in progress; come back"),
+        }
+    }
 }
 
 impl<B> Service<Request<B>> for Guarded
@@ -179,9 +249,16 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Answering {
+        self.proxies.resolve(&mut request);
         let entry = access_log::Entry::begin(&mut request);
         match self.access.check(&request) {
-            Ok(()) => Box::pin(guard(entry, self.routes.call(request))),
+            Ok(()) => match self.admit(&request) {
+                Ok(recipient) => {
+                    let (answers, answered) = (Arc::clone(&self.rooms.answers), self.routes.call(request));
+                    Box::pin(guard(entry, async move { Ok(answers.send(answered.await?, recipient)) }))
+                }
+                Err(message) => Box::pin(guard(entry, ready(Ok(overload::refuse(&request, message))))),
+            },
             Err(refusal) => {
                 let media = wanted(request.headers()).media.unwrap_or(MediaType::Json);
                 Box::pin(guard(entry, ready(Ok(answer::refuse(media, &refusal)))))
@@ -269,7 +346,9 @@ mod tests {
     async fn a_handler_that_panics_is_answered_all_the_same() {
         let routes = Router::new().route("/", get(async || assert_eq!(1, 2, "deliberate")));
         let access = Access { hosts: [].into(), origins: [].into(), pages: &[] };
-        let site = Site::of(routes, access, Stopping::default());
+        let config = HttpConfig::default();
+        let (proxies, rooms) = (Proxies::new(Vec::new()), Rooms::new(&config));
+        let site = Site::of(Guarded { routes, access, proxies, rooms }, Stopping::default());
         let request = Request::get("/").header(header::HOST, "localhost").body(axum::body::Body::empty());
         let response = site.oneshot(request.unwrap()).await.unwrap();
         assert_eq!(response.status(), 500);

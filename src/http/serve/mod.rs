@@ -1,38 +1,49 @@
 //! Serves the routes on a socket: bounds how many callers there are and how long each may keep it waiting, and stops
 //! without dropping anybody.
+//!
+//! Who is there and who leaves for whom is decided in [`table`]; what happens on one connection, in [`connection`].
 
-use std::convert::Infallible;
+mod connection;
+mod table;
+mod tls;
+
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::Request;
-use axum::response::Response;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_io_timeout::TimeoutStream;
-use tower::Service;
 use tracing::{debug, info, warn};
 
 use super::Site;
+use connection::{Terms, connection};
+use table::{Places, Rank, Seat, Seated, Table};
+pub use tls::{Tls, TlsError};
 
 /// For how many callers the server is there, and how long it waits for each.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// Connections at once. Those who come later wait, unanswered, until one of them ends.
+    /// Connections at once. Whoever comes when all of them are in the middle of a request is told to come back.
     pub max_connections: usize,
+    /// The same for one peer, unless it is a proxy that is trusted; zero for a quarter of all, and at least [`LEAST_PER_PEER`].
+    pub max_per_peer: usize,
+    /// Connections beyond all those, on which the health of the process is told, and everybody else to come back.
+    pub max_reserve: usize,
+    /// For the handshake of TLS.
+    pub handshake: Duration,
     /// For the head of a request, and for the next request on an idle connection.
     pub head: Duration,
-    /// For a caller to read any more of its answer. One that reads, however slowly, is not cut off.
+    /// For a caller's system to take any more of its answer. Systems make room in steps, on loopback of more than 100 KiB:
+    /// a caller that reads less than a step in this time (measured: 4 KB a second) cannot be told from one that reads
+    /// nothing, and is cut off like it.
     pub stall: Duration,
-    /// How long `/health/ready` says 503 before no more connections are taken, so that a load balancer can see it.
+    /// For both on a connection in reserve.
+    pub reserve: Duration,
+    /// How long `/health/ready` says 503 before no more connections are taken, so that a load balancer can see it. What is
+    /// answered meanwhile is the last answer of its connection.
     pub notice: Duration,
     /// For the requests that are being answered when the server stops. Shorter than a caller's deadline, and callers
     /// may be cut off.
@@ -43,11 +54,26 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
+            max_per_peer: 0,
+            max_reserve: 32,
+            handshake: Duration::from_secs(10),
             head: Duration::from_secs(30),
             stall: Duration::from_secs(30),
+            reserve: Duration::from_secs(5),
             notice: Duration::ZERO,
             finish: Duration::from_secs(45),
         }
+    }
+}
+
+/// So many connections one peer may have, however few there are.
+pub const LEAST_PER_PEER: usize = 64;
+
+impl Timeouts {
+    fn places(&self) -> Places {
+        let share = (self.max_connections / 4).max(LEAST_PER_PEER);
+        let per_peer = if self.max_per_peer == 0 { share } else { self.max_per_peer };
+        Places { all: self.max_connections, per_peer, reserve: self.max_reserve }
     }
 }
 
@@ -57,12 +83,75 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections without a request end as soon as they are told; those that are left after this have one.
 const IDLE_END: Duration = Duration::from_millis(100);
 
-/// Serves `site` on `listener` until `shutdown` ends, then lets the requests in progress finish. There is no limit
+/// How often it is told what is waited for.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// How far the server has come in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// No connection takes a further request.
+    Ending,
+    /// What has not begun a request by now is not waited for.
+    Last,
+}
+
+/// The connection on which a request came.
+#[derive(Debug, Clone)]
+pub(super) struct Line(Arc<Seat>);
+
+impl Line {
+    fn of(seat: &Arc<Seat>) -> Self {
+        Self(Arc::clone(seat))
+    }
+
+    /// Ends it, with all that is still to be sent.
+    pub(super) fn cut(&self) {
+        self.0.cut();
+    }
+
+    /// One that nobody has accepted.
+    #[cfg(test)]
+    pub(super) fn alone(peer: IpAddr) -> Self {
+        let places = Places { all: 1, per_peer: 1, reserve: 0 };
+        Table::new(places).enter(peer, false).map(|seated| Self::of(seated.seat())).unwrap()
+    }
+
+    /// Whether it has to end.
+    #[cfg(test)]
+    pub(super) fn is_cut(&self) -> bool {
+        self.0.is_cut()
+    }
+
+    /// Whether only the health of the process is told on it.
+    pub(super) fn is_reserve(&self) -> bool {
+        self.0.rank() == Rank::Reserve
+    }
+}
+
+/// Where callers come in.
+#[derive(Debug)]
+pub struct Door {
+    /// The socket.
+    pub listener: TcpListener,
+    /// How it speaks TLS, if it does.
+    pub tls: Option<Arc<Tls>>,
+}
+
+impl From<TcpListener> for Door {
+    fn from(listener: TcpListener) -> Self {
+        Self { listener, tls: None }
+    }
+}
+
+/// Serves `site` at `door` until `shutdown` ends, then lets the requests in progress finish. There is no limit
 /// on a request as a whole: its deadline is the caller's, kept further down.
-pub async fn serve(listener: TcpListener, site: Site, timeouts: Timeouts, shutdown: impl Future<Output = ()>) {
-    let (stop, stopped) = watch::channel(());
+pub async fn serve(door: impl Into<Door>, site: Site, timeouts: Timeouts, shutdown: impl Future<Output = ()>) {
+    let Door { listener, tls } = door.into();
+    let (phase, told) = watch::channel(Phase::Serving);
+    let terms = Terms { timeouts, phase: told, stopping: site.stopping.clone() };
     let mut connections = JoinSet::new();
-    let room = Arc::new(Semaphore::new(timeouts.max_connections));
+    let table = Table::new(timeouts.places());
 
     let mut until = std::pin::pin!(async {
         shutdown.await;
@@ -73,13 +162,17 @@ pub async fn serve(listener: TcpListener, site: Site, timeouts: Timeouts, shutdo
     loop {
         tokio::select! {
             () = &mut until => break,
-            accepted = accept(&listener, &room) => match accepted {
-                Ok((stream, slot)) => {
-                    let (service, stopped) = (site.clone(), stopped.clone());
-                    connections.spawn(async move {
-                        connection(stream, service, timeouts, stopped).await;
-                        drop(slot);
-                    });
+            accepted = accept(&listener) => match accepted {
+                Ok((stream, from)) => {
+                    let Some(seated) = table.enter(from, site.stands_for_many(from)) else {
+                        debug!("a connection was turned away, all are taken");
+                        continue;
+                    };
+                    let (site, terms) = (site.clone(), terms.clone());
+                    match &tls {
+                        None => connections.spawn(connection(stream, site, seated, from, terms)),
+                        Some(tls) => connections.spawn(in_private(Arc::clone(tls), stream, site, seated, from, terms)),
+                    };
                 }
                 Err(error) => {
                     warn!(%error, "no connection could be taken");
@@ -89,103 +182,53 @@ pub async fn serve(listener: TcpListener, site: Site, timeouts: Timeouts, shutdo
             Some(_) = connections.join_next() => {}
         }
     }
-
     drop(listener);
-    drop(stop);
-    let all_ended = async |connections: &mut JoinSet<()>| while connections.join_next().await.is_some() {};
-    if timeout(IDLE_END, all_ended(&mut connections)).await.is_err() {
-        info!(n_requests = connections.len(), at_most = ?timeouts.finish, "requests in progress are waited for");
-    }
-    if timeout(timeouts.finish, all_ended(&mut connections)).await.is_err() {
-        warn!(n_connections = connections.len(), "requests were cut off, they took too long to finish");
-    }
+    end(connections, &phase, timeouts.finish).await;
     info!("stopped");
 }
 
-/// Takes the next connection once there is room for it.
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    if room.available_permits() == 0 {
-        debug!("all connections are taken, new callers wait");
+/// One connection, in TLS. Until it is agreed on, no request has begun.
+async fn in_private(tls: Arc<Tls>, stream: TcpStream, site: Site, seated: Seated, from: IpAddr, mut terms: Terms) {
+    let seat = Arc::clone(seated.seat());
+    let limit = if seat.rank() == Rank::Reserve { terms.timeouts.reserve } else { terms.timeouts.handshake };
+    let agreed = tokio::select! {
+        agreed = timeout(limit, tls.acceptor().accept(stream)) => agreed,
+        () = seat.told_to_leave() => return,
+        Ok(_) = terms.phase.wait_for(|phase| *phase == Phase::Last) => return,
+    };
+    match agreed {
+        Ok(Ok(stream)) => connection(stream, site, seated, from, terms).await,
+        Ok(Err(error)) => debug!(%error, "TLS could not be agreed on"),
+        Err(_) => debug!("TLS was not agreed on in time"),
     }
-    let slot = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+}
+
+/// Lets the requests in progress finish, and tells every few seconds how many are waited for.
+async fn end(mut connections: JoinSet<()>, phase: &watch::Sender<Phase>, at_most: Duration) {
+    let all_ended = async |connections: &mut JoinSet<()>| while connections.join_next().await.is_some() {};
+    phase.send_replace(Phase::Ending);
+    if timeout(IDLE_END, all_ended(&mut connections)).await.is_ok() {
+        return;
+    }
+    phase.send_replace(Phase::Last);
+    let finished = timeout(at_most, async {
+        let mut patience = IDLE_END;
+        while timeout(patience, all_ended(&mut connections)).await.is_err() {
+            info!(n_requests = connections.len(), ?at_most, "requests in progress are waited for");
+            patience = TOLD_EVERY;
+        }
+    });
+    if finished.await.is_err() {
+        warn!(n_connections = connections.len(), "requests were cut off, they took too long to finish");
+    }
+}
+
+/// Takes the next connection.
+async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
+    let (stream, from): (TcpStream, SocketAddr) = listener.accept().await?;
     // An answer is written at once; waiting for more to send would only delay it.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "a connection could not be tuned");
     }
-    Ok((stream, slot))
-}
-
-/// One connection to its end; after `stopped` it takes no further request.
-async fn connection<S, R>(stream: S, service: R, timeouts: Timeouts, mut stopped: watch::Receiver<()>)
-where
-    S: AsyncRead + AsyncWrite + Send + 'static,
-    R: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send,
-{
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(timeouts.stall));
-    let stream = TokioIo::new(Box::pin(stream));
-    let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(timeouts.head);
-    let mut connection =
-        std::pin::pin!(server.serve_connection(stream, TowerToHyperService::new(service)).with_upgrades());
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        _ = stopped.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        debug!(%error, "a connection broke");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::Router;
-    use axum::routing::get;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-    use tokio::task::JoinHandle;
-    use tokio::time::Instant;
-
-    use super::*;
-
-    const LENGTH: usize = 100_000;
-
-    /// A caller that has asked for a long answer over a line that holds a thousand bytes of it.
-    async fn asked() -> (DuplexStream, JoinHandle<()>, watch::Sender<()>) {
-        let router = Router::new().route("/", get(async || "x".repeat(LENGTH)));
-        let (mut caller, server) = duplex(1_000);
-        let (stop, stopped) = watch::channel(());
-        let serving = tokio::spawn(connection(server, router, Timeouts::default(), stopped));
-        caller.write_all(b"GET / HTTP/1.1\r\nhost: weir\r\nconnection: close\r\n\r\n").await.unwrap();
-        (caller, serving, stop)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_caller_that_reads_nothing_is_cut_off() {
-        let began = Instant::now();
-        let (mut caller, serving, _stop) = asked().await;
-        serving.await.unwrap();
-        assert_eq!(began.elapsed().as_secs(), Timeouts::default().stall.as_secs());
-        let mut got = Vec::new();
-        caller.read_to_end(&mut got).await.unwrap();
-        assert!(got.len() < LENGTH, "{}", got.len());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_caller_that_reads_slowly_gets_all_of_it() {
-        let (mut caller, serving, _stop) = asked().await;
-        let (mut got, mut piece) = (0, [0; 1_000]);
-        loop {
-            sleep(Duration::from_secs(20)).await;
-            match caller.read(&mut piece).await.unwrap() {
-                0 => break,
-                length => got += length,
-            }
-        }
-        assert!(got > LENGTH, "the head and the body: {got}");
-        serving.await.unwrap();
-    }
+    Ok((stream, from.ip().to_canonical()))
 }
