@@ -22,7 +22,7 @@ use serde::Deserialize;
 
 pub use env::process_env;
 pub use problem::ConfigError;
-pub use sections::{Archive, Cache, Graphiql, Http, Limits, Queue, Settle, Shared, Upstream};
+pub use sections::{Archive, Cache, Graphiql, Http, Limits, Queue, Settle, Shared, TlsFiles, Upstream};
 
 pub use watch::Watch;
 

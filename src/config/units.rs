@@ -1,11 +1,13 @@
 //! Durations, sizes and addresses with their units, as people write them.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use ipnet::IpNet;
 use jiff::SignedDuration;
+use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
 use crate::domain::duration::parse_iso;
@@ -53,6 +55,32 @@ pub fn parse_size(text: &str) -> Result<u64, &'static str> {
     let size =
         text.parse::<ByteSize>().map_err(|_unhelpful| "not a size; write a number and its unit, like \"256MiB\"")?;
     if size.as_u64() > LARGEST { Err(TOO_LARGE) } else { Ok(size.as_u64()) }
+}
+
+/// Addresses of one network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Net(pub IpNet);
+
+impl<'de> Deserialize<'de> for Net {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Text {
+            expected: "an address or a network in quotes, like \"10.0.0.0/8\"",
+            parse: parse_net,
+            bare: None,
+        })
+    }
+}
+
+/// Reads an address, or a network like `"10.0.0.0/8"`.
+///
+/// # Errors
+/// Anything else, host names too, and the network of all addresses.
+pub fn parse_net(text: &str) -> Result<Net, &'static str> {
+    let net = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse::<IpNet>());
+    match net.map_err(|_unhelpful| "not an address or a network; write it like \"127.0.0.1\" or \"10.0.0.0/8\"")? {
+        all if all.prefix_len() == 0 => Err("would believe anybody; list the proxies themselves"),
+        net => Ok(Net(net)),
+    }
 }
 
 /// Reads an address and port.
@@ -147,6 +175,16 @@ mod tests {
         }
         for text in ["", "0s", "P0D", "P1M", "90", "-P1D", "P3661D"] {
             assert!(parse_span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_are_addresses_or_have_a_length() {
+        for (text, net) in [("127.0.0.1", "127.0.0.1/32"), ("10.0.0.0/8", "10.0.0.0/8"), ("fd00::/8", "fd00::/8")] {
+            assert_eq!(parse_net(text).unwrap().0.to_string(), net, "{text}");
+        }
+        for text in ["", "proxy.example", "10.0.0.0/33", "10.0.0/8", "127.0.0.1:80", "0.0.0.0/0", "::/0"] {
+            assert!(parse_net(text).is_err(), "{text}");
         }
     }
 
