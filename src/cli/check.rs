@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{ConfigFile, Failure, block_on, output};
+use super::{ConfigFile, Failure, block_on, gateway, output};
 use crate::config::vendors::Entry;
 use crate::config::watch::{Watch, Watched};
 use crate::config::{Config, Graphiql, Settle, Shared, Upstream};
@@ -39,6 +39,7 @@ pub struct Args {
 /// A wrong config (2); with `--online`, an account that its vendor refuses (1).
 pub fn run(args: &Args) -> Result<(), Failure> {
     let config = args.config.load()?;
+    gateway::tls(&config)?;
     output::print(&explain(&config, &args.config.origin()))?;
     if args.online { block_on(online::run(config)) } else { Ok(()) }
 }
@@ -51,7 +52,12 @@ pub fn explain(config: &Config, origin: &str) -> String {
         // Writing to a string never fails.
         let _never_fails = writeln!(text, "{name:<12}{value}");
     };
-    line("listen", &format!("{} (this machine only)", config.listen));
+    let tls = config.http.tls.named();
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    line("listen", &format!("{scheme}://{} (this machine only)", config.listen));
+    if let Some((certificate, key)) = tls {
+        line("", &format!("with the certificate {} and the key {}", certificate.display(), key.display()));
+    }
     line("graphiql", graphiql(config.graphiql, http::has_graphiql()));
     line("state", &config.state_dir.display().to_string());
     let cache = &config.cache;
@@ -85,6 +91,10 @@ pub fn explain(config: &Config, origin: &str) -> String {
     line("http", &format!("request bodies up to {}", bytesize::ByteSize(config.http.max_body)));
     let names = ["localhost".to_owned()].into_iter().chain(config.http.hosts.iter().cloned());
     line("", &format!("asked as {}; other names are refused", names.collect::<Vec<_>>().join(", ")));
+    if !config.http.trusted_proxies.is_empty() {
+        let proxies: Vec<String> = config.http.trusted_proxies.iter().map(|net| net.0.to_string()).collect();
+        line("", &format!("{} are believed when they say for whom they ask", proxies.join(", ")));
+    }
     if !config.http.cors_origins.is_empty() {
         line("", &format!("pages of {} may ask from a browser", config.http.cors_origins.join(", ")));
     }

@@ -52,6 +52,7 @@ mod signing;
 mod signing_verifiers;
 mod stale;
 mod support;
+mod tls;
 mod totals;
 mod truth;
 mod waits;
