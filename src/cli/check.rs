@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{ConfigFile, Failure, block_on, output};
+use super::{ConfigFile, Failure, block_on, gateway, output};
 use crate::config::access::Phones;
 use crate::config::vendors::Entry;
 use crate::config::watch::{Watch, Watched};
@@ -40,6 +40,7 @@ pub struct Args {
 /// A wrong config (2); with `--online`, an account that its vendor refuses (1).
 pub fn run(args: &Args) -> Result<(), Failure> {
     let config = args.config.load()?;
+    gateway::tls(&config)?;
     output::print(&explain(&config, &args.config.origin()))?;
     if args.online { block_on(online::run(config)) } else { Ok(()) }
 }
@@ -52,9 +53,14 @@ pub fn explain(config: &Config, origin: &str) -> String {
         // Writing to a string never fails.
         let _never_fails = writeln!(text, "{name:<12}{value}");
     };
+    let tls = config.http.tls.named();
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let reach =
         if config.listen.ip().to_canonical().is_loopback() { "this machine only" } else { "other machines, too" };
-    line("listen", &format!("{} ({reach})", config.listen));
+    line("listen", &format!("{scheme}://{} ({reach})", config.listen));
+    if let Some((certificate, key)) = tls {
+        line("", &format!("with the certificate {} and the key {}", certificate.display(), key.display()));
+    }
     line("graphiql", graphiql(config.graphiql, http::has_graphiql()));
     line("state", &config.state_dir.display().to_string());
     let cache = &config.cache;
@@ -88,6 +94,10 @@ pub fn explain(config: &Config, origin: &str) -> String {
     line("http", &format!("request bodies up to {}", bytesize::ByteSize(config.http.max_body)));
     let names = ["localhost".to_owned()].into_iter().chain(config.http.hosts.iter().cloned());
     line("", &format!("asked as {}; other names are refused", names.collect::<Vec<_>>().join(", ")));
+    if !config.http.trusted_proxies.is_empty() {
+        let proxies: Vec<String> = config.http.trusted_proxies.iter().map(|net| net.0.to_string()).collect();
+        line("", &format!("{} are believed when they say for whom they ask", proxies.join(", ")));
+    }
     if !config.http.cors_origins.is_empty() {
         line("", &format!("pages of {} may ask from a browser", config.http.cors_origins.join(", ")));
     }

@@ -57,7 +57,7 @@ async fn demo(args: Args, listener: TcpListener) -> Result<(), Failure> {
     let app = build(&config, args.seed)?;
     let address = listener.local_addr().unwrap_or(args.listen);
     output::print(&welcome(address, http::has_graphiql()))?;
-    gateway::serve(app, &config, listener).await
+    gateway::serve(app, &config, listener, None).await
 }
 
 /// A gateway in front of a simulator in the same process.

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-
 use super::Failure;
-use super::stop::until_told;
+use super::stop::{Hangups, Reload, until_told};
 use crate::app::{App, BuildError, Runtime, Start};
 use crate::archive::ArchiveErrorKind;
 use crate::config::Config;
 use crate::domain::SystemClock;
-use crate::http::{self, HttpConfig};
+use crate::http::{self, Door, HttpConfig, Tls};
 use crate::vendor::transport::HttpTransport;
 
 /// The longest reply that is read: `upstream.max_rows` rows of the vendors' JSON and a good margin.
@@ -53,26 +51,65 @@ impl From<Refused> for Failure {
     }
 }
 
-/// Serves `app` on `listener` until the process is told to stop.
+/// How the config has callers spoken to: in TLS, or not.
+///
+/// # Errors
+/// Files that do not do: a wrong config (2).
+pub(super) fn tls(config: &Config) -> Result<Option<Arc<Tls>>, Failure> {
+    let opened = config.http.tls.named().map(|(certificate, key)| Tls::open(certificate, key));
+    opened.transpose().map(|tls| tls.map(Arc::new)).map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// What SIGHUP has read again.
+pub(super) fn reloads(tls: Option<&Arc<Tls>>) -> Vec<Reload> {
+    let certificate = |tls: &Arc<Tls>| {
+        let tls = Arc::clone(tls);
+        let prepare = move || {
+            let config = tls.prepare().map_err(|error| error.to_string())?;
+            let tls = Arc::clone(&tls);
+            Ok(Box::new(move || tls.put(config)) as _)
+        };
+        Reload { what: "certificate", prepare: Box::new(prepare) }
+    };
+    tls.map(certificate).into_iter().collect()
+}
+
+/// Serves `app` at `door` until the process is told to stop. With `reloads`, SIGHUP has them read again; without, it ends the
+/// process as it ends any.
 ///
 /// # Errors
 /// The process was told a second time, and did not wait for requests in progress.
-pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) -> Result<(), Failure> {
+pub(super) async fn serve(
+    app: App,
+    config: &Config,
+    door: impl Into<Door>,
+    reloads: Option<Vec<Reload>>,
+) -> Result<(), Failure> {
+    let door = door.into();
+    let hangups = reloads.map(|reloads| Hangups::hear().map(|hangups| hangups.reload(reloads))).transpose()?;
     app.prepare().await?;
     let mut hosts = config.http.hosts.clone();
     // The address itself is a name that nobody else can be reached under.
-    hosts.extend(listener.local_addr().ok().map(|own| own.to_string()));
+    hosts.extend(door.listener.local_addr().ok().map(|own| own.to_string()));
+    let limits = &config.limits;
+    let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
     let http = HttpConfig {
         hosts,
         cors_origins: config.http.cors_origins.clone(),
         graphiql: config.graphiql,
         limits: config.limits.of_documents(),
         slow: config.log.slow,
-        max_body: usize::try_from(config.http.max_body).unwrap_or(usize::MAX),
+        max_body: bytes(config.http.max_body),
+        trusted_proxies: config.http.trusted_proxies.iter().map(|net| net.0).collect(),
+        held_bodies: bytes(limits.held_body_bytes),
+        held_answers: bytes(limits.held_answer_bytes),
+        requests: limits.requests as usize,
         ..HttpConfig::default()
     };
     let timeouts = http::Timeouts {
-        max_connections: max_connections(),
+        max_connections: max_connections(limits.connections as usize),
+        max_per_peer: limits.connections_per_peer as usize,
+        notice: config.http.stop_notice,
         // As long as the last caller's deadline.
         finish: config.queue.max_wait + config.upstream.timeout + Duration::from_secs(1),
         ..http::Timeouts::default()
@@ -80,10 +117,10 @@ pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) -> R
     let site = http::Site::new(http, Arc::new(app.gateway().clone()), Arc::clone(app.access()));
     let watch = app.watch().cloned();
     until_told(async move |told| {
-        let watch = watch.map(|watch| tokio::spawn(watch.run()));
-        http::serve(listener, site, timeouts, async move { drop(told.await) }).await;
-        if let Some(watch) = watch {
-            watch.abort();
+        let beside = [watch.map(|watch| tokio::spawn(watch.run())), hangups.map(tokio::spawn)];
+        http::serve(door, site, timeouts, async move { drop(told.await) }).await;
+        for task in beside.into_iter().flatten() {
+            task.abort();
         }
         app.end().await;
         Ok(())
@@ -93,11 +130,11 @@ pub(super) async fn serve(app: App, config: &Config, listener: TcpListener) -> R
 
 /// As many connections as the process may have files open, but for those that it needs itself: for vendors, state files
 /// and logs. Raises the soft limit as far as the hard one lets it.
-fn max_connections() -> usize {
+fn max_connections(most: usize) -> usize {
     const OWN: u64 = 256;
-    let most = http::Timeouts::default().max_connections;
-    let files = rlimit::increase_nofile_limit(most as u64 + OWN).unwrap_or(u64::MAX);
-    usize::try_from(files.saturating_sub(OWN)).unwrap_or(most).clamp(1, most)
+    let own = OWN + http::Timeouts::default().max_reserve as u64;
+    let files = rlimit::increase_nofile_limit(most as u64 + own).unwrap_or(u64::MAX);
+    usize::try_from(files.saturating_sub(own)).unwrap_or(most).clamp(1, most)
 }
 
 impl From<BuildError> for Failure {

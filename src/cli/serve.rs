@@ -1,6 +1,7 @@
 //! `weir serve`: the gateway in front of the vendors.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tracing::{info, warn};
@@ -9,6 +10,7 @@ use super::check::risks;
 use super::{ConfigFile, Failure, bind, block_on, gateway};
 use crate::config::validate::check_listen;
 use crate::config::{Config, units};
+use crate::http::{Door, Tls};
 use crate::telemetry;
 
 /// Run the gateway in front of the vendors that the config names.
@@ -41,16 +43,19 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     for risk in risks(&config) {
         warn!(risk, "the config is risky");
     }
+    let tls = gateway::tls(&config)?;
     block_on(async move {
         let listener = bind(config.listen).await?;
-        serve(config, listener).await
+        serve(config, listener, tls).await
     })
 }
 
 /// Serves on `listener` until told to stop.
-async fn serve(config: Config, listener: TcpListener) -> Result<(), Failure> {
+async fn serve(config: Config, listener: TcpListener, tls: Option<Arc<Tls>>) -> Result<(), Failure> {
     let app = gateway::build(&config)?;
     let address = listener.local_addr().unwrap_or(config.listen);
-    info!(%address, "listening");
-    gateway::serve(app, &config, listener).await
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    info!(%address, url = %format_args!("{scheme}://{address}"), "listening");
+    let reloads = gateway::reloads(tls.as_ref());
+    gateway::serve(app, &config, Door { listener, tls }, Some(reloads)).await
 }

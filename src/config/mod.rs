@@ -24,7 +24,7 @@ use serde::Deserialize;
 pub use access::{Algorithm, ApiKey, Jwt};
 pub use env::process_env;
 pub use problem::ConfigError;
-pub use sections::{Archive, Cache, Graphiql, Http, Limits, Log, Queue, Settle, Shared, Telemetry, Upstream};
+pub use sections::{Archive, Cache, Graphiql, Http, Limits, Log, Queue, Settle, Shared, Telemetry, TlsFiles, Upstream};
 
 pub use watch::Watch;
 

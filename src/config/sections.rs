@@ -1,5 +1,6 @@
 //! The sections of the file that are not about an account: keys, units and defaults.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -206,6 +207,24 @@ impl Archive {
     }
 }
 
+/// The files of `[http] tls`; both empty for plain HTTP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsFiles {
+    /// The certificate and those that lead from it to its issuer, in PEM.
+    pub certificate: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
+}
+
+impl TlsFiles {
+    /// The certificate and its key, if they are named.
+    #[must_use]
+    pub fn named(&self) -> Option<(&Path, &Path)> {
+        (!self.certificate.as_os_str().is_empty()).then_some((&self.certificate, &self.key))
+    }
+}
+
 /// `[http]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -217,6 +236,13 @@ pub struct Http {
     pub hosts: Vec<String>,
     /// Origins of other sites whose pages may ask.
     pub cors_origins: Vec<String>,
+    /// Proxies that are believed when they say for whom they ask.
+    pub trusted_proxies: Vec<units::Net>,
+    /// The files of TLS; plain HTTP without.
+    pub tls: TlsFiles,
+    /// For how long a process that is told to stop goes on taking requests, while `/health/ready` says that it stops.
+    #[serde(deserialize_with = "units::duration")]
+    pub stop_notice: Duration,
     /// Whether shortcuts are taken that only make answers faster: whole answers and parsed queries kept, long lists written
     /// without the engine. The answers are the same without.
     pub fast_path: bool,
@@ -224,7 +250,15 @@ pub struct Http {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { max_body: 1024 * 1024, hosts: Vec::new(), cors_origins: Vec::new(), fast_path: true }
+        Self {
+            max_body: 1024 * 1024,
+            hosts: Vec::new(),
+            cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            tls: TlsFiles::default(),
+            stop_notice: Duration::ZERO,
+            fast_path: true,
+        }
     }
 }
 
@@ -261,7 +295,7 @@ impl Telemetry {
     }
 }
 
-/// `[limits]`: what one request may take.
+/// `[limits]`: what one request may take, and all of them together.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
@@ -292,6 +326,18 @@ pub struct Limits {
     pub calls: u32,
     /// The most upstream calls of one pull of rows.
     pub pull_calls: u32,
+    /// The most connections; as many as there are open files for, if that is fewer.
+    pub connections: u32,
+    /// The most of one peer; zero for a quarter of all.
+    pub connections_per_peer: u32,
+    /// The most requests that are worked on at once.
+    pub requests: u32,
+    /// What of all bodies is held at once, in bytes.
+    #[serde(deserialize_with = "units::size")]
+    pub held_body_bytes: u64,
+    /// What of all answers is held for those who have not read it yet, in bytes.
+    #[serde(deserialize_with = "units::size")]
+    pub held_answer_bytes: u64,
     /// Names of limits that are only counted and logged.
     #[serde(deserialize_with = "limit_names")]
     pub shadow: Vec<LimitName>,
@@ -313,6 +359,11 @@ impl Default for Limits {
             calls: 400,
             pull_calls: 5_000,
             shadow: Vec::new(),
+            connections: 10_000,
+            connections_per_peer: 0,
+            requests: 1_000,
+            held_body_bytes: 32 * 1024 * 1024,
+            held_answer_bytes: 64 * 1024 * 1024,
         }
     }
 }

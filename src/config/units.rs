@@ -1,11 +1,13 @@
 //! Durations, sizes and addresses with their units, as people write them.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use ipnet::IpNet;
 use jiff::SignedDuration;
+use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
 use crate::domain::Timestamp;
@@ -42,14 +44,44 @@ pub fn parse_span(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
+/// The largest size that is taken. Larger ones are slips of the pen, and far larger ones overflow sums.
+const LARGEST: u64 = 1 << 40;
+const TOO_LARGE: &str = "more than any machine has for it; the largest is \"1TiB\"";
+
 /// Reads `"256MiB"`, `"1GB"` or plain bytes.
 ///
 /// # Errors
-/// Text that is no size; the message does not repeat the text.
+/// Text that is no size, or one above a tebibyte; the message does not repeat the text.
 pub fn parse_size(text: &str) -> Result<u64, &'static str> {
     let size =
         text.parse::<ByteSize>().map_err(|_unhelpful| "not a size; write a number and its unit, like \"256MiB\"")?;
-    Ok(size.as_u64())
+    if size.as_u64() > LARGEST { Err(TOO_LARGE) } else { Ok(size.as_u64()) }
+}
+
+/// Addresses of one network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Net(pub IpNet);
+
+impl<'de> Deserialize<'de> for Net {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Text {
+            expected: "an address or a network in quotes, like \"10.0.0.0/8\"",
+            parse: parse_net,
+            bare: None,
+        })
+    }
+}
+
+/// Reads an address, or a network like `"10.0.0.0/8"`.
+///
+/// # Errors
+/// Anything else, host names too, and the network of all addresses.
+pub fn parse_net(text: &str) -> Result<Net, &'static str> {
+    let net = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse::<IpNet>());
+    match net.map_err(|_unhelpful| "not an address or a network; write it like \"127.0.0.1\" or \"10.0.0.0/8\"")? {
+        all if all.prefix_len() == 0 => Err("would believe anybody; list the proxies themselves"),
+        net => Ok(Net(net)),
+    }
 }
 
 /// Reads an instant with its offset.
@@ -94,7 +126,7 @@ pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D:
     deserializer.deserialize_any(Text {
         expected: "a size in quotes with its unit, like \"256MiB\"",
         parse: parse_size,
-        bare: Some(|bytes| u64::try_from(bytes).ok()),
+        bare: Some(|bytes| u64::try_from(bytes).ok().filter(|bytes| *bytes <= LARGEST)),
     })
 }
 
@@ -162,12 +194,27 @@ mod tests {
     }
 
     #[test]
+    fn networks_are_addresses_or_have_a_length() {
+        for (text, net) in [("127.0.0.1", "127.0.0.1/32"), ("10.0.0.0/8", "10.0.0.0/8"), ("fd00::/8", "fd00::/8")] {
+            assert_eq!(parse_net(text).unwrap().0.to_string(), net, "{text}");
+        }
+        for text in ["", "proxy.example", "10.0.0.0/33", "10.0.0/8", "127.0.0.1:80", "0.0.0.0/0", "::/0"] {
+            assert!(parse_net(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn sizes_have_units_or_are_bytes() {
-        for (text, bytes) in [("256MiB", 268_435_456), ("1 MB", 1_000_000), ("1024", 1_024), ("1.5KiB", 1_536)] {
+        for (text, bytes) in
+            [("256MiB", 268_435_456), ("1 MB", 1_000_000), ("1024", 1_024), ("1.5KiB", 1_536), ("1TiB", LARGEST)]
+        {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
         for text in ["", "25 cats", "-1MiB", "MiB"] {
             assert!(parse_size(text).is_err(), "{text}");
+        }
+        for text in ["1.1TiB", "16EiB", "15EiB", "18446744073709551615"] {
+            assert_eq!(parse_size(text), Err(TOO_LARGE), "{text}");
         }
     }
 }

@@ -184,6 +184,25 @@ impl Check<'_, '_, '_> {
         if config.http.max_body == 0 {
             self.refuse(&http.then("max_body"), "must be at least one byte; the default is \"1MiB\"");
         }
+        let (tls, files) = (http.then("tls"), &config.http.tls);
+        let is_named = |file: &std::path::Path| !file.as_os_str().is_empty();
+        for (key, own, other) in
+            [("certificate", &files.certificate, &files.key), ("key", &files.key, &files.certificate)]
+        {
+            if is_named(other) && !is_named(own) {
+                self.refuse(&tls.then(key), "names no file; TLS needs a certificate and its key");
+            }
+        }
+        let limits = KeyPath::key("limits");
+        for (key, n) in [("connections", config.limits.connections), ("requests", config.limits.requests)] {
+            if n == 0 {
+                self.refuse(&limits.then(key), "must be at least 1, or nobody is answered");
+            }
+        }
+        if config.limits.held_body_bytes < config.http.max_body {
+            let message = "must be at least `http.max_body`, or a body of that length is never read";
+            self.refuse(&limits.then("held_body_bytes"), message);
+        }
         for (index, host) in config.http.hosts.iter().enumerate() {
             if let Err(message) = check_host(host) {
                 self.refuse(&http.then("hosts").at(index), message);

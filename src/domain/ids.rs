@@ -165,11 +165,15 @@ const MASKED: &str = "***";
 pub struct PhoneNumber(Arc<str>);
 
 impl PhoneNumber {
-    /// Keeps the digits of `text`; `None` if it has none. `+86 138-0000` and `861380000` are one number.
+    /// The most digits that are taken: twice as many as any number of the world has (E.164).
+    pub const MOST_DIGITS: usize = 30;
+
+    /// Keeps the digits of `text`; `None` if it has none, or more than [`Self::MOST_DIGITS`]. `+86 138-0000` and `861380000`
+    /// are one number.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-        (!digits.is_empty()).then(|| Self(Arc::from(digits)))
+        let digits: String = text.chars().filter(char::is_ascii_digit).take(Self::MOST_DIGITS + 1).collect();
+        (1..=Self::MOST_DIGITS).contains(&digits.len()).then(|| Self(Arc::from(digits)))
     }
 
     /// The number as a caller was shown it: its digits, or the name that it has for those who may not read them.
@@ -217,9 +221,11 @@ pub fn masked(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for part in text.split_inclusive(|c: char| !c.is_ascii_digit()) {
         let (digits, rest) = part.split_at(part.bytes().take_while(u8::is_ascii_digit).count());
-        match PhoneNumber::parse(digits) {
-            Some(phone) if digits.len() > HARMLESS_DIGITS => shown.push_str(&phone.to_string()),
-            _ => shown.push_str(digits),
+        if digits.len() > HARMLESS_DIGITS {
+            shown.push_str("***");
+            shown.push_str(&digits[digits.len() - 2..]);
+        } else {
+            shown.push_str(digits);
         }
         shown.push_str(rest);
     }
@@ -237,6 +243,8 @@ mod tests {
         assert_eq!(format!("{phone} {phone:?}"), "***00 ***00");
         assert_eq!(PhoneNumber::parse("7").unwrap().to_string(), "***");
         assert!(PhoneNumber::parse("none").is_none());
+        assert!(PhoneNumber::parse(&"8".repeat(PhoneNumber::MOST_DIGITS)).is_some());
+        assert!(PhoneNumber::parse(&"8".repeat(PhoneNumber::MOST_DIGITS + 1)).is_none());
     }
 
     #[test]
@@ -246,6 +254,7 @@ mod tests {
             ("+8613800138000,8613800138001", "+***00,***01"),
             ("2026-11-22T10:20:30Z, 168 hours, cams-123456", "2026-11-22T10:20:30Z, 168 hours, cams-123456"),
             ("1234567", "***67"),
+            ("0123456789012345678901234567890123456789", "***89"),
             ("über 7", "über 7"),
             ("", ""),
         ] {

@@ -1,6 +1,7 @@
 //! Writes answers, also to what never reached the engine, with the status that the media type asks for.
 
 use std::any::Any;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -18,6 +19,8 @@ pub(super) struct Refusal {
     status: Option<StatusCode>,
     /// The methods that would have done.
     allow: Option<&'static str>,
+    /// When to come back.
+    retry_after: Option<Duration>,
     answer: Box<Answer>,
 }
 
@@ -29,7 +32,12 @@ impl Refusal {
 
     /// The same, where more is to be told.
     pub(super) fn of_error(status: StatusCode, error: &WeirError) -> Self {
-        Self { status: Some(status), allow: None, answer: Box::new(Answer::refusal(error)) }
+        Self {
+            status: Some(status),
+            allow: None,
+            retry_after: error.retry_after,
+            answer: Box::new(Answer::refusal(error)),
+        }
     }
 
     /// Another method has to be used, one of `allow`.
@@ -49,7 +57,7 @@ impl Refusal {
 
     /// A well-formed request whose query cannot be run.
     pub(super) fn of_query(answer: Box<Answer>) -> Self {
-        Self { status: None, allow: None, answer }
+        Self { status: None, allow: None, retry_after: None, answer }
     }
 }
 
@@ -63,7 +71,16 @@ pub(super) fn refuse(media: MediaType, refusal: &Refusal) -> Response {
     if let Some(allow) = refusal.allow {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, whole_seconds(refusal.retry_after));
+    }
     response
+}
+
+/// When to come back, as `Retry-After` says it: never too early.
+pub(super) fn whole_seconds(after: Option<Duration>) -> HeaderValue {
+    let seconds = after.map_or(1, |after| after.as_millis().div_ceil(1_000).clamp(1, 86_400));
+    HeaderValue::from(u64::try_from(seconds).unwrap_or(1))
 }
 
 /// The status of an answer.

@@ -8,6 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_graphql::Value;
 use async_graphql::parser::types::OperationType;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -22,13 +23,15 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{Instrument, Span, error};
 
-use super::HttpConfig;
 use super::access_log::{RequestId, Told};
 use super::admission::caller;
 use super::answer::{Refusal, for_mistake, refuse, status_of, write};
+use super::held::{Bodies, HeldBody};
+use super::load::{Haste, Load};
 use super::negotiate::{MediaType, is_json, wanted};
 use super::observer::Notes;
 use super::params::Params;
+use super::{HttpConfig, Rooms, overload};
 use crate::config::Graphiql;
 use crate::document::{Limits, Operation};
 use crate::domain::{Caller, RequestCost};
@@ -40,6 +43,9 @@ use crate::schema::{Answer, Gateway};
 /// all before they read still see why they were refused.
 const LONG_BODY_FACTOR: usize = 32;
 
+/// For how long a refused body is read and thrown away, for the same reason.
+const HEARD_OUT: Duration = Duration::from_secs(1);
+
 struct Endpoint {
     gateway: Arc<Gateway>,
     documents: Arc<Documents>,
@@ -47,6 +53,8 @@ struct Endpoint {
     limits: Limits,
     max_body: usize,
     body_timeout: Duration,
+    bodies: Arc<Bodies>,
+    load: Arc<Load>,
     has_page: bool,
 }
 
@@ -56,6 +64,7 @@ pub(super) fn routes(
     gateway: Arc<Gateway>,
     answers: Arc<Answers>,
     documents: Arc<Documents>,
+    rooms: &Rooms,
 ) -> Router {
     let endpoint = Endpoint {
         gateway,
@@ -64,6 +73,8 @@ pub(super) fn routes(
         limits: config.limits,
         max_body: config.max_body,
         body_timeout: config.body_timeout,
+        bodies: Arc::clone(&rooms.bodies),
+        load: Arc::clone(&rooms.load),
         has_page: config.graphiql != Graphiql::Off,
     };
     Router::new().route("/graphql", get(by_get).post(by_post).fallback(by_other_method)).with_state(Arc::new(endpoint))
@@ -90,11 +101,12 @@ async fn by_post(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Res
         Ok(caller) => caller,
         Err(error) => return refuse(media, &Refusal::of_error(StatusCode::UNAUTHORIZED, &error)),
     };
-    match endpoint.read(&head.headers, body).await {
+    let mut counted = endpoint.bodies.hold();
+    match endpoint.read(&head.headers, body, &mut counted).await {
         Ok(body) => endpoint.respond(media, caller, Sent::ByPost(body), &head.extensions).await,
         Err(refusal) => {
             if refusal.status() == Some(StatusCode::PAYLOAD_TOO_LARGE) {
-                endpoint.refused("body", &caller);
+                endpoint.refused("max_body", &caller);
             }
             refuse(media, &refusal)
         }
@@ -146,7 +158,7 @@ struct Prepared {
 
 impl Endpoint {
     /// Reads a body, at most so long and for at most so long.
-    async fn read(&self, headers: &HeaderMap, mut body: Body) -> Result<Bytes, Refusal> {
+    async fn read(&self, headers: &HeaderMap, mut body: Body, counted: &mut HeldBody) -> Result<Bytes, Refusal> {
         if !is_json(headers) || headers.contains_key(header::CONTENT_ENCODING) {
             return Err(Refusal::of_http(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -154,7 +166,7 @@ impl Endpoint {
                 "send the request as content-type: application/json, in UTF-8 and not compressed",
             ));
         }
-        let mut reading = std::pin::pin!(read_at_most(self.max_body, &mut body));
+        let mut reading = std::pin::pin!(read_at_most(self.max_body, &mut body, counted));
         // Nearly always all of it came with the head, and no clock is needed.
         if let Some(read) = reading.as_mut().now_or_never() {
             return read;
@@ -202,6 +214,14 @@ impl Endpoint {
         let bound = match self.gateway.bind(&operation, &params.variables) {
             Ok(bound) => bound,
             Err(refusal) => return told(refuse(media, &Refusal::of_query(refusal)), None, false),
+        };
+        let Some(_turn) = self.load.begin(haste(&params)) else {
+            self.refused("requests", &caller);
+            return told(
+                refuse(media, &overload::refusal("too many other requests are in progress; come back")),
+                None,
+                false,
+            );
         };
         let (gateway, cost) = (Arc::clone(&self.gateway), Arc::new(RequestCost::of(&caller)));
         if let Some(notes) = notes {
@@ -260,6 +280,13 @@ fn again(media: MediaType, kept: &KeptAnswer) -> Response {
     told(write(StatusCode::OK, media, kept.json.clone()), kept.operation.clone(), true)
 }
 
+/// Whoever has said how long they would wait, or that they are in no hurry, can come back as well.
+fn haste(params: &Params) -> Haste {
+    let Some(Value::Object(controls)) = params.extensions.get("weir") else { return Haste::Interactive };
+    let is_hasty = controls.get("priority").is_none_or(|class| *class == Value::from("INTERACTIVE"));
+    if is_hasty && !controls.contains_key("maxWait") { Haste::Interactive } else { Haste::Patient }
+}
+
 /// Tells the log what was answered.
 fn told(mut response: Response, operation: Option<Arc<str>>, kept: bool) -> Response {
     response.extensions_mut().insert(Told { operation, kept });
@@ -288,13 +315,19 @@ where
 }
 
 /// Collects a body of at most `limit` bytes; one that came in one piece is not copied.
-async fn read_at_most(limit: usize, body: &mut Body) -> Result<Bytes, Refusal> {
+async fn read_at_most(limit: usize, body: &mut Body, counted: &mut HeldBody) -> Result<Bytes, Refusal> {
     let mut held = Bytes::new();
     let mut length = 0_usize;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Refusal::malformed("the body broke off"))?;
         let Ok(data) = frame.into_data() else { continue };
         length = length.saturating_add(data.len());
+        if length <= limit && !counted.grow(length) {
+            drop((held, data));
+            counted.forget();
+            let _whether_or_not = timeout(HEARD_OUT, drain(limit.saturating_mul(LONG_BODY_FACTOR), body)).await;
+            return Err(overload::refusal("too many other requests are still being sent; come back"));
+        }
         if held.is_empty() && length <= limit {
             held = data;
         } else if length <= limit {
@@ -308,9 +341,21 @@ async fn read_at_most(limit: usize, body: &mut Body) -> Result<Bytes, Refusal> {
     if length <= limit {
         return Ok(held);
     }
+    counted.forget();
     let message = format!("the body is longer than {limit} bytes, the limit of this gateway");
     let error = WeirError::new(Code::TooExpensive, message).limited(limit, None::<usize>);
     Err(Refusal::of_error(StatusCode::PAYLOAD_TOO_LARGE, &error))
+}
+
+/// Throws away what still comes of a body.
+async fn drain(most: usize, body: &mut Body) {
+    let mut length = 0_usize;
+    while let Some(Ok(frame)) = body.frame().await {
+        length = length.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+        if length > most {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ impl Stopping {
         self.0.store(true, Ordering::Release);
     }
 
-    fn has_begun(&self) -> bool {
+    pub(super) fn has_begun(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }

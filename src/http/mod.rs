@@ -13,17 +13,22 @@ mod answer;
 mod graphiql;
 mod graphql;
 mod health;
+mod held;
+mod load;
 mod loggable;
 mod metrics;
 mod negotiate;
 mod observer;
 mod origin;
+mod overload;
 mod params;
+mod peer;
 mod rows;
 mod serve;
 
 use std::convert::Infallible;
 use std::future::ready;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,6 +41,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{BoxError, Router};
 use futures_util::FutureExt;
+use futures_util::future::Either;
 use tower::Service;
 use tower_http::CompressionLevel;
 use tower_http::compression::Compression;
@@ -44,13 +50,18 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use admission::Admission;
 use health::Stopping;
+use held::{Bodies, Recipient};
+use ipnet::IpNet;
+use load::{Haste, Load};
 use negotiate::{MediaType, wanted};
 use observer::Observer;
 use origin::{Sites, is_listed};
+use peer::Proxies;
+use serve::Line;
 
 pub use crate::document::Limits;
 pub use graphiql::is_built as has_graphiql;
-pub use serve::{Timeouts, serve};
+pub use serve::{Door, LEAST_PER_PEER, Timeouts, Tls, TlsError, serve};
 
 use crate::access::Access;
 use crate::config::Graphiql;
@@ -70,10 +81,18 @@ pub struct HttpConfig {
     pub hosts: Vec<String>,
     /// Origins of other sites whose pages may ask, for example `http://localhost:5173`.
     pub cors_origins: Vec<String>,
+    /// Proxies that are believed when they say for whom they ask.
+    pub trusted_proxies: Vec<IpNet>,
     /// What a single query may ask for.
     pub limits: Limits,
     /// A request that takes longer is logged with what it cost; zero logs none.
     pub slow: Duration,
+    /// What of all bodies that are read is held at once, in bytes; more is answered 503.
+    pub held_bodies: usize,
+    /// What of all answers is held for those who have not read it yet, in bytes; more is answered 503.
+    pub held_answers: usize,
+    /// How many requests are worked on at once; more are answered 503, of rows beyond half of it.
+    pub requests: usize,
 }
 
 impl Default for HttpConfig {
@@ -84,8 +103,30 @@ impl Default for HttpConfig {
             body_timeout: Duration::from_secs(30),
             hosts: Vec::new(),
             cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             limits: Limits::default(),
             slow: Duration::from_secs(1),
+            held_bodies: 32 << 20,
+            held_answers: 64 << 20,
+            requests: 1_000,
+        }
+    }
+}
+
+/// The room that all requests share.
+#[derive(Debug, Clone)]
+struct Rooms {
+    bodies: Arc<Bodies>,
+    answers: Arc<held::Answers>,
+    load: Arc<Load>,
+}
+
+impl Rooms {
+    fn new(config: &HttpConfig) -> Self {
+        Self {
+            bodies: Bodies::new(config.held_bodies),
+            answers: held::Answers::new(config.held_answers),
+            load: Load::new(config.requests),
         }
     }
 }
@@ -111,11 +152,12 @@ impl Site {
         let fast_path = gateway.fast_path();
         let answers = Arc::new(Answers::new(fast_path.answer_bytes));
         let documents = Arc::new(Documents::new(fast_path.document_bytes));
+        let rooms = Rooms::new(&config);
         let routes = Router::new()
             .merge(rows::routes(gateway.service().clone()))
             .merge(graphiql::routes(mode, gateway.service().clone()))
             .merge(metrics::routes(Arc::clone(&gateway), Arc::clone(&answers), Arc::clone(&documents)))
-            .merge(graphql::routes(&config, gateway, answers, documents))
+            .merge(graphql::routes(&config, gateway, answers, documents, &rooms))
             .merge(health::routes(stopping.clone()))
             .route("/", get(async move || front_page(mode)))
             .fallback(not_found);
@@ -124,11 +166,16 @@ impl Site {
         let origins: Arc<[String]> = config.cors_origins.into();
         let routes = if origins.is_empty() { routes } else { routes.layer(cors_layer(Arc::clone(&origins))) };
         let sites = Sites { hosts: config.hosts.into(), origins, pages: pages(mode) };
-        Self::of(routes, sites, Admission(access), stopping, observer)
+        let proxies = Proxies::new(config.trusted_proxies);
+        Self::of(Guarded { routes, sites, proxies, admission: Admission(access), rooms, observer }, stopping)
     }
 
-    fn of(routes: Router, sites: Sites, admission: Admission, stopping: Stopping, observer: Arc<Observer>) -> Self {
-        let guarded = Guarded { routes, sites, admission, observer };
+    /// Whether a peer is a proxy that is trusted to say for whom it asks.
+    fn stands_for_many(&self, peer: IpAddr) -> bool {
+        self.guarded.proxies.has(peer)
+    }
+
+    fn of(guarded: Guarded, stopping: Stopping) -> Self {
         let compressing =
             Compression::new(guarded.clone()).quality(CompressionLevel::Fastest).compress_when(WhatIsWhole);
         Self { guarded, compressing, stopping }
@@ -181,8 +228,45 @@ where
 struct Guarded {
     routes: Router,
     sites: Sites,
+    proxies: Proxies,
     admission: Admission,
+    rooms: Rooms,
     observer: Arc<Observer>,
+}
+
+impl Guarded {
+    /// Lets a request in, or says why there is no room for it.
+    fn room_for<B>(&self, request: &Request<B>) -> Result<Recipient, &'static str> {
+        let line = request.extensions().get::<Line>().cloned();
+        let path = request.uri().path();
+        if line.as_ref().is_some_and(Line::is_reserve) && !overload::is_health(path) {
+            return Err("all connections are taken by requests in progress; come back");
+        }
+        if !overload::is_bulk(path) {
+            return Ok(Recipient { line, bulk: None });
+        }
+        if self.rooms.answers.is_short() {
+            return Err("too much of other answers is waiting to be read by those who asked for it; come back");
+        }
+        match self.rooms.load.begin(Haste::Patient) {
+            Some(turn) => Ok(Recipient { line, bulk: Some(turn) }),
+            None => Err("too many other requests are in progress; come back"),
+        }
+    }
+
+    /// Answers a request whose caller is known.
+    fn answer<B>(&mut self, request: Request<B>) -> impl Future<Output = Result<Response, Infallible>> + use<B>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        match self.room_for(&request) {
+            Ok(recipient) => {
+                let (answers, answered) = (Arc::clone(&self.rooms.answers), self.routes.call(request));
+                Either::Left(async move { Ok(answers.send(answered.await?, recipient)) })
+            }
+            Err(message) => Either::Right(ready(Ok(overload::refuse(&request, message)))),
+        }
+    }
 }
 
 impl<B> Service<Request<B>> for Guarded
@@ -198,22 +282,23 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Answering {
+        self.proxies.resolve(&mut request);
         let entry = access_log::Entry::begin(&mut request, &self.observer);
         if let Err(refusal) = self.sites.check(&request) {
             let media = wanted(request.headers()).media.unwrap_or(MediaType::Json);
             return Box::pin(guard(entry, ready(Ok(answer::refuse(media, &refusal)))));
         }
         match self.admission.admit_now(&mut request) {
-            Some(Ok(())) => Box::pin(guard(entry, self.routes.call(request))),
+            Some(Ok(())) => Box::pin(guard(entry, self.answer(request))),
             Some(Err(refused)) => {
                 let refusal = admission::refuse(refused, &request);
                 Box::pin(guard(entry, ready(Ok(refusal))))
             }
             None => {
-                let (mut routes, admission) = (self.routes.clone(), self.admission.clone());
+                let mut guarded = self.clone();
                 let admitted = async move {
-                    match admission.admit(&mut request).await {
-                        Ok(()) => routes.call(request).await,
+                    match guarded.admission.admit(&mut request).await {
+                        Ok(()) => guarded.answer(request).await,
                         Err(refused) => Ok(admission::refuse(refused, &request)),
                     }
                 };
@@ -311,7 +396,10 @@ mod tests {
         let sites = Sites { hosts: [].into(), origins: [].into(), pages: &[] };
         let meters = crate::telemetry::meters::Meters::new(crate::domain::Timestamp::from_ms(0)).unwrap();
         let observer = Observer::new(meters, Duration::ZERO, None);
-        let site = Site::of(routes, sites, Admission(Access::anyone()), Stopping::default(), observer);
+        let (proxies, rooms) = (Proxies::new(Vec::new()), Rooms::new(&HttpConfig::default()));
+        let admission = Admission(Access::anyone());
+        let guarded = Guarded { routes, sites, proxies, admission, rooms, observer };
+        let site = Site::of(guarded, Stopping::default());
         let request = Request::get("/").header(header::HOST, "localhost").body(axum::body::Body::empty());
         let response = site.oneshot(request.unwrap()).await.unwrap();
         assert_eq!(response.status(), 500);

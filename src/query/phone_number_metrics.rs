@@ -144,8 +144,10 @@ pub fn seen_phones(request: &Request, channel: &CatalogChannel) -> Result<Option
 /// Phones in order, each once.
 fn parse_phones(texts: &[String], caller: &Caller) -> Result<Vec<PhoneNumber>, WeirError> {
     let read = if caller.has_masked_phones() { PhoneNumber::read_shown } else { PhoneNumber::parse };
-    let parse =
-        |text: &String| read(text).ok_or_else(|| WeirError::bad_input("a phone number must have at least one digit"));
+    let parse = |text: &String| {
+        let refused = || format!("a phone number has at least one digit and at most {}", PhoneNumber::MOST_DIGITS);
+        read(text).ok_or_else(|| WeirError::bad_input(refused()))
+    };
     let mut phones = texts.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     phones.sort_unstable();
     phones.dedup();

@@ -24,6 +24,9 @@ pub struct TemplateQuery {
     range: TimeRange,
 }
 
+/// The longest code of a template, and name of a language: far more than any has, and no more than an address carries.
+const LONGEST_NAME: usize = 512;
+
 impl TemplateQuery {
     /// The counts of a template of a channel, or of one of its languages.
     ///
@@ -38,6 +41,10 @@ impl TemplateQuery {
     ) -> Result<Self, WeirError> {
         if template.is_empty() {
             return Err(WeirError::bad_input("templateCode is empty; the vendor's console shows it"));
+        }
+        if template.len() > LONGEST_NAME || language.is_some_and(|language| language.len() > LONGEST_NAME) {
+            let message = format!("templateCode and language have at most {LONGEST_NAME} bytes");
+            return Err(WeirError::bad_input(message));
         }
         if language.is_some_and(str::is_empty) {
             return Err(WeirError::bad_input("language is empty; leave it out for all languages"));

@@ -25,7 +25,7 @@ local old, old_lease = tonumber(ARGV[9]), tonumber(ARGV[10])
 local mine = { tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]) }
 local most, pause, fresh, trip = tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
 local latest = tonumber(ARGV[18])
-local LISTED, BULK_TURN, LIMIT_MS, LONGEST_PAUSE_MS = 19, 5, 60000, 3600000
+local LISTED, BULK_TURN, LIMIT_MS, LONGEST_PAUSE_MS = 19, 5, 60000, 60000
 local STEP_MS, STEP_PART = 10000, 10
 
 -- A Redis that was a replica for a while has the last state of another, and is the same run; its history is not the same.

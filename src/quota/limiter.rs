@@ -22,8 +22,9 @@ use crate::telemetry::meters::Cause;
 /// A call's usual time from permit to response head before any was measured.
 const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
 
-/// The longest pause after a throttle, as docs/quota.md has it; whatever names a longer one is not believed.
-const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+/// The longest pause after a throttle, as docs/quota.md has it; whatever names a longer one is not believed: a minute later
+/// one call finds out whether the vendor meant it.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// How many calls one caller may have in the queue: what the permits let through in a minute,
 const MOST_QUEUED_FOR: usize = 60;

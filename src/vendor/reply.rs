@@ -18,16 +18,16 @@ pub(super) fn kind_of_status(status: StatusCode) -> CallErrorKind {
     }
 }
 
-/// Waits longer than this are not believed: no vendor documents one.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
+/// Waits longer than this are not believed: no vendor documents one, and a single reply must not stop an account for long.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(1);
 
-/// What `Retry-After` asks for, where it is a number of seconds, and at most an hour.
+/// What `Retry-After` asks for, where it is a number of seconds, and at most a minute.
 #[must_use]
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     number(headers, RETRY_AFTER.as_str()).map(|secs| Duration::from_secs(secs).min(LONGEST_RETRY_AFTER))
 }
 
-/// What the header `name` asks for in milliseconds, and at most an hour.
+/// What the header `name` asks for in milliseconds, and at most a minute.
 #[must_use]
 pub(super) fn retry_after_ms(headers: &HeaderMap, name: &str) -> Option<Duration> {
     number(headers, name).map(|ms| Duration::from_millis(ms).min(LONGEST_RETRY_AFTER))

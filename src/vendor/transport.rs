@@ -38,6 +38,12 @@ pub enum TransportError {
     /// The reply's body is longer than anything expected.
     #[error("the reply is longer than {0} bytes")]
     TooLong(usize),
+    /// The reply's head is none, or has more headers than anything expected.
+    #[error("the reply's head cannot be read: {0}")]
+    BadHead(String),
+    /// The reply's body came in more pieces than anything honest sends.
+    #[error("the reply came in too many small pieces")]
+    Crumbled,
 }
 
 impl TransportError {
@@ -48,7 +54,7 @@ impl TransportError {
             Self::NotConnected(_) | Self::Broken(_) => CallErrorKind::Unavailable,
             Self::PermitExpired(_) => CallErrorKind::PermitExpired,
             Self::TimedOut => CallErrorKind::TimedOut,
-            Self::TooLong(_) => CallErrorKind::BadReply,
+            Self::TooLong(_) | Self::BadHead(_) | Self::Crumbled => CallErrorKind::BadReply,
         };
         CallError::new(vendor, kind, self.to_string())
     }
@@ -69,8 +75,18 @@ pub trait Transport: Send + Sync + 'static {
 /// request seldom meets a connection that is just being closed.
 const POOL_IDLE: Duration = Duration::from_secs(30);
 
+/// So many pieces of a body are read whatever their size,
+const PIECES: usize = 4_096;
+/// and beyond them one more for each so many bytes. A piece costs the same to read whether it holds a byte or thousands:
+/// without a bound a reply of single bytes keeps a processor busy until its time is over.
+const PIECE_BYTES: usize = 256;
+
 /// [`Transport`] over HTTP/1.1, with TLS where the URI says so. Never follows a redirect, never goes through a proxy,
 /// never sends again: each of these would spend quota that nobody holds a permit for.
+///
+/// What a reply may take is bounded: its head by hyper (100 headers, some 400 KB), its body in bytes and in pieces, all of it
+/// in time. No encoding is asked for and none is undone: a compressed reply is not the JSON that the vendor documents, and
+/// nothing of it is ever unpacked.
 #[derive(Debug)]
 pub struct HttpTransport {
     client: reqwest::Client,
@@ -126,6 +142,7 @@ impl HttpTransport {
                 permit.not_written();
                 return Err(not_connected(error));
             }
+            Err(error) if is_no_head(&error) => return Err(TransportError::BadHead(chain(&error.without_url()))),
             Err(error) => return Err(broken(error)),
         };
         permit.head_read(response.status().as_u16());
@@ -138,7 +155,12 @@ impl HttpTransport {
 
     async fn read_body(&self, mut response: reqwest::Response) -> Result<Bytes, TransportError> {
         let mut body = BytesMut::new();
+        let mut pieces = 0_usize;
         while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            pieces += 1;
+            if pieces > PIECES + body.len() / PIECE_BYTES {
+                return Err(TransportError::Crumbled);
+            }
             if body.len() + chunk.len() > self.max_reply_bytes {
                 return Err(TransportError::TooLong(self.max_reply_bytes));
             }
@@ -168,6 +190,12 @@ fn not_connected(error: reqwest::Error) -> TransportError {
 
 fn broken(error: reqwest::Error) -> TransportError {
     TransportError::Broken(chain(&error.without_url()))
+}
+
+/// Whether what came is no head of a reply, or too much of one.
+fn is_no_head(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(error.source(), |&error| error.source());
+    causes.filter_map(|error| error.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse)
 }
 
 /// An error and its causes in one line. Take the URL out first: its query holds phone numbers.

@@ -285,6 +285,51 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     (
         "max_bytes = \"256MiB\"",
+        "max_bytes = \"16EiB\"",
+        "weir.toml:24: `cache.max_bytes`: more than any machine has for it; the largest is \"1TiB\"",
+    ),
+    (
+        "[queue]",
+        "[http]\nmax_body = \"16EiB\"\n[queue]",
+        "weir.toml:29: `http.max_body`: more than any machine has for it; the largest is \"1TiB\"",
+    ),
+    (
+        "[queue]",
+        "[limits]\nconnections = 0\n[queue]",
+        "weir.toml:29: `limits.connections`: must be at least 1, or nobody is answered",
+    ),
+    (
+        "[queue]",
+        "[limits]\nrequests = 0\n[queue]",
+        "weir.toml:29: `limits.requests`: must be at least 1, or nobody is answered",
+    ),
+    (
+        "[queue]",
+        "[limits]\nheld_body_bytes = \"1KiB\"\n[queue]",
+        "weir.toml:29: `limits.held_body_bytes`: must be at least `http.max_body`, or a body of that length is never read",
+    ),
+    (
+        "[queue]",
+        "[http]\ntls = { certificate = \"weir.crt\" }\n[queue]",
+        "weir.toml:29: `http.tls.key`: names no file; TLS needs a certificate and its key",
+    ),
+    (
+        "[queue]",
+        "[http]\ntls = { key = \"weir.key\" }\n[queue]",
+        "weir.toml:29: `http.tls.certificate`: names no file; TLS needs a certificate and its key",
+    ),
+    (
+        "[queue]",
+        "[http]\ntrusted_proxies = [\n\"127.0.0.1\",\n\"proxy.example\",\n]\n[queue]",
+        "weir.toml:31: `http.trusted_proxies[1]`: not an address or a network; write it like \"127.0.0.1\" or \"10.0.0.0/8\"",
+    ),
+    (
+        "[queue]",
+        "[http]\ntrusted_proxies = [\"0.0.0.0/0\"]\n[queue]",
+        "weir.toml:29: `http.trusted_proxies[0]`: would believe anybody; list the proxies themselves",
+    ),
+    (
+        "max_bytes = \"256MiB\"",
         "max_bytes = 1024",
         "weir.toml:24: `cache.max_bytes`: answers are served from the cache; give it at least \"1MiB\"",
     ),

@@ -136,22 +136,69 @@ async fn a_server_that_stops_says_so_to_the_load_balancer_first() {
     assert!(server.raw(probe.replace("ready", "live")).await.starts_with("HTTP/1.1 200"));
 }
 
+/// Long enough for every place to be taken by heads that never end.
+fn few(max_connections: usize) -> Timeouts {
+    Timeouts { max_connections, head: Duration::from_hours(1), reserve: Duration::from_hours(1), ..Timeouts::default() }
+}
+
 #[tokio::test]
-async fn callers_beyond_the_limit_wait_for_one_to_leave() {
-    let timeouts = Timeouts { max_connections: 2, ..Timeouts::default() };
-    let server = Server::start(HttpConfig::default(), timeouts).await;
-    let (mut first, second) = (known_connection(&server).await, known_connection(&server).await);
-    let mut third = server.connect().await;
-    third.write_all(PROBE).await.unwrap();
-    for _ in 0..50 {
-        probe(&mut first).await;
+async fn half_heads_that_fill_all_places_keep_nobody_out() {
+    for of_one_peer in [false, true] {
+        let sizes = if of_one_peer { Timeouts { max_per_peer: 20, ..few(1_000) } } else { few(20) };
+        let server = Server::start(HttpConfig::default(), sizes).await;
+        let mut halves = Vec::new();
+        for _ in 0..60 {
+            let mut half = server.connect().await;
+            half.write_all(b"POST /graphql HTTP/1.1\r\nhost: local").await.unwrap();
+            halves.push(half);
+        }
+        probe(&mut server.connect().await).await;
+        let mut asking = server.connect().await;
+        asking.write_all(format!("{HALF}{OTHER_HALF}").as_bytes()).await.unwrap();
+        let mut start = [0; 12];
+        in_time(asking.read_exact(&mut start)).await.unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200");
+        // The first has made room.
+        let left = in_time(halves[0].read(&mut start)).await;
+        assert!(left.is_err() || left.is_ok_and(|read| read == 0));
+        let stays = halves[59].try_read(&mut start).unwrap_err();
+        assert_eq!(stays.kind(), io::ErrorKind::WouldBlock, "the last is still waited for");
     }
-    let unread = third.try_read(&mut [0; 1]).unwrap_err();
-    assert_eq!(unread.kind(), io::ErrorKind::WouldBlock, "the first two are answered, the third waits");
-    drop(second);
-    let mut start = [0; 12];
-    in_time(third.read_exact(&mut start)).await.unwrap();
-    assert_eq!(&start, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
+async fn where_all_are_in_a_request_health_is_told_and_others_come_back() {
+    let server = Server::start(HttpConfig::default(), few(3)).await;
+    let mut busy = Vec::new();
+    for _ in 0..3 {
+        let mut one = server.connect().await;
+        one.write_all(HALF.replacen("\r\n", "\r\nexpect: 100-continue\r\n", 1).as_bytes()).await.unwrap();
+        // The server says so once it reads the body.
+        in_time(one.read_exact(&mut [0; 25])).await.unwrap();
+        busy.push(one);
+    }
+    let ask = "GET /graphql?query=%7B__typename%7D HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let refused = server.raw(ask).await;
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(refused.contains("\r\nretry-after: 1\r\n"), "{refused}");
+    assert!(refused.contains(r#""code":"QUOTA_WAIT_TOO_LONG""#), "{refused}");
+    let rows = server.raw("GET /rows/measurements.csv HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert!(rows.starts_with("HTTP/1.1 503 ") && rows.contains("application/problem+json"), "{rows}");
+    // Many that ask for nothing take the reserve from nobody either.
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(server.connect().await);
+    }
+    let health = server.raw("GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+    let mut one = busy.swap_remove(1);
+    one.write_all(OTHER_HALF.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !String::from_utf8_lossy(&answer).contains(r#""data":{"__typename":"Query"}"#) {
+        assert_ne!(in_time(one.read_buf(&mut answer)).await.unwrap(), 0);
+    }
+    let answer = server.raw(ask).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
 /// How many asks wait for a permit of RTC.
@@ -193,4 +240,102 @@ async fn a_caller_that_hangs_up_takes_its_queued_call_along() {
     let arrivals = gateway.sim().arrivals();
     assert!(arrivals.len() >= 2, "{arrivals:?}");
     assert!(arrivals.iter().all(|one| one.parameters.detail.as_deref() == Some("province")), "{arrivals:?}");
+}
+
+/// Behind a proxy everybody comes from its address.
+#[tokio::test]
+async fn a_trusted_proxy_has_any_number_of_connections() {
+    for (trusted, is_many) in [("127.0.0.0/8", true), ("192.0.2.1/32", false)] {
+        let config = HttpConfig { trusted_proxies: vec![trusted.parse().unwrap()], ..HttpConfig::default() };
+        let server = Server::start(config, Timeouts { max_per_peer: 2, ..few(100) }).await;
+        let mut first = known_connection(&server).await;
+        let mut others = Vec::new();
+        for _ in 0..5 {
+            others.push(known_connection(&server).await);
+        }
+        if is_many {
+            probe(&mut first).await;
+        } else {
+            assert_eq!(read_all(&mut first).await, "", "it made room for another");
+        }
+    }
+}
+
+#[tokio::test]
+async fn bodies_are_held_up_to_a_measure_and_short_ones_always() {
+    let config = HttpConfig { max_body: 60_000, held_bodies: 80_000, ..HttpConfig::default() };
+    let server = Server::start(config, Timeouts::default()).await;
+    let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close\r\n";
+    let long = padded(50_000);
+    let slow = format!("{head}expect: 100-continue\r\ncontent-length: 50001\r\n\r\n{long}");
+    let mut both = [server.connect().await, server.connect().await];
+    for one in &mut both {
+        one.write_all(slow.as_bytes()).await.unwrap();
+        in_time(one.read_exact(&mut [0; 25])).await.unwrap();
+    }
+    let whole = format!("{head}content-length: 50000\r\n\r\n{long}");
+    // There is no room for both, whichever comes first.
+    let [mut first, mut other] = both;
+    in_time(async {
+        tokio::select! { _ = first.readable() => {}, _ = other.readable() => {} }
+    })
+    .await;
+    if first.try_read(&mut [0; 9]).is_ok() {
+        std::mem::swap(&mut first, &mut other);
+    } else {
+        other.read_exact(&mut [0; 9]).await.unwrap();
+    }
+    let refused = in_time(read_all(&mut other)).await;
+    assert!(refused.starts_with("503 "), "{refused}");
+    assert!(refused.contains("\r\nretry-after: 1\r\n") && refused.contains("QUOTA_WAIT_TOO_LONG"), "{refused}");
+    let again = server.raw(&whole).await;
+    assert!(again.starts_with("HTTP/1.1 503 "), "{again}");
+    let short = server.raw(format!("{head}content-length: 10000\r\n\r\n{}", padded(10_000))).await;
+    assert!(short.starts_with("HTTP/1.1 200 "), "{short}");
+    first.write_all(b" ").await.unwrap();
+    let answer = in_time(read_all(&mut first)).await;
+    assert!(answer.contains(r#""data":{"__typename":"Query"}"#), "{answer}");
+    let answer = server.raw(&whole).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn so_many_requests_are_worked_on_and_those_that_have_time_go_first() {
+    let gateway = TestGateway::start();
+    gateway.sim().faults().push(Fault::Hang, Scope::Operation(DISTRIBUTION.to_owned()), Times::Next(9));
+    let config = HttpConfig { requests: 2, ..HttpConfig::default() };
+    let server = Server::before(gateway.gateway(), config, Timeouts::default()).await;
+    let post = |body: &serde_json::Value| {
+        let body = body.to_string();
+        let head =
+            "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close\r\n";
+        format!("{head}content-length: {}\r\n\r\n{body}", body.len())
+    };
+    let hang = |days: u8| {
+        let range = format!("range: {{ last: \"P{days}D\" }}");
+        post(&json!({ "query": format!("{{ operationDistribution(appId: \"app-one\", {range}) {{ start }} }}") }))
+    };
+    let quick = json!({ "query": "{ __typename quotas { queued } }" });
+    let mut patient = quick.clone();
+    patient["extensions"] = json!({ "weir": { "maxWait": "PT1S" } });
+    let rows = "GET /rows/measurements.csv?limit=1 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".to_owned();
+    for (n, refused) in [(1, vec![post(&patient), rows.clone()]), (2, vec![post(&quick), rows.clone()])] {
+        let mut hanging = server.connect().await;
+        hanging.write_all(hang(n).as_bytes()).await.unwrap();
+        while gateway.calls(DISTRIBUTION) < usize::from(n) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        for request in refused {
+            let answer = in_time(server.raw(&request)).await;
+            assert!(answer.starts_with("HTTP/1.1 503 "), "{n}: {answer}");
+            assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
+        }
+        if n == 1 {
+            let answer = in_time(server.raw(post(&quick))).await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        }
+        let health = server.raw("GET /health/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+        assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+        tokio::spawn(async move { read_all(&mut hanging).await });
+    }
 }

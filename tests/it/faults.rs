@@ -365,12 +365,12 @@ async fn a_vendor_that_says_how_long_is_left_alone_that_long() {
     assert!(began.elapsed() >= Duration::from_secs(7), "{:?}", began.elapsed());
 
     // Longer than anybody waits: the caller is told when to come back, and until then nobody calls.
-    push(&gateway, 90);
+    push(&gateway, 50);
     let want = room.want(5..9);
     let response = gateway.query(&room.query(&want)).await;
     let error = the_error(&response, "a long throttle");
     assert_eq!(error["extensions"]["code"], json!(THROTTLED));
-    assert_eq!(error["extensions"]["retryAfterMs"], json!(90_000));
+    assert_eq!(error["extensions"]["retryAfterMs"], json!(50_000));
     let calls = gateway.calls(room.operation);
     let response = gateway.query(&room.query(&want)).await;
     let error = the_error(&response, "while it lasts");
@@ -379,6 +379,22 @@ async fn a_vendor_that_says_how_long_is_left_alone_that_long() {
     sleep(Duration::from_millis(error["extensions"]["retryAfterMs"].as_u64().unwrap())).await;
     let response = gateway.data(&room.query(&want)).await;
     room.assert_right(&gateway, &response["it"], &want, "when it is over");
+}
+
+/// A reply that asks for a day, by mistake or malice, takes the account away for a minute.
+#[tokio::test(start_paused = true)]
+async fn no_throttle_stops_an_account_for_long() {
+    let (room, gateway) = (&ROOMS[0], TestGateway::start());
+    let fault = Fault::ThrottleFor(Duration::from_hours(24));
+    gateway.sim().faults().push(fault, Scope::Vendor(room.vendor), Times::Next(1));
+    let want = room.want(5..9);
+    let response = gateway.query(&room.query(&want)).await;
+    let error = the_error(&response, "a day's throttle");
+    assert_eq!(error["extensions"]["code"], json!(THROTTLED));
+    assert_eq!(error["extensions"]["retryAfterMs"], json!(60_000));
+    sleep(Duration::from_secs(61)).await;
+    let response = gateway.data(&room.query(&want)).await;
+    room.assert_right(&gateway, &response["it"], &want, "a minute later");
 }
 
 #[tokio::test(start_paused = true)]

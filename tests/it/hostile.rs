@@ -163,6 +163,21 @@ async fn answers_errors_and_echoes_are_bounded_before_they_are_made() {
         ),
         ("many echoes", json!({ "query": unknown(1_000), "variables": { "v": big } }), "TOO_EXPENSIVE"),
         ("some echoes", json!({ "query": unknown(4), "variables": { "v": big } }), "UNKNOWN_CHANNEL"),
+        (
+            "a long phone number",
+            json!({ "query": "query($v:[String!]){phoneNumberMetrics(custSpaceId:\"cams-alpha\",phoneNumbers:$v,range:{last:\"P1D\"}){totalCount}}", "variables": { "v": [big] } }),
+            "BAD_USER_INPUT",
+        ),
+        (
+            "a long template",
+            json!({ "query": "query($v:ID!){templateMetrics(custSpaceId:\"cams-alpha\",templateCode:$v,range:{last:\"P1D\"}){totalCount}}", "variables": { "v": big } }),
+            "BAD_USER_INPUT",
+        ),
+        (
+            "a long language",
+            json!({ "query": "query($v:String!){templateMetrics(custSpaceId:\"cams-alpha\",templateCode:\"t\",language:$v,range:{last:\"P1D\"}){totalCount}}", "variables": { "v": big } }),
+            "BAD_USER_INPUT",
+        ),
         ("many unknown fields", json!({ "query": many(9_000, "nope") }), "BAD_USER_INPUT"),
         ("many wrong values", json!({ "query": many(2_000, "channel(custSpaceId:nope){account}") }), "BAD_USER_INPUT"),
         (

@@ -54,6 +54,7 @@ mod signing;
 mod signing_verifiers;
 mod stale;
 mod support;
+mod tls;
 mod totals;
 mod truth;
 mod waits;

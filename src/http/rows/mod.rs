@@ -55,6 +55,10 @@ pub(super) fn routes(service: Service) -> Router {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AsTheyArrive;
 
+/// So many bytes of a response are held already when its head is sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HeldBack(pub(super) usize);
+
 async fn rows_of(
     State(rows): State<Arc<Rows>>,
     Asking(caller): Asking,
@@ -76,6 +80,11 @@ async fn rows_of(
         Ok(response) => response,
         Err(error) => problem(&error),
     }
+}
+
+/// The answer to a request that is not looked at.
+pub(super) fn refuse(error: &WeirError) -> Response {
+    problem(error)
 }
 
 async fn no_name() -> Response {

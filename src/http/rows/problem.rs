@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::duration::format_iso;
 use crate::error::{Amount, Code, WeirError};
+use crate::http::answer::whole_seconds;
 
 /// The answer to a request that failed before its first byte.
 pub(super) fn problem(error: &WeirError) -> Response {
@@ -43,11 +44,7 @@ pub(in crate::http) fn with_status(status: StatusCode, error: &WeirError) -> Res
     ];
     let mut response = (status, headers, body).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        // Whole seconds, and never too early.
-        let seconds = error.retry_after.map_or(1, |after| after.as_millis().div_ceil(1_000).max(1));
-        if let Ok(seconds) = HeaderValue::from_str(&seconds.to_string()) {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
-        }
+        response.headers_mut().insert(header::RETRY_AFTER, whole_seconds(error.retry_after));
     }
     response.extensions_mut().insert(error.code);
     response

@@ -15,7 +15,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{AsTheyArrive, Asked, is_known, not_modified, problem, tag};
+use super::{AsTheyArrive, Asked, HeldBack, is_known, not_modified, problem, tag};
 use crate::error::{Code, WeirError};
 use crate::formats::{Format, TextWriter, Trailer};
 use crate::http::access_log::RowsSent;
@@ -82,11 +82,13 @@ pub(super) async fn answer(pull: Arc<Pull>, asked: &Asked, headers: &HeaderMap) 
     if let Some(etag) = etag.as_deref().filter(|etag| is_known(headers, etag)) {
         return Ok(not_modified(etag));
     }
+    let held_back = HeldBack(held.iter().map(Bytes::len).sum());
     let body = match rest {
         None => Body::from(held.concat()),
         Some(rest) => Body::from_stream(stream::iter(held.into_iter().map(Ok)).chain(rest)),
     };
     let mut response = body.into_response();
+    response.extensions_mut().insert(held_back);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asked.format.media_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

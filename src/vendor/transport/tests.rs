@@ -170,6 +170,57 @@ async fn a_body_over_the_bound_is_refused_whether_announced_or_streamed() {
 }
 
 #[tokio::test]
+async fn a_body_in_crumbs_is_given_up_and_one_in_ordinary_pieces_is_read() {
+    let chunked = |size: usize, n: usize| {
+        let piece = format!("{size:x}\r\n{}\r\n", "x".repeat(size));
+        let reply = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}0\r\n\r\n", piece.repeat(n));
+        serve(move |mut socket| async move {
+            // Whoever has heard enough hangs up.
+            let _heard = socket.write_all(reply.as_bytes()).await;
+        })
+    };
+    let (at, _server) = chunked(1, 1_000_000).await;
+    let mut permit = Permit::uncounted();
+    let error = transport(AMPLE, 9_000_000).send(request(at), &mut permit).await.unwrap_err();
+    assert!(matches!(error, TransportError::Crumbled), "{error}");
+    assert!(matches!(permit.ending(), Ending::HeadRead(_)));
+    for (size, n) in [(1, 4_000), (300, 20_000)] {
+        let (at, _server) = chunked(size, n).await;
+        let reply = transport(AMPLE, 9_000_000).send(request(at), &mut Permit::uncounted()).await.unwrap();
+        assert_eq!(reply.body().len(), size * n);
+    }
+}
+
+#[tokio::test]
+async fn a_head_without_end_or_measure_is_given_up() {
+    let header = |n: usize, length: usize| format!("x-{n}: {}\r\n", "y".repeat(length));
+    let many: String = (0..200).map(|n| header(n, 10)).collect();
+    let long: String = (0..90).map(|n| header(n, 10_000)).collect();
+    for head in
+        [format!("HTTP/1.1 200 OK\r\n{many}\r\n"), format!("HTTP/1.1 200 OK\r\n{long}"), "no head\r\n\r\n".to_owned()]
+    {
+        let (at, _server) = serve(move |mut socket| async move {
+            let _heard = socket.write_all(head.as_bytes()).await;
+            hang(socket).await;
+        })
+        .await;
+        let mut permit = Permit::uncounted();
+        let error = transport(AMPLE, 99).send(request(at), &mut permit).await.unwrap_err();
+        assert!(matches!(error, TransportError::BadHead(_)), "{error}");
+        assert!(!format!("{error} {error:?}").contains(PHONE), "{error}");
+        assert_eq!(permit.ending(), Ending::Unknown);
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_reply_is_not_asked_for_and_not_unpacked() {
+    let (at, server) = serve_bytes("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\nzip!").await;
+    let reply = transport(AMPLE, 9).send(request(at), &mut Permit::uncounted()).await.unwrap();
+    assert_eq!(reply.body().as_ref(), b"zip!");
+    assert!(!server.await.unwrap().to_lowercase().contains("accept-encoding"));
+}
+
+#[tokio::test]
 async fn a_body_cut_short_is_broken() {
     let (at, _server) = serve_bytes("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123").await;
     let error = transport(AMPLE, 99).send(request(at), &mut Permit::uncounted()).await.unwrap_err();
@@ -197,6 +248,8 @@ fn lost_exchanges_have_one_meaning_for_every_vendor() {
         (TransportError::Broken(String::new()), CallErrorKind::Unavailable),
         (TransportError::TimedOut, CallErrorKind::TimedOut),
         (TransportError::TooLong(1), CallErrorKind::BadReply),
+        (TransportError::BadHead(String::new()), CallErrorKind::BadReply),
+        (TransportError::Crumbled, CallErrorKind::BadReply),
     ] {
         assert_eq!(error.into_call_error(Vendor::AlibabaCams).kind, kind);
     }

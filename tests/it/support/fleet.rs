@@ -9,6 +9,7 @@ use async_graphql::{Request, Variables};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use weir::access::Access;
 use weir::app::{App, Runtime, Start};
 use weir::config::Config;
 use weir::document::{Document, Limits};
@@ -85,7 +86,7 @@ impl Fleet {
 
     /// What `/metrics` of a replica is read from.
     pub(crate) fn site(&self, replica: usize) -> Site {
-        Site::new(HttpConfig::default(), Arc::new(self.apps[replica].gateway().clone()))
+        Site::new(HttpConfig::default(), Arc::new(self.apps[replica].gateway().clone()), Access::anyone())
     }
 
     pub(crate) async fn query(&self, replica: usize, query: String) -> Value {

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use weir::access::Access;
-use weir::http::{HttpConfig, Site, Timeouts, serve};
+use weir::http::{Door, HttpConfig, Site, Timeouts, serve};
 use weir::schema::Gateway;
 
 use super::gateway::TestGateway;
@@ -27,11 +27,26 @@ impl Server {
 
     /// Serves this gateway.
     pub(crate) async fn before(gateway: Arc<Gateway>, config: HttpConfig, timeouts: Timeouts) -> Self {
+        Self::at(Door::from, gateway, config, timeouts).await
+    }
+
+    /// Serves the demo's gateway behind a door of its own.
+    pub(crate) async fn behind(door: impl FnOnce(TcpListener) -> Door, config: HttpConfig, timeouts: Timeouts) -> Self {
+        Self::at(door, gateway(), config, timeouts).await
+    }
+
+    async fn at(
+        door: impl FnOnce(TcpListener) -> Door,
+        gateway: Arc<Gateway>,
+        config: HttpConfig,
+        timeouts: Timeouts,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { stopped.await.unwrap_or_default() };
-        let serving = tokio::spawn(serve(listener, Site::new(config, gateway, Access::anyone()), timeouts, shutdown));
+        let site = Site::new(config, gateway, Access::anyone());
+        let serving = tokio::spawn(serve(door(listener), site, timeouts, shutdown));
         Self { address, stop: Some(stop), serving }
     }
 

@@ -180,6 +180,29 @@ async fn failures_keep_their_kind_and_show_nothing_of_the_call() {
     }
 }
 
+/// However deep a reply is, reading it ends; and one that is compressed is none.
+#[tokio::test]
+async fn replies_that_are_made_to_hurt_are_bad_replies() {
+    let deep = "[".repeat(300_000);
+    let nested = |before: &str| format!("{before}{deep}{}}}", "]".repeat(300_000));
+    let bodies = [
+        nested(r#"{"Code":"OK","Data":"#),
+        nested(r#"{"Code":"OK","Data":[{"PhoneNumber":"#),
+        deep.clone(),
+        "\u{1f}\u{8b}\u{8}".to_owned(),
+    ];
+    let transport = bodies.iter().fold(Scripted::default(), |transport, body| transport.reply(200, body));
+    let room = room(transport.reply(429, "\u{1f}\u{8b}\u{8}"));
+    for _ in &bodies {
+        assert_eq!(room.call(&room.today(None)).await.unwrap_err().kind, CallErrorKind::BadReply);
+    }
+    assert_eq!(
+        room.call(&room.today(None)).await.unwrap_err().kind,
+        CallErrorKind::Throttled,
+        "the status needs no body"
+    );
+}
+
 #[tokio::test]
 async fn enabling_names_the_channel_and_answers_the_request_id() {
     let body = include_str!("../../../../tests/data/alibaba_cams_enable.json");

@@ -134,6 +134,29 @@ async fn failures_keep_their_kind_and_show_nothing_of_the_call() {
     }
 }
 
+/// However deep a reply is, reading it ends; and one that is compressed is none.
+#[tokio::test]
+async fn replies_that_are_made_to_hurt_are_bad_replies() {
+    let deep = "[".repeat(300_000);
+    let nested = |before: &str| format!("{before}{deep}{}}}", "]".repeat(300_000));
+    let bodies = [
+        nested(r#"{"ResponseMetadata":"#),
+        nested(r#"{"ResponseMetadata":{"RequestId":"1"},"Result":"#),
+        deep.clone(),
+        "\u{1f}\u{8b}\u{8}".to_owned(),
+    ];
+    let transport = bodies.iter().fold(Scripted::default(), |transport, body| transport.reply(200, body));
+    let room = room(transport.reply(429, "\u{1f}\u{8b}\u{8}"));
+    for _ in &bodies {
+        assert_eq!(room.call(&room.yesterday()).await.unwrap_err().kind, CallErrorKind::BadReply);
+    }
+    assert_eq!(
+        room.call(&room.yesterday()).await.unwrap_err().kind,
+        CallErrorKind::Throttled,
+        "the status needs no body"
+    );
+}
+
 #[tokio::test]
 async fn a_key_that_no_header_can_carry_is_an_error_and_no_call() {
     let room = room_with(Scripted::default(), "security_token = \"the\\ntoken\"");

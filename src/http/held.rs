@@ -1,0 +1,348 @@
+//! What is held for callers, all of them together: bodies that are still arriving, and answers that are not yet taken.
+//!
+//! Little is not counted, so that whoever asks for little is answered however much is held for others. Answers to whoever
+//! reads slowly stay as long as there is room; where there is none, those under way for longest are cut off.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::header;
+use axum::response::Response;
+use futures_util::task::AtomicWaker;
+use hyper::body::{Frame, SizeHint};
+use tokio::time::Instant;
+
+use super::load::Turn;
+use super::negotiate::MediaType;
+use super::rows::HeldBack;
+use super::serve::Line;
+use super::{answer, overload, rows};
+
+/// So much of a body is not counted: most requests are shorter.
+const SMALL_BODY: usize = 16 << 10;
+/// So much of an answer is not counted: systems take about as much before anybody reads.
+const SMALL_ANSWER: usize = 64 << 10;
+/// An answer that has been under way for so long is cut off where there is no room for others.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The bodies that are held.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    most: usize,
+    bytes: AtomicUsize,
+}
+
+impl Bodies {
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, bytes: AtomicUsize::new(0) })
+    }
+
+    /// A body of which nothing has arrived.
+    pub(super) fn hold(self: &Arc<Self>) -> HeldBody {
+        HeldBody { bodies: Arc::clone(self), counted: 0 }
+    }
+}
+
+/// A body, until it is worked off.
+#[derive(Debug)]
+pub(super) struct HeldBody {
+    bodies: Arc<Bodies>,
+    counted: usize,
+}
+
+impl HeldBody {
+    /// Whether there is room for the body to become so long.
+    pub(super) fn grow(&mut self, length: usize) -> bool {
+        let counted = if length > SMALL_BODY { length } else { 0 };
+        let more = counted.saturating_sub(self.counted);
+        let fits = |held: usize| held.checked_add(more).filter(|held| *held <= self.bodies.most);
+        let has_room = more == 0 || self.bodies.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        if has_room {
+            self.counted += more;
+        }
+        has_room
+    }
+
+    /// Nothing of it is kept any more.
+    pub(super) fn forget(&mut self) {
+        self.bodies.bytes.fetch_sub(std::mem::take(&mut self.counted), Ordering::Relaxed);
+    }
+}
+
+impl Drop for HeldBody {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
+/// The answers that are under way.
+#[derive(Debug)]
+pub(super) struct Answers {
+    most: usize,
+    under_way: Mutex<UnderWay>,
+}
+
+#[derive(Debug, Default)]
+struct UnderWay {
+    bytes: usize,
+    last_id: u64,
+    /// In the order in which they began.
+    all: BTreeMap<u64, Begun>,
+}
+
+#[derive(Debug)]
+struct Begun {
+    at: Instant,
+    bytes: usize,
+    line: Option<Line>,
+}
+
+/// For whom an answer is.
+#[derive(Debug)]
+pub(super) struct Recipient {
+    pub(super) line: Option<Line>,
+    /// Of rows, which nobody sits before.
+    pub(super) bulk: Option<Turn>,
+}
+
+impl Answers {
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, under_way: Mutex::default() })
+    }
+
+    /// Whether rows are asked for in vain.
+    pub(super) fn is_short(&self) -> bool {
+        self.lock().bytes > self.most / 2
+    }
+
+    /// Counts an answer until its last byte is taken, or puts a refusal in its place.
+    pub(super) fn send(self: &Arc<Self>, response: Response, to: Recipient) -> Response {
+        let Recipient { line, bulk } = to;
+        match response.body().size_hint().exact() {
+            Some(length) if length <= SMALL_ANSWER as u64 => response,
+            Some(length) => {
+                let is_bulk = bulk.is_some();
+                match self.hold(usize::try_from(length).unwrap_or(usize::MAX), line, is_bulk) {
+                    Some(held) => response.map(|body| Body::new(Whole { body, held: Some(held), _turn: bulk })),
+                    None => refusal(&response, is_bulk),
+                }
+            }
+            None => {
+                let held_back = response.extensions().get().map_or(0, |HeldBack(bytes)| *bytes);
+                let Some(held_back) = self.hold(held_back, line.clone(), true) else {
+                    return refusal(&response, true);
+                };
+                let (answers, taken) = (Arc::clone(self), Arc::default());
+                let pieces = |body| Pieces { body, answers, line, held_back: Some(held_back), taken, _turn: bulk };
+                response.map(|body| Body::new(pieces(body)))
+            }
+        }
+    }
+
+    /// Room for so much more. One alone may be as long as it is.
+    fn hold(self: &Arc<Self>, bytes: usize, line: Option<Line>, is_bulk: bool) -> Option<Held> {
+        let most = if is_bulk { self.most / 2 } else { self.most };
+        let mut under_way = self.lock();
+        let is_too_much = under_way.bytes.saturating_add(bytes) > most;
+        if is_too_much && under_way.bytes > 0 && bytes > 0 {
+            under_way.make_room(bytes);
+            return None;
+        }
+        Some(self.held(&mut under_way, bytes, line))
+    }
+
+    /// The same for what is there already and cannot be refused any more.
+    fn hold_anyway(self: &Arc<Self>, bytes: usize, line: Option<Line>) -> Held {
+        self.held(&mut self.lock(), bytes, line)
+    }
+
+    fn held(self: &Arc<Self>, under_way: &mut UnderWay, bytes: usize, line: Option<Line>) -> Held {
+        under_way.bytes = under_way.bytes.saturating_add(bytes);
+        under_way.last_id += 1;
+        under_way.all.insert(under_way.last_id, Begun { at: Instant::now(), bytes, line });
+        Held { answers: Arc::clone(self), id: under_way.last_id, taken: None }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, UnderWay> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl UnderWay {
+    /// Cuts off those that have been under way for longest, until there would be room for so much.
+    fn make_room(&self, bytes: usize) {
+        let mut room = 0_usize;
+        for begun in self.all.values().take_while(|begun| begun.at.elapsed() >= PATIENCE) {
+            if room >= bytes {
+                return;
+            }
+            if let Some(line) = begun.line.as_ref().filter(|_| begun.bytes > 0) {
+                line.cut();
+                room = room.saturating_add(begun.bytes);
+            }
+        }
+    }
+}
+
+fn refusal(response: &Response, is_bulk: bool) -> Response {
+    const MESSAGE: &str = "too much of other answers is waiting to be read by those who asked for it; come back";
+    if is_bulk {
+        return rows::refuse(&overload::come_back(MESSAGE));
+    }
+    let own = response.headers().get(header::CONTENT_TYPE);
+    let media =
+        if own == Some(&MediaType::GraphqlResponse.header()) { MediaType::GraphqlResponse } else { MediaType::Json };
+    answer::refuse(media, &overload::refusal(MESSAGE))
+}
+
+/// Bytes that are counted until this is dropped.
+#[derive(Debug)]
+struct Held {
+    answers: Arc<Answers>,
+    id: u64,
+    /// Who is told when they are taken.
+    taken: Option<Arc<Taken>>,
+}
+
+impl Held {
+    /// Counts less of it.
+    fn shrink(&self, by: usize) {
+        let mut under_way = self.answers.lock();
+        let Some(begun) = under_way.all.get_mut(&self.id) else { return };
+        let by = by.min(begun.bytes);
+        begun.bytes -= by;
+        under_way.bytes -= by;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut under_way = self.answers.lock();
+        if let Some(begun) = under_way.all.remove(&self.id) {
+            under_way.bytes -= begun.bytes;
+        }
+        drop(under_way);
+        if let Some(taken) = &self.taken {
+            taken.waiting.fetch_sub(1, Ordering::AcqRel);
+            taken.waker.wake();
+        }
+    }
+}
+
+/// Bytes and their count, which end together: what a connection still has to send keeps both.
+struct Counted {
+    bytes: Bytes,
+    _held: Held,
+}
+
+impl Counted {
+    fn bytes(bytes: Bytes, held: Held) -> Bytes {
+        Bytes::from_owner(Self { bytes, _held: held })
+    }
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+type Polled = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
+
+/// An answer that is there as a whole: its bytes are counted until the last of them is taken.
+struct Whole {
+    body: Body,
+    held: Option<Held>,
+    _turn: Option<Turn>,
+}
+
+impl HttpBody for Whole {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let is_last = self.body.is_end_stream();
+        let counted = |frame: Frame<Bytes>| match self.held.take_if(|_| is_last) {
+            Some(held) => frame.map_data(|bytes| Counted::bytes(bytes, held)),
+            None => frame,
+        };
+        Poll::Ready(frame.map(|frame| frame.map(counted)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// How many pieces of an answer are waiting to be taken.
+#[derive(Debug, Default)]
+struct Taken {
+    waiting: AtomicUsize,
+    waker: AtomicWaker,
+}
+
+/// An answer that is made piece by piece. Where there is too little room the next piece is made once the last is taken.
+struct Pieces {
+    body: Body,
+    answers: Arc<Answers>,
+    line: Option<Line>,
+    held_back: Option<Held>,
+    taken: Arc<Taken>,
+    _turn: Option<Turn>,
+}
+
+impl Pieces {
+    fn has_to_wait(&self, context: &Context<'_>) -> bool {
+        let is_waiting = || self.taken.waiting.load(Ordering::Acquire) > 0;
+        // Whoever takes them without a connection may well put them together first.
+        if self.line.is_none() || !is_waiting() || !self.answers.is_short() {
+            return false;
+        }
+        self.taken.waker.register(context.waker());
+        is_waiting()
+    }
+
+    fn count(&mut self, bytes: Bytes) -> Bytes {
+        if let Some(held_back) = &self.held_back {
+            held_back.shrink(bytes.len());
+        }
+        let mut held = self.answers.hold_anyway(bytes.len(), self.line.clone());
+        self.taken.waiting.fetch_add(1, Ordering::AcqRel);
+        held.taken = Some(Arc::clone(&self.taken));
+        Counted::bytes(bytes, held)
+    }
+}
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
+        if self.has_to_wait(context) {
+            return Poll::Pending;
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| self.count(bytes)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests;

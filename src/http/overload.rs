@@ -1,0 +1,47 @@
+//! What is refused because too much is asked at once, whoever asks: it never runs, and may come back in a moment.
+//!
+//! The closed list of codes has one for what will be answered later and not now, `QUOTA_WAIT_TOO_LONG`, which the doors answer
+//! with 503 and `Retry-After`: what is scarce here is room instead of permits, and callers do the same about it. Nothing is
+//! wrong with the request, so that it is no `TOO_EXPENSIVE`.
+
+use std::time::Duration;
+
+use axum::http::{Request, StatusCode};
+use axum::response::Response;
+
+use super::answer::{self, Refusal};
+use super::negotiate::{MediaType, wanted};
+use super::rows;
+use crate::error::{Code, WeirError};
+
+/// When to come back: a moment is all that is needed where callers read what they asked for.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// There is no room for it now.
+pub(super) fn come_back(message: &str) -> WeirError {
+    WeirError { retryable: true, retry_after: Some(MOMENT), ..WeirError::new(Code::QuotaWaitTooLong, message) }
+}
+
+/// The same, to somebody at `/graphql`.
+pub(super) fn refusal(message: &str) -> Refusal {
+    Refusal::of_error(StatusCode::SERVICE_UNAVAILABLE, &come_back(message))
+}
+
+/// The answer to a request for which there is no room, in the form of its door.
+pub(super) fn refuse<B>(request: &Request<B>, message: &str) -> Response {
+    if is_bulk(request.uri().path()) {
+        return rows::refuse(&come_back(message));
+    }
+    let media = wanted(request.headers()).media.unwrap_or(MediaType::Json);
+    answer::refuse(media, &refusal(message))
+}
+
+/// Whether rows are asked for: they are many, and nobody sits before them.
+pub(super) fn is_bulk(path: &str) -> bool {
+    path.starts_with("/rows/")
+}
+
+/// Whether the health of the process is asked for: that is always answered.
+pub(super) fn is_health(path: &str) -> bool {
+    path.starts_with("/health/")
+}
