@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tower::Service;
 use tracing::{debug, info, warn};
@@ -54,8 +54,11 @@ impl Default for Timeouts {
 /// How long to wait when no connection can be taken, as when the process has no file handles left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Connections without a request end as soon as they are told; those that are left after this have one.
-const IDLE_END: Duration = Duration::from_millis(100);
+/// How long a connection may be without its first request when the server stops: whoever has just come is still asking.
+const JUST_COME: Duration = Duration::from_millis(200);
+
+/// Connections without a request end within [`JUST_COME`]; those that are left after this have one.
+const IDLE_END: Duration = Duration::from_millis(300);
 
 /// Serves `site` on `listener` until `shutdown` ends, then lets the requests in progress finish. There is no limit
 /// on a request as a whole: its deadline is the caller's, kept further down.
@@ -75,11 +78,7 @@ pub async fn serve(listener: TcpListener, site: Site, timeouts: Timeouts, shutdo
             () = &mut until => break,
             accepted = accept(&listener, &room) => match accepted {
                 Ok((stream, slot)) => {
-                    let (service, stopped) = (site.clone(), stopped.clone());
-                    connections.spawn(async move {
-                        connection(stream, service, timeouts, stopped).await;
-                        drop(slot);
-                    });
+                    connections.spawn(held(slot, connection(stream, site.clone(), timeouts, stopped.clone())));
                 }
                 Err(error) => {
                     warn!(%error, "no connection could be taken");
@@ -90,7 +89,9 @@ pub async fn serve(listener: TcpListener, site: Site, timeouts: Timeouts, shutdo
         }
     }
 
-    drop(listener);
+    for (stream, slot) in last_ones(listener, &room) {
+        connections.spawn(held(slot, connection(stream, site.clone(), timeouts, stopped.clone())));
+    }
     drop(stop);
     let all_ended = async |connections: &mut JoinSet<()>| while connections.join_next().await.is_some() {};
     if timeout(IDLE_END, all_ended(&mut connections)).await.is_err() {
@@ -109,19 +110,46 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(Tc
     }
     let slot = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
-    // An answer is written at once; waiting for more to send would only delay it.
+    Ok((tuned(stream), slot))
+}
+
+/// Whoever the system has let in meanwhile, as far as there is room: they know of no refusal, and closing the socket
+/// would cut them off. The next ones are refused, and may go elsewhere.
+fn last_ones(listener: TcpListener, room: &Arc<Semaphore>) -> Vec<(TcpStream, OwnedSemaphorePermit)> {
+    let mut last = Vec::new();
+    // The runtime may not have heard of all of them; the system has.
+    let Ok(listener) = listener.into_std() else { return last };
+    while let Ok(slot) = Arc::clone(room).try_acquire_owned()
+        && let Ok((stream, _)) = listener.accept()
+        && stream.set_nonblocking(true).is_ok()
+        && let Ok(stream) = TcpStream::from_std(stream)
+    {
+        last.push((tuned(stream), slot));
+    }
+    last
+}
+
+/// An answer is written at once; waiting for more to send would only delay it.
+fn tuned(stream: TcpStream) -> TcpStream {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "a connection could not be tuned");
     }
-    Ok((stream, slot))
+    stream
 }
 
-/// One connection to its end; after `stopped` it takes no further request.
+/// A connection that takes a place until its end.
+async fn held(slot: OwnedSemaphorePermit, connection: impl Future<Output = ()>) {
+    connection.await;
+    drop(slot);
+}
+
+/// One connection to its end; after `stopped` it takes no further request, but for the first one of whoever has just come.
 async fn connection<S, R>(stream: S, service: R, timeouts: Timeouts, mut stopped: watch::Receiver<()>)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
     R: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send,
 {
+    let came = Instant::now();
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(timeouts.stall));
     let stream = TokioIo::new(Box::pin(stream));
@@ -129,9 +157,14 @@ where
     server.timer(TokioTimer::new()).header_read_timeout(timeouts.head);
     let mut connection =
         std::pin::pin!(server.serve_connection(stream, TowerToHyperService::new(service)).with_upgrades());
+    let told = async {
+        // The other end goes away, which is all that it has to say.
+        let _gone = stopped.changed().await;
+        sleep_until(came + JUST_COME).await;
+    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = stopped.changed() => {
+        () = told => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -143,13 +176,11 @@ where
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use axum::Router;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::task::JoinHandle;
-    use tokio::time::Instant;
-
-    use super::*;
 
     const LENGTH: usize = 100_000;
 
