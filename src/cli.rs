@@ -9,6 +9,7 @@ mod asked;
 pub mod check;
 pub mod demo;
 mod gateway;
+pub mod health;
 mod listen;
 pub mod output;
 pub mod query;
@@ -64,6 +65,7 @@ enum Command {
     Rows(Box<rows::Args>),
     Archive(archive::Args),
     Check(check::Args),
+    Health(health::Args),
     Schema(schema::Args),
 }
 
@@ -148,6 +150,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Rows(args) => rows::run(*args),
         Command::Archive(args) => archive::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Health(args) => health::run(args),
         Command::Schema(args) => schema::run(args),
     }
 }
