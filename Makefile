@@ -1,6 +1,6 @@
 # The commands that a person and CI type. Anything longer than a few lines lives in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: run test check count bench web help
+.PHONY: run test check count bench dist web help
 
 run: ## build what is needed and start the demo: the gateway in front of invented data
 	@scripts/web.sh || echo "make run: going on without GraphiQL's assets"
@@ -17,6 +17,9 @@ count: ## count the instructions of the hot paths and compare with what is commi
 
 bench: ## measure weir under load beside two yardsticks, and write the result into the documents (needs wrk)
 	@scripts/bench.sh
+
+dist: ## make what is handed out, in dist/: a static Linux binary in an archive, its SBOM and checksums
+	@scripts/dist.sh
 
 web: ## build the web assets, if their sources are newer
 	@scripts/web.sh

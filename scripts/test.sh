@@ -62,6 +62,10 @@ command -v soffice >/dev/null || install libreoffice-calc ||
     leave_out "the recipes of docs/bi: LibreOffice is not installed (apt-get install libreoffice-calc)"
 command -v Rscript >/dev/null || install r-base-core ||
     leave_out "the recipes of docs/bi: R is not installed (apt-get install r-base-core)"
+command -v nginx >/dev/null || install nginx-light ||
+    leave_out "weir behind nginx: nginx is not installed (apt-get install nginx-light)"
+command -v caddy >/dev/null || install caddy ||
+    leave_out "weir behind Caddy: caddy is not installed (apt-get install caddy)"
 command -v chromium >/dev/null || install chromium ||
     leave_out "everything in a browser: chromium is not installed (apt-get install chromium)"
 

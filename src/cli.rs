@@ -9,6 +9,7 @@ mod asked;
 pub mod check;
 pub mod demo;
 mod gateway;
+pub mod health;
 pub mod key;
 mod listen;
 pub mod output;
@@ -66,6 +67,7 @@ enum Command {
     Archive(archive::Args),
     Key(key::Args),
     Check(check::Args),
+    Health(health::Args),
     Schema(schema::Args),
 }
 
@@ -151,6 +153,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Archive(args) => archive::run(args),
         Command::Key(args) => key::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Health(args) => health::run(args),
         Command::Schema(args) => schema::run(args),
     }
 }

@@ -109,6 +109,18 @@ impl Remote {
         if is_answer { Ok(text) } else { Err(Problem::default().failure(status, &self.origin())) }
     }
 
+    /// Whether it wants requests; a failure if not.
+    pub(super) async fn ready(&self) -> Result<(), Failure> {
+        let response = self.send(self.client.get(self.at("/health/ready"))).await?;
+        match response.status() {
+            StatusCode::OK => Ok(()),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                Err(Failure::failed(format!("the gateway at {} wants no requests: it is stopping", self.origin())))
+            }
+            status => Err(Problem::default().failure(status, &self.origin())),
+        }
+    }
+
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Failure> {
         #[expect(clippy::disallowed_methods, reason = "who answers is a gateway: it holds the permits")]
         let sent = request.send().await;

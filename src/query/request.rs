@@ -19,6 +19,9 @@ use crate::store::Series;
 use crate::vendor::alibaba_cams::{EnableWhatsappRoi, WhatsappRoiEnabled};
 use crate::vendor::volcengine_rtc::{self, Dimension};
 
+/// The longest code of a software vendor: no more than an address carries.
+const LONGEST_CODE: usize = 512;
+
 /// In hand beside the longest wait when calendar windows are judged against the vendor's lookback.
 const RETENTION_MARGIN: Duration = Duration::from_mins(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -236,13 +239,16 @@ impl Request {
     /// Turns the vendor's statistics on for a channel; `None` where the request is only explained.
     ///
     /// # Errors
-    /// What the vendor answered, or that the permit would come too late.
+    /// A code that no vendor gives, what the vendor answered, or that the permit would come too late.
     pub async fn enable_whatsapp_roi(
         &self,
         channel: &CatalogChannel,
         isv_code: Option<String>,
     ) -> Result<Option<Sent<WhatsappRoiEnabled>>, WeirError> {
         self.reuse.forbid();
+        if isv_code.as_ref().is_some_and(|code| code.len() > LONGEST_CODE) {
+            return Err(WeirError::bad_input(format!("isvCode has at most {LONGEST_CODE} bytes")));
+        }
         let request = EnableWhatsappRoi { channel: channel.id.clone(), isv_code };
         self.loader.enable_whatsapp_roi(&channel.account, request).await
     }

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-const COMMANDS: [&str; 7] = ["serve", "demo", "simulate", "query", "rows", "check", "schema"];
+const COMMANDS: [&str; 8] = ["serve", "demo", "simulate", "query", "rows", "check", "health", "schema"];
 
 const ACCOUNT: &str = r#"[[alibaba_cams]]
 name = "retail"

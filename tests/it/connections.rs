@@ -111,6 +111,31 @@ async fn a_request_in_progress_is_finished_before_the_server_stops() {
     server.stopped().await;
 }
 
+/// A proxy that opens a connection for each request is told of a stop by the refusal of the next one alone: whatever the
+/// system had taken for us by then is answered.
+#[tokio::test]
+async fn whoever_came_before_the_stop_is_answered() {
+    let mut server = Server::start(HttpConfig::default(), Timeouts::default()).await;
+    probe(&mut server.connect().await).await;
+    server.begin_to_stop();
+    tokio::task::yield_now().await;
+    // The system takes them. Our server, on this very thread, sees them and its end at the same time.
+    let came: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+            std::io::Write::write_all(&mut stream, PROBE).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            TcpStream::from_std(stream).unwrap()
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(20));
+    for mut stream in came {
+        let answer = in_time(read_all(&mut stream)).await;
+        assert!(answer.ends_with(r#"{"status":"live"}"#), "{answer:?}");
+    }
+    server.stopped().await;
+}
+
 #[tokio::test]
 async fn a_server_that_stops_does_not_wait_for_ever() {
     let config = HttpConfig { body_timeout: Duration::from_hours(1), ..HttpConfig::default() };

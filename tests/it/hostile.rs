@@ -174,6 +174,11 @@ async fn answers_errors_and_echoes_are_bounded_before_they_are_made() {
             "BAD_USER_INPUT",
         ),
         (
+            "a long code",
+            json!({ "query": "mutation($v:String!){enableWhatsappRoiMetric(custSpaceId:\"cams-alpha\",isvCode:$v){requestId}}", "variables": { "v": big } }),
+            "BAD_USER_INPUT",
+        ),
+        (
             "a long language",
             json!({ "query": "query($v:String!){templateMetrics(custSpaceId:\"cams-alpha\",templateCode:\"t\",language:$v,range:{last:\"P1D\"}){totalCount}}", "variables": { "v": big } }),
             "BAD_USER_INPUT",

@@ -42,6 +42,7 @@ mod pages;
 mod priorities;
 mod privacy;
 mod processes;
+mod proxies;
 mod quota;
 mod raw;
 mod readme;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::sleep;
 use weir::domain::time::{DAY, HOUR};
@@ -102,6 +103,41 @@ async fn serve_answers_both_vendors_and_ends_in_good_order() {
     holds_numbers_of_both(&answer);
     let waited = answer["extensions"]["weir"]["queueWaitMs"].as_u64().unwrap();
     assert!(waited < 5_000, "{waited}");
+}
+
+#[tokio::test]
+async fn health_tells_a_gateway_that_wants_requests_from_one_that_does_not() {
+    let mut demo = Process::demo().await;
+    let ran = health(&demo.address).await;
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(0), "ready\n", ""));
+    demo.terminate().await;
+    assert!(demo.ended().await.success());
+    fails_with(&health(&demo.address).await, &["does not answer", &demo.address]);
+
+    // Somebody else's server.
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap().to_string();
+    let (ran, ()) = tokio::join!(health(&address), answer_once(&server, "503 Service Unavailable"));
+    fails_with(&ran, &["is stopping"]);
+    let (ran, ()) = tokio::join!(health(&address), answer_once(&server, "404 Not Found"));
+    fails_with(&ran, &["is there a weir?"]);
+    // Nobody takes this connection.
+    fails_with(&health(&address).await, &["within 3 s"]);
+}
+
+async fn health(address: &str) -> Finished {
+    run(&["health", "--url", &format!("http://{address}")]).await
+}
+
+/// Answers the next request with a status alone.
+async fn answer_once(server: &tokio::net::TcpListener, status: &str) {
+    let (mut stream, _) = in_time(server.accept()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        assert_ne!(in_time(stream.read_buf(&mut head)).await.unwrap(), 0);
+    }
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+    in_time(stream.write_all(answer.as_bytes())).await.unwrap();
 }
 
 /// With `http.fast_path = false` the same is answered, and nothing is answered again from its bytes.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderValue, Request, header};
@@ -15,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tokio_io_timeout::TimeoutStream;
 use tower::Service;
 use tracing::debug;
@@ -24,6 +26,8 @@ use super::{Line, Phase, Timeouts};
 use crate::http::health::Stopping;
 use crate::http::peer::Peer;
 
+/// How long a connection may be without its first request when the server stops.
+const JUST_COME: Duration = Duration::from_millis(200);
 /// What is read of a head at most, and held of an answer for the socket.
 const BUFFER: usize = 80 << 10;
 /// The same for a place in reserve.
@@ -37,13 +41,15 @@ pub(super) struct Terms {
     pub(super) stopping: Stopping,
 }
 
-/// One connection to its end. From [`Phase::Ending`] on it takes no further request.
+/// One connection to its end. From [`Phase::Ending`] on it takes no further request, but for the first one of whoever has just
+/// come.
 pub(super) async fn connection<S, R>(stream: S, service: R, seated: Seated, remote: IpAddr, terms: Terms)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
     R: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send + Unpin> + Clone + Send,
 {
     let Terms { timeouts, mut phase, stopping } = terms;
+    let (came, mut ends_at) = (Instant::now(), None);
     let seat = Arc::clone(seated.seat());
     let is_reserve = seat.rank() == Rank::Reserve;
     let mut stream = TimeoutStream::new(stream);
@@ -67,10 +73,13 @@ where
                 }
                 connection.as_mut().graceful_shutdown();
             }
-            Ok(()) = phase.changed() => {
-                if *phase.borrow_and_update() == Phase::Last && seat.is_idle() {
-                    return;
-                }
+            Ok(()) = phase.changed() => match *phase.borrow_and_update() {
+                Phase::Last if seat.is_idle() => return,
+                // Whoever has just come is still asking.
+                _ => ends_at = Some(came + JUST_COME),
+            },
+            () = sleep_until(ends_at.unwrap_or(came)), if ends_at.is_some() => {
+                ends_at = None;
                 connection.as_mut().graceful_shutdown();
             }
         }

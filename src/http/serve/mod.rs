@@ -80,8 +80,8 @@ impl Timeouts {
 /// How long to wait when no connection can be taken, as when the process has no file handles left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Connections without a request end as soon as they are told; those that are left after this have one.
-const IDLE_END: Duration = Duration::from_millis(100);
+/// Connections without a request end within 200 ms once they are told; those that are left after this have one.
+const IDLE_END: Duration = Duration::from_millis(300);
 
 /// How often it is told what is waited for.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
@@ -152,6 +152,17 @@ pub async fn serve(door: impl Into<Door>, site: Site, timeouts: Timeouts, shutdo
     let terms = Terms { timeouts, phase: told, stopping: site.stopping.clone() };
     let mut connections = JoinSet::new();
     let table = Table::new(timeouts.places());
+    let take = |connections: &mut JoinSet<()>, stream, from| {
+        let Some(seated) = table.enter(from, site.stands_for_many(from)) else {
+            debug!("a connection was turned away, all are taken");
+            return;
+        };
+        let (site, terms) = (site.clone(), terms.clone());
+        match &tls {
+            None => connections.spawn(connection(stream, site, seated, from, terms)),
+            Some(tls) => connections.spawn(in_private(Arc::clone(tls), stream, site, seated, from, terms)),
+        };
+    };
 
     let mut until = std::pin::pin!(async {
         shutdown.await;
@@ -163,17 +174,7 @@ pub async fn serve(door: impl Into<Door>, site: Site, timeouts: Timeouts, shutdo
         tokio::select! {
             () = &mut until => break,
             accepted = accept(&listener) => match accepted {
-                Ok((stream, from)) => {
-                    let Some(seated) = table.enter(from, site.stands_for_many(from)) else {
-                        debug!("a connection was turned away, all are taken");
-                        continue;
-                    };
-                    let (site, terms) = (site.clone(), terms.clone());
-                    match &tls {
-                        None => connections.spawn(connection(stream, site, seated, from, terms)),
-                        Some(tls) => connections.spawn(in_private(Arc::clone(tls), stream, site, seated, from, terms)),
-                    };
-                }
+                Ok((stream, from)) => take(&mut connections, stream, from),
                 Err(error) => {
                     warn!(%error, "no connection could be taken");
                     sleep(ACCEPT_PAUSE).await;
@@ -182,7 +183,9 @@ pub async fn serve(door: impl Into<Door>, site: Site, timeouts: Timeouts, shutdo
             Some(_) = connections.join_next() => {}
         }
     }
-    drop(listener);
+    for (stream, from) in last_ones(listener) {
+        take(&mut connections, stream, from);
+    }
     end(connections, &phase, timeouts.finish).await;
     info!("stopped");
 }
@@ -226,9 +229,28 @@ async fn end(mut connections: JoinSet<()>, phase: &watch::Sender<Phase>, at_most
 /// Takes the next connection.
 async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
     let (stream, from): (TcpStream, SocketAddr) = listener.accept().await?;
-    // An answer is written at once; waiting for more to send would only delay it.
+    Ok((tuned(stream), from.ip().to_canonical()))
+}
+
+/// Whoever the system has let in meanwhile: they know of no refusal, and closing the socket would cut them off. The next ones
+/// are refused, and may go elsewhere.
+fn last_ones(listener: TcpListener) -> Vec<(TcpStream, IpAddr)> {
+    let mut last = Vec::new();
+    // The runtime may not have heard of all of them; the system has.
+    let Ok(listener) = listener.into_std() else { return last };
+    while let Ok((stream, from)) = listener.accept()
+        && stream.set_nonblocking(true).is_ok()
+        && let Ok(stream) = TcpStream::from_std(stream)
+    {
+        last.push((tuned(stream), from.ip().to_canonical()));
+    }
+    last
+}
+
+/// An answer is written at once; waiting for more to send would only delay it.
+fn tuned(stream: TcpStream) -> TcpStream {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "a connection could not be tuned");
     }
-    Ok((stream, from.ip().to_canonical()))
+    stream
 }

@@ -10,6 +10,7 @@ pub(crate) mod gateway;
 pub(crate) mod log;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod require;
 pub(crate) mod rooms;

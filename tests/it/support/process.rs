@@ -69,7 +69,12 @@ impl Process {
 
     /// `weir serve` with variables in its environment.
     pub(crate) async fn serve_in(config: &Path, env: &[(&str, String)]) -> Self {
-        let mut command = weir(&["serve", "--listen", ANY, "--config", config.to_str().unwrap()]);
+        Self::serve_at(ANY, config, env).await
+    }
+
+    /// The same where a proxy expects it.
+    pub(crate) async fn serve_at(address: &str, config: &Path, env: &[(&str, String)]) -> Self {
+        let mut command = weir(&["serve", "--listen", address, "--config", config.to_str().unwrap()]);
         command.envs(env.iter().map(|(name, value)| (name, value)));
         Self::spawn(command, "listening address=").await
     }
