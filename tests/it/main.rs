@@ -36,6 +36,7 @@ mod graphql_js;
 mod hostile;
 mod http;
 mod layering;
+mod limits;
 mod operations;
 mod origins;
 mod pages;
