@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::access::{Access, AccessError};
+use crate::access::{Access, AccessError, Policy};
 use crate::archive::{self, ArchiveError, ArchiveErrorKind, Writer};
 use crate::config::{Config, watch};
 use crate::domain::{
@@ -72,6 +72,42 @@ pub struct App {
     traces: Option<Arc<Traces>>,
 }
 
+/// What of a config can change while requests are answered: who is let in, and what one request may take.
+#[derive(Debug)]
+pub struct Changing {
+    gateway: Gateway,
+    access: Arc<Access>,
+}
+
+/// What is to take its place.
+#[derive(Debug)]
+pub struct Changed {
+    policy: Policy,
+    limits: Limits,
+    answer_bytes: usize,
+}
+
+impl Changing {
+    /// Reads what is to take its place; nothing is changed yet.
+    ///
+    /// # Errors
+    /// An issuer's keys that cannot be read.
+    pub fn read(&self, config: &Config) -> Result<Changed, AccessError> {
+        let policy = self.access.read(config)?;
+        // Waits and calls go on as they were set up.
+        let Limits { max_wait, bulk_max_wait, timeout, call_rows, .. } = self.gateway.service().limits();
+        let limits = Limits { max_wait, bulk_max_wait, timeout, call_rows, ..limits(config) };
+        Ok(Changed { policy, limits, answer_bytes: answer_bytes(config) })
+    }
+
+    /// Puts it in place, whole.
+    pub fn put(&self, changed: Changed) {
+        self.access.replace(changed.policy);
+        self.gateway.service().set_limits(changed.limits);
+        self.gateway.set_answer_bytes(changed.answer_bytes);
+    }
+}
+
 /// How long an ordinary stop goes on writing to the archive.
 const LAST_WRITES: Duration = Duration::from_secs(30);
 
@@ -129,28 +165,17 @@ impl App {
             meters: Arc::clone(&meters),
         };
         let stores = Arc::new(parts.stores()?);
-        let limits = Limits {
-            max_wait: config.queue.max_wait,
-            timeout: config.upstream.timeout,
-            bulk_max_wait: config.queue.bulk_max_wait,
-            slices: u64::from(config.limits.slices),
-            calls: usize::try_from(config.limits.calls).unwrap_or(usize::MAX),
-            pull_calls: usize::try_from(config.limits.pull_calls).unwrap_or(usize::MAX),
-            shadow: config.limits.shadow.iter().copied().collect(),
-            call_rows: u64::from(config.upstream.max_rows),
-        };
-        let service = Service::new(stores, catalog, Arc::clone(&runtime.clock), limits, meters);
+        let service = Service::new(stores, catalog, Arc::clone(&runtime.clock), limits(config), meters);
         let traces = config.telemetry.otlp().map(|url| Traces::new(url, Arc::clone(&runtime.clock))).transpose()?;
         let service = service.archiving(archive.clone()).traced(traces.clone()).masking(mask(config));
         let access = Arc::new(Access::new(config, Arc::clone(&runtime.clock))?);
-        let answer_bytes = usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX);
         let watch = archive.clone().map(|writer| {
             // An archive of our own cannot tell others that we collect.
             let link = others.filter(|_| config.archive.file().is_some());
             let lead = Collector::new(Arc::clone(writer.archive()), link);
             Watch::new(service.clone(), watched, writer, Arc::new(lead))
         });
-        let gateway = Gateway::new(service, fast_path(config)).with_answer_bytes(answer_bytes);
+        let gateway = Gateway::new(service, fast_path(config)).with_answer_bytes(answer_bytes(config));
         let leased = parts.permits.leased();
         Ok(Self { gateway, accounts: parts.permits.into_accounts(), leased, archive, watch, access, traces })
     }
@@ -165,6 +190,12 @@ impl App {
     #[must_use]
     pub fn access(&self) -> &Arc<Access> {
         &self.access
+    }
+
+    /// What of the config can change while requests are answered.
+    #[must_use]
+    pub fn changing(&self) -> Changing {
+        Changing { gateway: self.gateway.clone(), access: Arc::clone(&self.access) }
     }
 
     /// What collects what is watched, if there is an archive to keep it.
@@ -435,6 +466,24 @@ fn catalog(config: &Config) -> Result<Catalog, BuildError> {
         catalog.accounts.push(account);
     }
     Ok(catalog)
+}
+
+/// What one request may take.
+fn limits(config: &Config) -> Limits {
+    Limits {
+        max_wait: config.queue.max_wait,
+        timeout: config.upstream.timeout,
+        bulk_max_wait: config.queue.bulk_max_wait,
+        slices: u64::from(config.limits.slices),
+        calls: usize::try_from(config.limits.calls).unwrap_or(usize::MAX),
+        pull_calls: usize::try_from(config.limits.pull_calls).unwrap_or(usize::MAX),
+        shadow: config.limits.shadow.iter().copied().collect(),
+        call_rows: u64::from(config.upstream.max_rows),
+    }
+}
+
+fn answer_bytes(config: &Config) -> usize {
+    usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX)
 }
 
 /// Names masked phone numbers by the vendors' secrets: replicas have the same, and no caller has one of them.

@@ -95,6 +95,11 @@ impl Failure {
         Self::Failed(vec![message.into()])
     }
 
+    /// What is told of it.
+    fn lines(&self) -> &[String] {
+        self.parts().1
+    }
+
     fn parts(&self) -> (u8, &[String]) {
         match self {
             Self::Failed(lines) => (1, lines),

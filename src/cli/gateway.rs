@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Failure;
-use super::stop::{Hangups, Reload, until_told};
-use crate::app::{App, BuildError, Runtime, Start};
+use super::stop::{Hangups, Prepared, Reload, until_told};
+use crate::app::{App, BuildError, Changing, Runtime, Start};
 use crate::archive::ArchiveErrorKind;
 use crate::config::Config;
 use crate::domain::SystemClock;
 use crate::http::{self, Door, HttpConfig, Tls};
+use crate::telemetry;
 use crate::vendor::transport::HttpTransport;
 
 /// The longest reply that is read: `upstream.max_rows` rows of the vendors' JSON and a good margin.
@@ -60,22 +61,50 @@ pub(super) fn tls(config: &Config) -> Result<Option<Arc<Tls>>, Failure> {
     opened.transpose().map(|tls| tls.map(Arc::new)).map_err(|error| Failure::usage(error.to_string()))
 }
 
-/// What SIGHUP has read again.
-pub(super) fn reloads(tls: Option<&Arc<Tls>>) -> Vec<Reload> {
-    let certificate = |tls: &Arc<Tls>| {
-        let tls = Arc::clone(tls);
-        let prepare = move || {
-            let config = tls.prepare().map_err(|error| error.to_string())?;
-            let tls = Arc::clone(&tls);
-            Ok(Box::new(move || tls.put(config)) as _)
-        };
-        Reload { what: "certificate", prepare: Box::new(prepare) }
+/// Reads the config again.
+pub(super) type Reread = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
+
+/// Keys, limits and the log's level, as they are in the config when SIGHUP comes.
+fn of_config(reread: Reread, changing: Changing, site: http::Site) -> Reload {
+    let parts = Arc::new((changing, site));
+    let prepare = move || {
+        let config = reread()?;
+        let parts = Arc::clone(&parts);
+        let changed = parts.0.read(&config).map_err(|error| error.to_string())?;
+        Ok(Box::new(move || {
+            let (changing, site) = &*parts;
+            changing.put(changed);
+            site.set_bounds(&bounds(&config));
+            telemetry::set_level(config.log.level);
+        }) as Prepared)
     };
-    tls.map(certificate).into_iter().collect()
+    Reload { what: "keys, limits, log level", prepare: Box::new(prepare) }
 }
 
-/// Serves `app` at `door` until the process is told to stop. With `reloads`, SIGHUP has them read again; without, it ends the
-/// process as it ends any.
+/// The certificate and its key, as they are in their files when SIGHUP comes.
+fn of_certificate(tls: Arc<Tls>) -> Reload {
+    let prepare = move || {
+        let config = tls.prepare().map_err(|error| error.to_string())?;
+        let tls = Arc::clone(&tls);
+        Ok(Box::new(move || tls.put(config)) as Prepared)
+    };
+    Reload { what: "certificate", prepare: Box::new(prepare) }
+}
+
+/// What requests are bounded by.
+fn bounds(config: &Config) -> http::Bounds {
+    let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+    let limits = &config.limits;
+    http::Bounds {
+        limits: limits.of_documents(),
+        held_bodies: bytes(limits.held_body_bytes),
+        held_answers: bytes(limits.held_answer_bytes),
+        requests: limits.requests as usize,
+    }
+}
+
+/// Serves `app` at `door` until the process is told to stop. With `reread`, SIGHUP has the config and the certificate read
+/// again; without, it ends the process as it ends any.
 ///
 /// # Errors
 /// The process was told a second time, and did not wait for requests in progress.
@@ -83,38 +112,43 @@ pub(super) async fn serve(
     app: App,
     config: &Config,
     door: impl Into<Door>,
-    reloads: Option<Vec<Reload>>,
+    reread: Option<Reread>,
 ) -> Result<(), Failure> {
     let door = door.into();
-    let hangups = reloads.map(|reloads| Hangups::hear().map(|hangups| hangups.reload(reloads))).transpose()?;
+    // Heard from now on, though what it reloads is yet to come.
+    let hangups = reread.map(|reread| Hangups::hear().map(|hangups| (hangups, reread))).transpose()?;
     app.prepare().await?;
     let mut hosts = config.http.hosts.clone();
     // The address itself is a name that nobody else can be reached under.
     hosts.extend(door.listener.local_addr().ok().map(|own| own.to_string()));
-    let limits = &config.limits;
-    let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+    let http::Bounds { limits, held_bodies, held_answers, requests } = bounds(config);
     let http = HttpConfig {
         hosts,
         cors_origins: config.http.cors_origins.clone(),
         graphiql: config.graphiql,
-        limits: config.limits.of_documents(),
+        limits,
         slow: config.log.slow,
-        max_body: bytes(config.http.max_body),
+        max_body: usize::try_from(config.http.max_body).unwrap_or(usize::MAX),
         trusted_proxies: config.http.trusted_proxies.iter().map(|net| net.0).collect(),
-        held_bodies: bytes(limits.held_body_bytes),
-        held_answers: bytes(limits.held_answer_bytes),
-        requests: limits.requests as usize,
+        held_bodies,
+        held_answers,
+        requests,
         ..HttpConfig::default()
     };
     let timeouts = http::Timeouts {
-        max_connections: max_connections(limits.connections as usize),
-        max_per_peer: limits.connections_per_peer as usize,
+        max_connections: max_connections(config.limits.connections as usize),
+        max_per_peer: config.limits.connections_per_peer as usize,
         notice: config.http.stop_notice,
         // As long as the last caller's deadline.
         finish: config.queue.max_wait + config.upstream.timeout + Duration::from_secs(1),
         ..http::Timeouts::default()
     };
     let site = http::Site::new(http, Arc::new(app.gateway().clone()), Arc::clone(app.access()));
+    let hangups = hangups.map(|(hangups, reread)| {
+        let certificate = door.tls.clone().map(of_certificate);
+        let all = [of_config(reread, app.changing(), site.clone())].into_iter().chain(certificate);
+        hangups.reload(all.collect())
+    });
     let watch = app.watch().cloned();
     until_told(async move |told| {
         let beside = [watch.map(|watch| tokio::spawn(watch.run())), hangups.map(tokio::spawn)];

@@ -7,7 +7,8 @@ use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use super::check::risks;
-use super::{ConfigFile, Failure, bind, block_on, gateway};
+use super::gateway::{self, Reread};
+use super::{ConfigFile, Failure, bind, block_on};
 use crate::config::validate::check_listen;
 use crate::config::{Config, units};
 use crate::http::{Door, Tls};
@@ -33,29 +34,38 @@ pub struct Args {
 /// # Errors
 /// A wrong config (2), a busy port and whatever ends the gateway (1).
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let mut config = args.config.load()?;
-    if let Some(listen) = args.listen {
-        check_listen(listen, config.asks_for_keys())
-            .map_err(|message| Failure::usage(format!("--listen: {message}")))?;
-        config.listen = listen;
-    }
+    let config = args.read()?;
     telemetry::set_level(config.log.level);
     for risk in risks(&config) {
         warn!(risk, "the config is risky");
     }
     let tls = gateway::tls(&config)?;
+    let again = args.clone();
+    let reread = Box::new(move || again.read().map_err(|failure| failure.lines().join("; ")));
     block_on(async move {
         let listener = bind(config.listen).await?;
-        serve(config, listener, tls).await
+        serve(config, listener, tls, reread).await
     })
 }
 
+impl Args {
+    /// The config, listening where it is told to.
+    fn read(&self) -> Result<Config, Failure> {
+        let mut config = self.config.load()?;
+        if let Some(listen) = self.listen {
+            check_listen(listen, config.asks_for_keys())
+                .map_err(|message| Failure::usage(format!("--listen: {message}")))?;
+            config.listen = listen;
+        }
+        Ok(config)
+    }
+}
+
 /// Serves on `listener` until told to stop.
-async fn serve(config: Config, listener: TcpListener, tls: Option<Arc<Tls>>) -> Result<(), Failure> {
+async fn serve(config: Config, listener: TcpListener, tls: Option<Arc<Tls>>, reread: Reread) -> Result<(), Failure> {
     let app = gateway::build(&config)?;
     let address = listener.local_addr().unwrap_or(config.listen);
     let scheme = if tls.is_some() { "https" } else { "http" };
     info!(%address, url = %format_args!("{scheme}://{address}"), "listening");
-    let reloads = gateway::reloads(tls.as_ref());
-    gateway::serve(app, &config, Door { listener, tls }, Some(reloads)).await
+    gateway::serve(app, &config, Door { listener, tls }, Some(reread)).await
 }

@@ -79,6 +79,11 @@ impl Answers {
         Self(Kept::new(max_bytes, |key, kept| key.bytes() + kept.json.len() + ENTRY_BYTES))
     }
 
+    /// Forgets all of them.
+    pub(crate) fn clear(&self) {
+        self.0.clear();
+    }
+
     /// How they stand.
     pub(crate) fn reading(&self) -> CacheReading {
         self.0.reading()

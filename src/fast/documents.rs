@@ -15,6 +15,11 @@ impl Documents {
         Self(Kept::new(max_bytes, |text, document| text.len().saturating_add(document.bytes())))
     }
 
+    /// Forgets all of them.
+    pub(crate) fn clear(&self) {
+        self.0.clear();
+    }
+
     /// How they stand.
     pub(crate) fn reading(&self) -> CacheReading {
         self.0.reading()

@@ -23,6 +23,13 @@ where
         Self((max_bytes > 0).then(|| (cache(), Doorkeeper::new())), max_bytes)
     }
 
+    /// Forgets everything.
+    pub(super) fn clear(&self) {
+        if let Some((cache, _)) = &self.0 {
+            cache.invalidate_all();
+        }
+    }
+
     /// How it stands.
     pub(super) fn reading(&self) -> CacheReading {
         let Some((cache, _)) = &self.0 else { return CacheReading::default() };

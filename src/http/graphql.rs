@@ -31,10 +31,10 @@ use super::load::{Haste, Load};
 use super::negotiate::{MediaType, is_json, wanted};
 use super::observer::Notes;
 use super::params::Params;
-use super::{HttpConfig, Rooms, overload};
+use super::{HttpConfig, Kept, Rooms, overload};
 use crate::config::Graphiql;
 use crate::document::{Limits, Operation};
-use crate::domain::{Caller, RequestCost};
+use crate::domain::{Caller, Live, RequestCost};
 use crate::error::{Code, WeirError};
 use crate::fast::{Answers, Documents, KeptAnswer, Key};
 use crate::schema::{Answer, Gateway};
@@ -50,7 +50,7 @@ struct Endpoint {
     gateway: Arc<Gateway>,
     documents: Arc<Documents>,
     answers: Arc<Answers>,
-    limits: Limits,
+    limits: Arc<Live<Limits>>,
     max_body: usize,
     body_timeout: Duration,
     bodies: Arc<Bodies>,
@@ -59,18 +59,12 @@ struct Endpoint {
 }
 
 /// `/graphql`.
-pub(super) fn routes(
-    config: &HttpConfig,
-    gateway: Arc<Gateway>,
-    answers: Arc<Answers>,
-    documents: Arc<Documents>,
-    rooms: &Rooms,
-) -> Router {
+pub(super) fn routes(config: &HttpConfig, gateway: Arc<Gateway>, kept: &Kept, rooms: &Rooms) -> Router {
     let endpoint = Endpoint {
         gateway,
-        documents,
-        answers,
-        limits: config.limits,
+        documents: Arc::clone(&kept.documents),
+        answers: Arc::clone(&kept.answers),
+        limits: Arc::clone(&kept.limits),
         max_body: config.max_body,
         body_timeout: config.body_timeout,
         bodies: Arc::clone(&rooms.bodies),
@@ -252,7 +246,7 @@ impl Endpoint {
     /// Everything that can be refused before the values of variables are looked at.
     fn prepare(&self, caller: &Caller, params: Params, sent: &Sent) -> Result<Prepared, Refusal> {
         let read = |text: &str| {
-            self.gateway.read(text, &self.limits).map_err(|refusal| {
+            self.gateway.read(text, &self.limits.get()).map_err(|refusal| {
                 if let Some(limit) = refusal.limit() {
                     self.refused(limit.as_str(), caller);
                 }

@@ -33,13 +33,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The bodies that are held.
 #[derive(Debug)]
 pub(super) struct Bodies {
-    most: usize,
+    most: AtomicUsize,
     bytes: AtomicUsize,
 }
 
 impl Bodies {
     pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, bytes: AtomicUsize::new(0) })
+        Arc::new(Self { most: AtomicUsize::new(most), bytes: AtomicUsize::new(0) })
+    }
+
+    fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
+    }
+
+    /// From now on so much is held at most.
+    pub(super) fn resize(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// A body of which nothing has arrived.
@@ -60,7 +69,7 @@ impl HeldBody {
     pub(super) fn grow(&mut self, length: usize) -> bool {
         let counted = if length > SMALL_BODY { length } else { 0 };
         let more = counted.saturating_sub(self.counted);
-        let fits = |held: usize| held.checked_add(more).filter(|held| *held <= self.bodies.most);
+        let fits = |held: usize| held.checked_add(more).filter(|held| *held <= self.bodies.most());
         let has_room = more == 0 || self.bodies.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
         if has_room {
             self.counted += more;
@@ -83,7 +92,7 @@ impl Drop for HeldBody {
 /// The answers that are under way.
 #[derive(Debug)]
 pub(super) struct Answers {
-    most: usize,
+    most: AtomicUsize,
     under_way: Mutex<UnderWay>,
 }
 
@@ -112,12 +121,21 @@ pub(super) struct Recipient {
 
 impl Answers {
     pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, under_way: Mutex::default() })
+        Arc::new(Self { most: AtomicUsize::new(most), under_way: Mutex::default() })
+    }
+
+    fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
+    }
+
+    /// From now on so much is held at most.
+    pub(super) fn resize(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// Whether rows are asked for in vain.
     pub(super) fn is_short(&self) -> bool {
-        self.lock().bytes > self.most / 2
+        self.lock().bytes > self.most() / 2
     }
 
     /// Counts an answer until its last byte is taken, or puts a refusal in its place.
@@ -146,7 +164,7 @@ impl Answers {
 
     /// Room for so much more. One alone may be as long as it is.
     fn hold(self: &Arc<Self>, bytes: usize, line: Option<Line>, is_bulk: bool) -> Option<Held> {
-        let most = if is_bulk { self.most / 2 } else { self.most };
+        let most = if is_bulk { self.most() / 2 } else { self.most() };
         let mut under_way = self.lock();
         let is_too_much = under_way.bytes.saturating_add(bytes) > most;
         if is_too_much && under_way.bytes > 0 && bytes > 0 {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The requests that are worked on.
 #[derive(Debug)]
 pub(super) struct Load {
-    most: usize,
+    most: AtomicUsize,
     running: AtomicUsize,
 }
 
@@ -22,14 +22,20 @@ pub(super) enum Haste {
 
 impl Load {
     pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, running: AtomicUsize::new(0) })
+        Arc::new(Self { most: AtomicUsize::new(most), running: AtomicUsize::new(0) })
+    }
+
+    /// From now on so many are.
+    pub(super) fn resize(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// Lets one more in, if there is room.
     pub(super) fn begin(self: &Arc<Self>, haste: Haste) -> Option<Turn> {
+        let most = self.most.load(Ordering::Relaxed);
         let most = match haste {
-            Haste::Interactive => self.most,
-            Haste::Patient => self.most.div_ceil(2),
+            Haste::Interactive => most,
+            Haste::Patient => most.div_ceil(2),
         };
         let more = |running: usize| (running < most).then_some(running + 1);
         self.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;

@@ -10,6 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::Kept;
 use super::admission::Asking;
 use super::answer::{Refusal, refuse};
 use super::negotiate::MediaType;
@@ -31,7 +32,8 @@ struct Sources {
 }
 
 /// `/metrics`.
-pub(super) fn routes(gateway: Arc<Gateway>, answers: Arc<Answers>, documents: Arc<Documents>) -> Router {
+pub(super) fn routes(gateway: Arc<Gateway>, kept: &Kept) -> Router {
+    let (answers, documents) = (Arc::clone(&kept.answers), Arc::clone(&kept.documents));
     let sources = Arc::new(Sources { gateway, answers, documents });
     Router::new().route("/metrics", get(exposition)).with_state(sources)
 }

@@ -65,6 +65,7 @@ pub use serve::{Door, LEAST_PER_PEER, Timeouts, Tls, TlsError, serve};
 
 use crate::access::Access;
 use crate::config::Graphiql;
+use crate::domain::Live;
 use crate::fast::{Answers, Documents};
 use crate::schema::Gateway;
 
@@ -131,6 +132,19 @@ impl Rooms {
     }
 }
 
+/// What of a config may change while it is served.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// What a single query may ask for.
+    pub limits: Limits,
+    /// As in [`HttpConfig`].
+    pub held_bodies: usize,
+    /// As in [`HttpConfig`].
+    pub held_answers: usize,
+    /// As in [`HttpConfig`].
+    pub requests: usize,
+}
+
 /// All routes, ready for [`serve`](serve()) or for a test that calls them directly. Cheap to clone.
 #[derive(Clone)]
 pub struct Site {
@@ -138,6 +152,15 @@ pub struct Site {
     /// The same, compressing only for clients that accept it.
     compressing: Compression<Guarded, WhatIsWhole>,
     stopping: Stopping,
+    kept: Kept,
+}
+
+/// What was read and answered before, and the limits by which it was judged.
+#[derive(Clone)]
+struct Kept {
+    limits: Arc<Live<Limits>>,
+    answers: Arc<Answers>,
+    documents: Arc<Documents>,
 }
 
 impl Site {
@@ -150,24 +173,38 @@ impl Site {
         let (meters, traces) = (gateway.service().meters(), gateway.service().traces());
         let observer = Observer::new(Arc::clone(meters), config.slow, traces.cloned());
         let fast_path = gateway.fast_path();
-        let answers = Arc::new(Answers::new(fast_path.answer_bytes));
-        let documents = Arc::new(Documents::new(fast_path.document_bytes));
+        let kept = Kept {
+            limits: Arc::new(Live::new(config.limits)),
+            answers: Arc::new(Answers::new(fast_path.answer_bytes)),
+            documents: Arc::new(Documents::new(fast_path.document_bytes)),
+        };
+        let limits = Arc::clone(&kept.limits);
         let rooms = Rooms::new(&config);
         let routes = Router::new()
             .merge(rows::routes(gateway.service().clone()))
             .merge(graphiql::routes(mode, gateway.service().clone()))
-            .merge(metrics::routes(Arc::clone(&gateway), Arc::clone(&answers), Arc::clone(&documents)))
-            .merge(graphql::routes(&config, gateway, answers, documents, &rooms))
+            .merge(metrics::routes(Arc::clone(&gateway), &kept))
+            .merge(graphql::routes(&config, gateway, &kept, &rooms))
             .merge(health::routes(stopping.clone()))
+            .route("/schema.graphql", get(async move |uri: Uri| schema(limits.get().introspection, sdl, uri).await))
             .route("/", get(async move || front_page(mode)))
             .fallback(not_found);
-        let schema = get(async move || ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], sdl));
-        let routes = if config.limits.introspection { routes.route("/schema.graphql", schema) } else { routes };
         let origins: Arc<[String]> = config.cors_origins.into();
         let routes = if origins.is_empty() { routes } else { routes.layer(cors_layer(Arc::clone(&origins))) };
         let sites = Sites { hosts: config.hosts.into(), origins, pages: pages(mode) };
         let proxies = Proxies::new(config.trusted_proxies);
-        Self::of(Guarded { routes, sites, proxies, admission: Admission(access), rooms, observer }, stopping)
+        Self::of(Guarded { routes, sites, proxies, admission: Admission(access), rooms, observer }, stopping, kept)
+    }
+
+    /// From now on requests are bounded so. What was judged by other limits is forgotten.
+    pub fn set_bounds(&self, bounds: &Bounds) {
+        let Rooms { bodies, answers, load } = &self.guarded.rooms;
+        bodies.resize(bounds.held_bodies);
+        answers.resize(bounds.held_answers);
+        load.resize(bounds.requests);
+        self.kept.limits.set(bounds.limits);
+        self.kept.documents.clear();
+        self.kept.answers.clear();
     }
 
     /// Whether a peer is a proxy that is trusted to say for whom it asks.
@@ -175,10 +212,10 @@ impl Site {
         self.guarded.proxies.has(peer)
     }
 
-    fn of(guarded: Guarded, stopping: Stopping) -> Self {
+    fn of(guarded: Guarded, stopping: Stopping, kept: Kept) -> Self {
         let compressing =
             Compression::new(guarded.clone()).quality(CompressionLevel::Fastest).compress_when(WhatIsWhole);
-        Self { guarded, compressing, stopping }
+        Self { guarded, compressing, stopping, kept }
     }
 }
 
@@ -377,6 +414,15 @@ fn front_page(mode: Graphiql) -> Response {
     }
 }
 
+/// The schema as text, where it is told at all.
+async fn schema(is_told: bool, sdl: String, uri: Uri) -> Response {
+    if is_told {
+        ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], sdl).into_response()
+    } else {
+        not_found(uri).await
+    }
+}
+
 async fn not_found(uri: Uri) -> Response {
     let path = uri.path();
     (StatusCode::NOT_FOUND, format!("nothing is at {path}; weir answers GraphQL at /graphql and rows at /rows\n"))
@@ -399,7 +445,9 @@ mod tests {
         let (proxies, rooms) = (Proxies::new(Vec::new()), Rooms::new(&HttpConfig::default()));
         let admission = Admission(Access::anyone());
         let guarded = Guarded { routes, sites, proxies, admission, rooms, observer };
-        let site = Site::of(guarded, Stopping::default());
+        let (answers, documents) = (Arc::new(Answers::new(0)), Arc::new(Documents::new(0)));
+        let kept = Kept { limits: Arc::default(), answers, documents };
+        let site = Site::of(guarded, Stopping::default(), kept);
         let request = Request::get("/").header(header::HOST, "localhost").body(axum::body::Body::empty());
         let response = site.oneshot(request.unwrap()).await.unwrap();
         assert_eq!(response.status(), 500);

@@ -12,7 +12,7 @@ use super::quota::Quota;
 use super::request::Request;
 use super::reuse::Lasting;
 use crate::archive::{Standing, Writer};
-use crate::domain::{Ask, Caller, Class, Clock, Facts, Mask, RequestCost, Shadow, Timestamp};
+use crate::domain::{Ask, Caller, Class, Clock, Facts, Live, Mask, RequestCost, Shadow, Timestamp};
 use crate::error::WeirError;
 use crate::loader::{Loader, Most, Stores};
 use crate::telemetry::meters::{CacheReading, Meters};
@@ -51,7 +51,7 @@ pub struct Service {
     stores: Arc<Stores>,
     catalog: Arc<Catalog>,
     clock: Arc<dyn Clock>,
-    limits: Limits,
+    limits: Arc<Live<Limits>>,
     collections: Arc<Collections>,
     archive: Option<Writer>,
     mask: Arc<Mask>,
@@ -69,7 +69,7 @@ impl Service {
         limits: Limits,
         meters: Arc<Meters>,
     ) -> Self {
-        let (collections, mask) = (Arc::default(), Arc::default());
+        let (limits, collections, mask) = (Arc::new(Live::new(limits)), Arc::default(), Arc::default());
         Self { stores, catalog, clock, limits, collections, archive: None, mask, meters, traces: None }
     }
 
@@ -97,6 +97,11 @@ impl Service {
         self.traces.as_ref()
     }
 
+    /// From now on requests may take so much: those of all clones.
+    pub fn set_limits(&self, limits: Limits) {
+        self.limits.set(limits);
+    }
+
     /// What is counted while requests are answered.
     #[must_use]
     pub fn meters(&self) -> &Arc<Meters> {
@@ -108,7 +113,7 @@ impl Service {
     /// # Errors
     /// [`Code::Forbidden`](crate::error::Code::Forbidden) if the caller may not ask in its class.
     pub fn request(&self, caller: Caller, controls: &Controls, cost: Arc<RequestCost>) -> Result<Request, WeirError> {
-        let max_wait = controls.max_wait.unwrap_or(self.limits.max_wait);
+        let max_wait = controls.max_wait.unwrap_or(self.limits().max_wait);
         let class = controls.class(&caller, Class::Interactive)?;
         Ok(self.request_within(caller, class, controls, controls.explain, max_wait, cost))
     }
@@ -116,7 +121,7 @@ impl Service {
     /// A request of weir's own, in class BACKGROUND.
     #[must_use]
     pub fn own_request(&self, controls: &Controls) -> Request {
-        let max_wait = controls.max_wait.unwrap_or(self.limits.max_wait);
+        let max_wait = controls.max_wait.unwrap_or(self.limits().max_wait);
         self.request_within(Caller::Own, Class::Background, controls, controls.explain, max_wait, Arc::default())
     }
 
@@ -132,11 +137,12 @@ impl Service {
     ) -> Request {
         // What is held changes while the request runs, too.
         let epoch = self.stores.epoch();
+        let limits = self.limits();
         let ask = Ask {
             caller,
             at: self.clock.now(),
             class,
-            deadline: Instant::now() + max_wait + self.limits.timeout,
+            deadline: Instant::now() + max_wait + limits.timeout,
             max_wait,
             max_stale: controls.max_stale,
             freshness: controls.freshness,
@@ -144,7 +150,7 @@ impl Service {
             explain,
             cost,
         };
-        let loader = Loader::new(Arc::clone(&self.stores), ask, self.limits.of_loader());
+        let loader = Loader::new(Arc::clone(&self.stores), ask, limits.of_loader());
         let (catalog, collections) = (Arc::clone(&self.catalog), Arc::clone(&self.collections));
         Request::new(loader, catalog, collections, Arc::clone(&self.mask), epoch)
     }
@@ -168,8 +174,9 @@ impl Service {
     }
 
     /// What one request may take.
-    pub(super) fn limits(&self) -> &Limits {
-        &self.limits
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits.get()
     }
 
     /// What answers.
@@ -186,7 +193,7 @@ impl Service {
     /// The upstream calls that one pull of rows may take.
     #[must_use]
     pub fn pull_calls(&self) -> usize {
-        self.limits.pull_calls
+        self.limits().pull_calls
     }
 
     /// What is known of each upstream operation that answers rows, and how long its vendor may still change them.

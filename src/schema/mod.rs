@@ -31,7 +31,7 @@ use async_graphql::{
 };
 
 use crate::document::{Document, Limits, Operation, Types};
-use crate::domain::{Caller, RequestCost};
+use crate::domain::{Caller, Live, RequestCost};
 use crate::error::WeirError;
 use crate::fast::FastPath;
 use crate::query::{Controls, Lasting, Quota, Service, Setting};
@@ -47,7 +47,7 @@ const ANSWER_BYTES: usize = 64 << 20;
 pub struct Gateway {
     schema: Schema<Query, Mutation, EmptySubscription>,
     service: Service,
-    answer_bytes: usize,
+    answer_bytes: Arc<Live<usize>>,
     fast_path: FastPath,
     /// What documents are judged by.
     types: Arc<Types>,
@@ -63,7 +63,7 @@ impl Gateway {
     pub fn new(service: Service, fast_path: FastPath) -> Self {
         let schema = schema();
         let types = Arc::new(Types::read(&written(&schema), &scalars::SCALARS));
-        Self { schema, service, answer_bytes: ANSWER_BYTES, fast_path, types }
+        Self { schema, service, answer_bytes: Arc::new(Live::new(ANSWER_BYTES)), fast_path, types }
     }
 
     /// The same gateway with other shortcuts: faster or slower, and the same answers.
@@ -87,7 +87,13 @@ impl Gateway {
     /// The same gateway with answers of at most so many bytes.
     #[must_use]
     pub fn with_answer_bytes(self, answer_bytes: usize) -> Self {
-        Self { answer_bytes, ..self }
+        self.set_answer_bytes(answer_bytes);
+        self
+    }
+
+    /// From now on answers have at most so many bytes: those of all clones.
+    pub fn set_answer_bytes(&self, answer_bytes: usize) {
+        self.answer_bytes.set(answer_bytes);
     }
 
     /// Runs one request for `caller`. Must run in a task of its own: all fields have asked before the batch goes, and a
@@ -138,7 +144,7 @@ impl Gateway {
             Ok(query) => query,
             Err(refusal) => return Answer::refusal(&refusal),
         };
-        let context = Arc::new(RequestContext::new(query, self.answer_bytes, self.fast_path.raw_lists));
+        let context = Arc::new(RequestContext::new(query, self.answer_bytes.get(), self.fast_path.raw_lists));
         let mut request = Request::new(String::new()).data(Arc::clone(&context));
         request.set_parsed_query(bound.0);
         let mut response = self.schema.execute(request).await;
