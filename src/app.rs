@@ -1,6 +1,8 @@
 //! The composition root: config, clock and transport in, a running gateway out. The only file that names all concrete
 //! types; it must run inside a tokio runtime.
 
+mod changing;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +11,10 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::access::{Access, AccessError, Policy};
+pub use changing::{Changed, Changing};
+use changing::{answer_bytes, limits};
+
+use crate::access::{Access, AccessError};
 use crate::archive::{self, ArchiveError, ArchiveErrorKind, Writer};
 use crate::config::{Config, watch};
 use crate::domain::{
@@ -20,7 +25,7 @@ use crate::loader::Stores;
 use crate::planner::{Command, Peers, Scheduler, SliceCache};
 use crate::query::collect::Series;
 use crate::query::zone::zone_of_days;
-use crate::query::{Catalog, CatalogApp, CatalogChannel, Limits, Service};
+use crate::query::{Catalog, CatalogApp, CatalogChannel, Service};
 use crate::quota::agent::LeaseClient;
 use crate::quota::lease::Terms;
 use crate::quota::state_file::{StateFile, StateFileError};
@@ -70,42 +75,6 @@ pub struct App {
     watch: Option<Watch>,
     access: Arc<Access>,
     traces: Option<Arc<Traces>>,
-}
-
-/// What of a config can change while requests are answered: who is let in, and what one request may take.
-#[derive(Debug)]
-pub struct Changing {
-    gateway: Gateway,
-    access: Arc<Access>,
-}
-
-/// What is to take its place.
-#[derive(Debug)]
-pub struct Changed {
-    policy: Policy,
-    limits: Limits,
-    answer_bytes: usize,
-}
-
-impl Changing {
-    /// Reads what is to take its place; nothing is changed yet.
-    ///
-    /// # Errors
-    /// An issuer's keys that cannot be read.
-    pub fn read(&self, config: &Config) -> Result<Changed, AccessError> {
-        let policy = self.access.read(config)?;
-        // Waits and calls go on as they were set up.
-        let Limits { max_wait, bulk_max_wait, timeout, call_rows, .. } = self.gateway.service().limits();
-        let limits = Limits { max_wait, bulk_max_wait, timeout, call_rows, ..limits(config) };
-        Ok(Changed { policy, limits, answer_bytes: answer_bytes(config) })
-    }
-
-    /// Puts it in place, whole.
-    pub fn put(&self, changed: Changed) {
-        self.access.replace(changed.policy);
-        self.gateway.service().set_limits(changed.limits);
-        self.gateway.set_answer_bytes(changed.answer_bytes);
-    }
 }
 
 /// How long an ordinary stop goes on writing to the archive.
@@ -466,24 +435,6 @@ fn catalog(config: &Config) -> Result<Catalog, BuildError> {
         catalog.accounts.push(account);
     }
     Ok(catalog)
-}
-
-/// What one request may take.
-fn limits(config: &Config) -> Limits {
-    Limits {
-        max_wait: config.queue.max_wait,
-        timeout: config.upstream.timeout,
-        bulk_max_wait: config.queue.bulk_max_wait,
-        slices: u64::from(config.limits.slices),
-        calls: usize::try_from(config.limits.calls).unwrap_or(usize::MAX),
-        pull_calls: usize::try_from(config.limits.pull_calls).unwrap_or(usize::MAX),
-        shadow: config.limits.shadow.iter().copied().collect(),
-        call_rows: u64::from(config.upstream.max_rows),
-    }
-}
-
-fn answer_bytes(config: &Config) -> usize {
-    usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX)
 }
 
 /// Names masked phone numbers by the vendors' secrets: replicas have the same, and no caller has one of them.

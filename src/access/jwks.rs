@@ -109,7 +109,8 @@ impl Jwks {
             *begun = Some(Instant::now());
             self.0.take(timeout(PATIENCE, fetch()).await.unwrap_or_else(|_| Err("no answer in time".to_owned())));
         }
-        !self.0.held().all.is_empty()
+        drop(begun);
+        !self.held().all.is_empty()
     }
 }
 
@@ -189,4 +190,87 @@ fn over_http(url: String) -> Result<Fetch, String> {
             Ok(text)
         })
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// An issuer that can go away, and how often it was asked.
+    struct Issuer {
+        asked: AtomicUsize,
+        is_up: AtomicBool,
+    }
+
+    const KEYS: &str =
+        r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+    fn issuer() -> (Arc<Issuer>, Jwks) {
+        let issuer = Arc::new(Issuer { asked: AtomicUsize::new(0), is_up: AtomicBool::new(true) });
+        let own = Arc::clone(&issuer);
+        let fetch: Fetch = Arc::new(move || {
+            let own = Arc::clone(&own);
+            Box::pin(async move {
+                own.asked.fetch_add(1, Ordering::Relaxed);
+                sleep(Duration::from_millis(300)).await;
+                if own.is_up.load(Ordering::Relaxed) { Ok(KEYS.into()) } else { Err("down".to_owned()) }
+            })
+        });
+        (issuer, Jwks::fetched(fetch))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_issuer_that_is_down_for_a_day_is_asked_seldom_and_its_keys_go_on() {
+        let (issuer, jwks) = issuer();
+        assert!(jwks.held().all.is_empty() && jwks.refresh().await);
+        assert_eq!((issuer.asked.load(Ordering::Relaxed), jwks.held().all.len()), (1, 1));
+        issuer.is_up.store(false, Ordering::Relaxed);
+        // An hour of a token a second, and of one that names an unknown key.
+        for _ in 0..3_600 {
+            assert_eq!(jwks.held().all.len(), 1);
+            assert!(jwks.refresh().await, "there are keys still");
+            sleep(Duration::from_secs(1)).await;
+        }
+        let asked = issuer.asked.load(Ordering::Relaxed);
+        assert!((100..=125).contains(&asked), "every 30 s, and not more: {asked}");
+        sleep(KEEP).await;
+        assert!(jwks.held().all.is_empty() && !jwks.refresh().await, "not for ever");
+        issuer.is_up.store(true, Ordering::Relaxed);
+        sleep(COOLDOWN).await;
+        assert!(jwks.refresh().await && jwks.held().all.len() == 1, "and back at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_fetched_behind_whoever_asks_when_it_is_time() {
+        let (issuer, jwks) = issuer();
+        assert!(jwks.refresh().await);
+        for _ in 0..100 {
+            sleep(REFRESH / 100).await;
+            let _held = jwks.held();
+        }
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(issuer.asked.load(Ordering::Relaxed), 2, "once more after ten minutes");
+        assert_eq!(jwks.held().generation, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thousand_at_once_ask_once() {
+        let (issuer, jwks) = issuer();
+        let all = futures_util::future::join_all((0..1_000).map(|_| jwks.refresh())).await;
+        assert!(all.into_iter().all(|is_there| is_there) && issuer.asked.load(Ordering::Relaxed) == 1);
+    }
+
+    #[test]
+    fn lists_that_hold_no_key_are_refused() {
+        for text in ["", "[]", "{}", r#"{"keys":[]}"#, r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#, r#"{"keys":[7]}"#] {
+            assert!(read(text.as_bytes()).is_err(), "{text}");
+        }
+        let many = format!(r#"{{"keys":[{}]}}"#, vec!["{}"; MAX_KEYS + 1].join(","));
+        assert!(read(many.as_bytes()).is_err());
+        assert!(read(KEYS.as_bytes()).is_ok());
+    }
 }

@@ -61,14 +61,20 @@ pub(super) fn tls(config: &Config) -> Result<Option<Arc<Tls>>, Failure> {
     opened.transpose().map(|tls| tls.map(Arc::new)).map_err(|error| Failure::usage(error.to_string()))
 }
 
-/// Reads the config again.
-pub(super) type Reread = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
+/// Reads the config; says what is wrong with it.
+type Read = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
+
+/// Reads the config again, at each SIGHUP that is heard.
+pub(super) struct Reread {
+    pub(super) hangups: Hangups,
+    pub(super) read: Read,
+}
 
 /// Keys, limits and the log's level, as they are in the config when SIGHUP comes.
-fn of_config(reread: Reread, changing: Changing, site: http::Site) -> Reload {
+fn of_config(read: Read, changing: Changing, site: http::Site) -> Reload {
     let parts = Arc::new((changing, site));
     let prepare = move || {
-        let config = reread()?;
+        let config = read()?;
         let parts = Arc::clone(&parts);
         let changed = parts.0.read(&config).map_err(|error| error.to_string())?;
         Ok(Box::new(move || {
@@ -115,8 +121,6 @@ pub(super) async fn serve(
     reread: Option<Reread>,
 ) -> Result<(), Failure> {
     let door = door.into();
-    // Heard from now on, though what it reloads is yet to come.
-    let hangups = reread.map(|reread| Hangups::hear().map(|hangups| (hangups, reread))).transpose()?;
     app.prepare().await?;
     let mut hosts = config.http.hosts.clone();
     // The address itself is a name that nobody else can be reached under.
@@ -144,9 +148,9 @@ pub(super) async fn serve(
         ..http::Timeouts::default()
     };
     let site = http::Site::new(http, Arc::new(app.gateway().clone()), Arc::clone(app.access()));
-    let hangups = hangups.map(|(hangups, reread)| {
+    let hangups = reread.map(|Reread { hangups, read }| {
         let certificate = door.tls.clone().map(of_certificate);
-        let all = [of_config(reread, app.changing(), site.clone())].into_iter().chain(certificate);
+        let all = [of_config(read, app.changing(), site.clone())].into_iter().chain(certificate);
         hangups.reload(all.collect())
     });
     let watch = app.watch().cloned();

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::check::risks;
 use super::gateway::{self, Reread};
+use super::stop::Hangups;
 use super::{ConfigFile, Failure, bind, block_on};
 use crate::config::validate::check_listen;
 use crate::config::{Config, units};
@@ -41,8 +42,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let tls = gateway::tls(&config)?;
     let again = args.clone();
-    let reread = Box::new(move || again.read().map_err(|failure| failure.lines().join("; ")));
+    let read = Box::new(move || again.read().map_err(|failure| failure.lines().join("; ")));
     block_on(async move {
+        // Heard before anybody is told that there is something to hear it.
+        let reread = Reread { hangups: Hangups::hear()?, read };
         let listener = bind(config.listen).await?;
         serve(config, listener, tls, reread).await
     })

@@ -8,7 +8,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::units;
-use crate::document;
+use crate::document::Limits as OfDocuments;
 use crate::domain::time::{HOUR, MINUTE};
 use crate::domain::wording::hint;
 use crate::domain::{Facts, LimitName, Vendor};
@@ -371,9 +371,9 @@ impl Default for Limits {
 impl Limits {
     /// What a single document may ask for.
     #[must_use]
-    pub fn of_documents(&self) -> document::Limits {
+    pub fn of_documents(&self) -> OfDocuments {
         let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-        document::Limits {
+        OfDocuments {
             text: usize::try_from(self.query_bytes).unwrap_or(usize::MAX),
             tokens: count(self.tokens),
             depth: count(self.depth),
@@ -383,7 +383,7 @@ impl Limits {
             directives: count(self.directives),
             introspection: self.introspection,
             shadow: self.shadow.iter().copied().collect(),
-            ..document::Limits::default()
+            ..OfDocuments::default()
         }
     }
 }

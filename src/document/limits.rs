@@ -127,13 +127,13 @@ impl Limits {
         for (name, most, actual, what) in [
             (LimitName::Depth, self.depth, depth, "nests fields {} deep"),
             (LimitName::Fields, self.fields, fields, "selects {} fields, every use of a fragment counted"),
+            (LimitName::Aliases, self.aliases, aliases, "has {} aliases, every use of a fragment counted"),
             (
                 LimitName::RootFields,
                 self.root_fields,
                 roots,
                 "asks {} fields of the operation itself, each use counted",
             ),
-            (LimitName::Aliases, self.aliases, aliases, "has {} aliases, every use of a fragment counted"),
         ] {
             if actual > most && self.shadow.holds(name) {
                 exceeded.insert(name);

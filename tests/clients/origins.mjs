@@ -2,6 +2,7 @@
 // JSON: each way with its text, or null where there was nothing to read.
 // node origins.mjs '{"chromium": "/usr/bin/chromium", "page": "http://127.0.0.1:5173/", "gateway": "http://127.0.0.1:8080",
 //                    "query": "{ channels { custSpaceId } }"}'
+// With a "password", the browser remembers one for the gateway, as it does once somebody has looked at GraphiQL.
 // With #sandbox the page asks from a sandboxed frame. A page of rebound.example, which means 127.0.0.1, asks itself.
 import { launch } from "./browser.mjs";
 
@@ -11,7 +12,10 @@ const browser = await launch(wish.chromium, [
   "--host-resolver-rules=MAP rebound.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]);
 try {
-  const context = await browser.newContext({ serviceWorkers: "block" });
+  const context = await browser.newContext({
+    serviceWorkers: "block",
+    httpCredentials: wish.password && { username: "anybody", password: wish.password, send: "always" },
+  });
   const page = await context.newPage();
   await page.goto(wish.page);
   const gateway = wish.page.includes("rebound.example") ? new URL(wish.page).origin : wish.gateway;
@@ -75,15 +79,24 @@ async function tryAll({ url, query }) {
       form.submit();
     });
   };
+  const heard = (target) =>
+    new Promise((resolve) => {
+      const socket = new WebSocket(target, "graphql-transport-ws");
+      socket.onopen = () => socket.send(JSON.stringify({ type: "connection_init" }));
+      socket.onmessage = (message) => resolve(message.data);
+      socket.onerror = () => resolve(null);
+    });
   const json = { "content-type": "application/json" };
   return {
     "fetch by GET": await fetched(byGet),
     "fetch by POST": await fetched(url, { method: "POST", headers: json, body }),
-    "blind fetch by GET": await fetched(byGet, { mode: "no-cors" }),
-    "blind fetch by POST": await fetched(url, { method: "POST", mode: "no-cors", body }),
+    "fetch with the password": await fetched(byGet, { credentials: "include" }),
+    "blind fetch by GET": await fetched(byGet, { mode: "no-cors", credentials: "include" }),
+    "blind fetch by POST": await fetched(url, { method: "POST", mode: "no-cors", credentials: "include", body }),
     image: await loaded("img", byGet),
     script: await loaded("script", byGet),
     frame: await loaded("iframe", byGet),
+    socket: await heard(url.replace("http", "ws") + "/ws"),
     "form by GET": await sentByForm("get", ""),
     "form by POST": await sentByForm("post", "text/plain"),
   };

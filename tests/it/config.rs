@@ -401,7 +401,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "max_rows = 100000",
         "[jwt]\nissuer = \"https://a.example\"\naudience = \"weir\"\njwks = \"keys.json\"\nalgorithms = [\"HS256\"]",
-        "weir.toml:37: `jwt.algorithms[0]`: there is no such choice; did you mean `RS256`?",
+        "weir.toml:37: `jwt.algorithms[0]`: there is no such choice; did you mean `ES256`?",
     ),
     (
         "[[volcengine_rtc]]",

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::support::process::Process;
+use crate::support::process::{Process, config};
 use crate::support::{TestGateway, codes};
 
 /// What a request may take of the processor. Without its bounds weir takes seconds, or for ever; with them some
@@ -15,6 +16,14 @@ use crate::support::{TestGateway, codes};
 const MAX_CPU: Duration = Duration::from_secs(10);
 /// How much the process may grow, in bytes: an answer at its limit, and what it is made of.
 const MAX_GROWTH: u64 = 300 << 20;
+
+/// A weir whose documents may ask for more than usual, so that what comes after them is tested; with the vendors that it asks,
+/// and the folder that it lives in.
+async fn generous() -> (Process, Process, TempDir) {
+    let (dir, vendors) = (TempDir::new().unwrap(), Process::simulate(&[]).await);
+    let config = config(dir.path(), &vendors.address, "[limits]\naliases = 20000\nroot_fields = 20000\n");
+    (Process::serve(&config).await, vendors, dir)
+}
 
 /// A figure of the process in /proc/PID/status, in bytes.
 fn memory(process: &Process, name: &str) -> u64 {
@@ -101,7 +110,7 @@ async fn fragments_that_spread_one_another_are_counted_before_they_are_walked() 
 
 #[tokio::test]
 async fn answers_errors_and_echoes_are_bounded_before_they_are_made() {
-    let weir = Process::demo().await;
+    let (weir, _vendors, _dir) = generous().await;
     let rows =
         "phoneNumberMetrics(custSpaceId:\"cams-alpha\",granularity:HALF_HOUR,range:{last:\"P200D\"},first:100000)";
     let warm = ask(&weir, "warm", &json!({ "query": format!("{{{rows}{{totalCount}}}}") })).await;
@@ -204,7 +213,7 @@ async fn answers_errors_and_echoes_are_bounded_before_they_are_made() {
 /// Exactly as much as may be is answered, and what is left out is said.
 #[tokio::test]
 async fn a_hundred_errors_are_told_and_then_how_many_more() {
-    let weir = Process::demo().await;
+    let (weir, _vendors, _dir) = generous().await;
     let many = |n: usize| {
         (0..n).fold(String::new(), |text, n| text + &format!("a{n}:channel(custSpaceId:\"none\"){{account}} "))
     };
@@ -221,7 +230,7 @@ async fn a_hundred_errors_are_told_and_then_how_many_more() {
 /// Slices are counted by arithmetic, request by request, before any of them is made.
 #[tokio::test]
 async fn slices_are_counted_before_they_are_made() {
-    let weir = Process::demo().await;
+    let (weir, _vendors, _dir) = generous().await;
     let many = |n: usize, field: &str| {
         format!("{{{}}}", (0..n).fold(String::new(), |text, n| text + &format!("a{n}:{field} ")))
     };

@@ -120,7 +120,7 @@ fn hostile() -> Vec<(String, &'static str, Option<&'static str>)> {
     let round = nested(5, "fields { type", "name").replace(" }", " } }");
     add(format!("query cop {{ __schema {{ types {{ {round} }} }} }}"), too_much, None);
     // GraphQL Armor: aliases, directives, depth, tokens, length.
-    for n in [101, 500, 1_000, 5_000] {
+    for n in [101, 500, 1_000, 4_000] {
         add(format!("{{ {} }}", many(n, |n| format!("a{n}: channels {{ account }}"))), too_much, Some("aliases"));
         add(format!("{{ channels {{ {} }} }}", many(n, |n| format!("a{n}: account"))), too_much, Some("aliases"));
     }
@@ -134,6 +134,8 @@ fn hostile() -> Vec<(String, &'static str, Option<&'static str>)> {
             too_much,
             Some("depth"),
         );
+    }
+    for levels in [25, 30, 40] {
         let spread = many(levels, |n| format!("fragment F{n} on Channel {{ metrics {{ ...F{} }} }}", n + 1));
         add(
             format!("{{ channels {{ ...F0 }} }} {spread} fragment F{levels} on Channel {{ account }}"),
@@ -152,7 +154,7 @@ fn hostile() -> Vec<(String, &'static str, Option<&'static str>)> {
         add(format!("{{ ...F }} fragment F on Query {{ {} }}", "__typename ".repeat(n)), too_much, Some("root_fields"));
     }
     // Uses of fragments multiply.
-    for (levels, spreads) in [(13, 2), (20, 2), (9, 3), (40, 2), (90, 2)] {
+    for (levels, spreads) in [(14, 2), (20, 2), (9, 3), (40, 2), (90, 2)] {
         let chain =
             many(levels, |n| format!("fragment F{n} on Channel {{ {} }}", format!("...F{} ", n + 1).repeat(spreads)));
         add(
@@ -185,20 +187,22 @@ async fn each_hostile_document_is_refused_with_its_code_for_little() {
     assert!(hostile.len() >= 100, "{}", hostile.len());
     // What is made once.
     drop(ask(&site, "{ nowhere }").await);
+    let mut wrong = Vec::new();
     for (text, code, limit) in &hostile {
         let shown: String = text.chars().take(120).collect();
         let before = cpu::used();
         let (status, answer) = ask(&site, text).await;
         let took = cpu::since(before);
         let error = &answer["errors"][0]["extensions"];
-        assert_eq!((status, error["code"].as_str()), (400, Some(*code)), "{shown} {answer}");
-        if *code == "TOO_EXPENSIVE" {
-            assert_eq!(error["limitName"].as_str(), *limit, "{shown} {answer}");
-            assert!(error["limit"].is_u64(), "{shown} {answer}");
+        let told = (status, error["code"].as_str(), error["limitName"].as_str());
+        if told != (400, Some(*code), *limit) || (*code == "TOO_EXPENSIVE") != error["limit"].is_u64() {
+            wrong.push(format!("{shown}\n    {:.300}", answer.to_string()));
         }
-        assert!(answer.to_string().len() < 2_000 + 100 * 400, "{shown}: the answer is bounded");
-        assert!(took < MAX_CPU, "{shown} took {took:?}");
+        if took > MAX_CPU || answer.to_string().len() > 100 * 400 {
+            wrong.push(format!("{shown} took {took:?}, {} bytes", answer.to_string().len()));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(gateway.calls(METRIC), 0);
 }
 
@@ -258,7 +262,7 @@ async fn the_schema_is_told_to_nobody_where_it_is_off() {
 #[tokio::test(start_paused = true)]
 async fn what_is_shadowed_refuses_nobody_and_is_counted() {
     let small = |config: &mut Config| {
-        (config.limits.aliases, config.limits.depth, config.limits.slices, config.limits.calls) = (1, 2, 3, 1);
+        (config.limits.aliases, config.limits.depth, config.limits.slices, config.limits.calls) = (1, 2, 5, 1);
         config.limits.pull_calls = 1;
     };
     let queries = [

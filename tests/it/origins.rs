@@ -15,6 +15,7 @@ use weir::access::Access;
 use weir::config::Graphiql;
 use weir::http::{HttpConfig, Site, Timeouts};
 
+use crate::access::{api_key, door};
 use crate::support::process::in_time;
 use crate::support::require;
 use crate::support::server::Server;
@@ -202,12 +203,13 @@ async fn a_link_leads_to_graphiql_and_runs_nothing() {
 }
 
 /// What the pages of `tests/clients/origins.mjs` could read, by the way they tried.
-async fn browse(server: &Server, page: &str) -> Option<Value> {
+async fn browse(server: &Server, page: &str, password: Option<&str>) -> Option<Value> {
     let node = require::program("node", "install Node 20 or newer")?;
     let chromium = require::program("chromium", "apt-get install chromium")?;
     require::file("tests/clients/node_modules/playwright-core", "run: npm ci --prefix tests/clients")?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/origins.mjs");
-    let wish = json!({ "chromium": chromium, "page": page, "gateway": server.url(), "query": QUERY });
+    let wish =
+        json!({ "chromium": chromium, "page": page, "gateway": server.url(), "query": QUERY, "password": password });
     let output = Command::new(node).arg(script).arg(wish.to_string()).kill_on_drop(true).output();
     let output = in_time(output).await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -232,9 +234,9 @@ async fn a_browser_lets_no_other_page_read_or_spend_anything() {
         // Rebound: to the browser all of it is one origin.
         format!("http://rebound.example:{here}/"),
     ] {
-        let Some(read) = browse(&server, &page).await else { return };
+        let Some(read) = browse(&server, &page, None).await else { return };
         let read = read.as_object().unwrap();
-        assert_eq!(read.len(), 9, "all ways were tried from {page}: {read:?}");
+        assert_eq!(read.len(), 11, "all ways were tried from {page}: {read:?}");
         for (way, text) in read {
             let text = text.as_str().unwrap_or_default();
             let is_refusal = page.contains("rebound") && text.contains("`http.hosts`");
@@ -246,10 +248,35 @@ async fn a_browser_lets_no_other_page_read_or_spend_anything() {
     let page = format!("http://127.0.0.1:{port}");
     let config = HttpConfig { cors_origins: vec![page.clone()], ..HttpConfig::default() };
     let server = Server::before(gateway.gateway(), config, Timeouts::default()).await;
-    let Some(read) = browse(&server, &page).await else { return };
+    let Some(read) = browse(&server, &page, None).await else { return };
     for way in ["fetch by GET", "fetch by POST"] {
         assert!(read[way].as_str().is_some_and(|text| text.contains(r#""value":"#)), "{way}: {read}");
     }
     assert_eq!(gateway.calls(DISTRIBUTION), 1);
+    other_site.abort();
+}
+
+/// A browser that remembers a password sends it with whatever a page of another site makes it ask: it helps that page nothing.
+#[tokio::test]
+async fn a_password_that_a_browser_remembers_is_of_no_use_to_other_pages() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let pages = Router::new().fallback(async || Html("<!doctype html><title>Another site</title>"));
+    let other_site = tokio::spawn(axum::serve(listener, pages).into_future());
+    let gateway = TestGateway::builder().config(|config| config.api_keys = vec![api_key("own", "weir_own")]).build();
+    let server = Server::of(door(&gateway)).await;
+    for page in [format!("http://127.0.0.1:{port}/"), format!("http://localhost:{port}/#sandbox")] {
+        let Some(read) = browse(&server, &page, Some("weir_own")).await else { return };
+        for (way, text) in read.as_object().unwrap() {
+            assert!(text.is_null(), "{way} from {page} read {text}");
+        }
+        assert_eq!(gateway.calls(DISTRIBUTION), 0, "{page}");
+    }
+    // weir's own page asks with it.
+    let page = format!("{}/rows", server.url());
+    let Some(read) = browse(&server, &page, Some("weir_own")).await else { return };
+    for way in ["fetch by GET", "fetch by POST"] {
+        assert!(read[way].as_str().is_some_and(|text| text.contains("\"data\"")), "{way}: {read}");
+    }
     other_site.abort();
 }

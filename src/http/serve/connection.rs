@@ -358,6 +358,8 @@ mod tests {
             sleep(Duration::from_millis(1)).await;
             served.phase.send(Phase::Ending).unwrap();
             sleep(Duration::from_millis(1)).await;
+            assert!(!served.serving.is_finished(), "whoever has just come is still asking");
+            sleep(JUST_COME).await;
             assert_eq!(served.serving.is_finished(), half.is_empty(), "the rest of a head may be on its way");
             let _nobody_listens = served.phase.send(Phase::Last);
             timeout(Duration::from_millis(10), served.serving).await.unwrap().unwrap();

@@ -298,9 +298,9 @@ async fn a_limit_that_refuses_is_counted() {
         Samples::of(&site).await.count("weir_refusals_total", &[("limit", limit), ("caller", "anonymous")])
     };
     ask(&site, &format!("{{ {} }}", "a: quotas { operation } ".repeat(20_000))).await;
-    assert_eq!(refusals("document").await, 1);
+    assert_eq!(refusals("query_bytes").await, 1);
     assert_eq!(post(&site, vec![b' '; 2 << 20]).await, 413);
-    assert_eq!(refusals("body").await, 1);
+    assert_eq!(refusals("max_body").await, 1);
     let list = |days: u32, step: &str, controls: Value| {
         let query = format!(
             "{{ operationDistributions(appIds: [\"app-one\"], range: {{last: \"P{days}D\"}}, window: \"{step}\") {{ start }} }}"
@@ -309,7 +309,7 @@ async fn a_limit_that_refuses_is_counted() {
     };
     let answer = list(18, "PT1H", json!({})).await;
     assert_eq!(codes(&answer), ["TOO_EXPENSIVE"], "{answer}");
-    assert_eq!(refusals("upstream_calls").await, 1, "432 calls, and 400 are the most");
+    assert_eq!(refusals("calls").await, 1, "432 calls, and 400 are the most");
     let answer = list(2, "PT1H", json!({ "maxWait": "PT1S" })).await;
     assert_eq!(codes(&answer), ["QUOTA_WAIT_TOO_LONG"], "{answer}");
     assert_eq!(refusals("max_wait").await, 1);

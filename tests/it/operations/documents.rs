@@ -182,6 +182,12 @@ fn the_dashboard_holds_together() {
     let unshown: Vec<String> = known().difference(&shown).cloned().collect();
     assert_eq!(
         unshown,
-        ["process_start_time_seconds", "weir_quota_available", "weir_quota_queued", "weir_quota_throttled_total"]
+        [
+            "process_start_time_seconds",
+            "weir_quota_available",
+            "weir_quota_queued",
+            "weir_quota_throttled_total",
+            "weir_shadow_refusals_total"
+        ]
     );
 }

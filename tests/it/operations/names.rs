@@ -7,6 +7,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::sleep;
 use weir::config::watch::Watched;
+use weir::domain::LimitName;
 use weir::domain::time::MINUTE;
 use weir::telemetry::names::{ALL, Kind, Name};
 
@@ -56,6 +57,8 @@ async fn what_is_shown_is_what_is_listed() {
             config.archive.url = url.into();
             config.watch = vec![watch(Watched::OperationDistributions, 30 * MINUTE)];
             config.volcengine_rtc[0].apps = vec!["app-one".to_owned()];
+            config.limits.slices = 40;
+            config.limits.shadow = vec![LimitName::Slices];
         })
         .build();
     let watching = begin(&gateway);

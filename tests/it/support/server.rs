@@ -27,25 +27,24 @@ impl Server {
 
     /// Serves this gateway.
     pub(crate) async fn before(gateway: Arc<Gateway>, config: HttpConfig, timeouts: Timeouts) -> Self {
-        Self::at(Door::from, gateway, config, timeouts).await
+        Self::at(Door::from, Site::new(config, gateway, Access::anyone()), timeouts).await
     }
 
     /// Serves the demo's gateway behind a door of its own.
     pub(crate) async fn behind(door: impl FnOnce(TcpListener) -> Door, config: HttpConfig, timeouts: Timeouts) -> Self {
-        Self::at(door, gateway(), config, timeouts).await
+        Self::at(door, Site::new(config, gateway(), Access::anyone()), timeouts).await
     }
 
-    async fn at(
-        door: impl FnOnce(TcpListener) -> Door,
-        gateway: Arc<Gateway>,
-        config: HttpConfig,
-        timeouts: Timeouts,
-    ) -> Self {
+    /// Serves this site.
+    pub(crate) async fn of(site: Site) -> Self {
+        Self::at(Door::from, site, Timeouts::default()).await
+    }
+
+    async fn at(door: impl FnOnce(TcpListener) -> Door, site: Site, timeouts: Timeouts) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { stopped.await.unwrap_or_default() };
-        let site = Site::new(config, gateway, Access::anyone());
         let serving = tokio::spawn(serve(door(listener), site, timeouts, shutdown));
         Self { address, stop: Some(stop), serving }
     }

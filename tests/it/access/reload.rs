@@ -1,0 +1,99 @@
+//! SIGHUP: keys, limits and the log's level as they are in the file now, whole or not at all, and nobody is cut off.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use weir::access::keys::{generate, hash_of};
+
+use super::{Client, key_lines};
+use crate::support::process::{Process, config};
+use crate::support::redis::send_signal;
+
+const ALIASES: &str = "{ a: channels { custSpaceId } b: channels { custSpaceId } }";
+
+fn write(dir: &Path, vendors: &Process, more: &str) {
+    config(dir, &vendors.address, more);
+}
+
+#[tokio::test]
+async fn a_key_comes_and_goes_without_a_restart() {
+    let (dir, vendors) = (TempDir::new().unwrap(), Process::simulate(&[]).await);
+    let (old, new) = (generate(), generate());
+    // Keys come last in the file: they are sections of their own.
+    let path = config(dir.path(), &vendors.address, "");
+    let sound = std::fs::read_to_string(&path).unwrap();
+    let with = |more: &str| std::fs::write(&path, format!("{sound}{more}")).unwrap();
+    with(&key_lines("dashboards", &old, ""));
+    let weir = Process::serve(&path).await;
+    let client = Client::new(&weir.address);
+    assert_eq!(client.ask(&old, ALIASES).await.0, 200);
+    assert_eq!(client.ask(&new, ALIASES).await.0, 401);
+
+    // Both for a while.
+    with(&format!("{}{}", key_lines("dashboards", &old, ""), key_lines("dashboards", &new, "")));
+    send_signal("HUP", weir.pid());
+    weir.has_printed("reloaded").await;
+    assert_eq!([client.ask(&old, ALIASES).await.0, client.ask(&new, ALIASES).await.0], [200, 200]);
+
+    // The old one goes, the new one sees less, documents may ask for less, and more is logged.
+    let narrow = key_lines("dashboards", &new, "channels = [\"cams-beta\"]\n");
+    with(&format!("[limits]\naliases = 1\n[log]\nlevel = \"debug\"\n{narrow}"));
+    send_signal("HUP", weir.pid());
+    weir.has_printed("request answered id=").await;
+    until(async || client.ask(&old, ALIASES).await.0 == 401).await;
+    let (_, answer) = client.ask(&new, ALIASES).await;
+    assert_eq!(
+        answer["errors"][0]["extensions"]["limitName"], "aliases",
+        "what was answered before is judged anew: {answer}"
+    );
+    let (_, answer) = client.ask(&new, "{ channels { custSpaceId } }").await;
+    assert_eq!(answer["data"], json!({ "channels": [{ "custSpaceId": "cams-beta" }] }));
+
+    // What is wrong changes nothing, however much else is right.
+    with(&format!("[limits]\naliases = \"many\"\n{}", key_lines("dashboards", &old, "")));
+    send_signal("HUP", weir.pid());
+    let printed = weir.has_printed("nothing was reloaded").await;
+    assert!(printed.contains("`limits.aliases`: expected a whole number"), "{printed}");
+    assert_eq!([client.ask(&old, ALIASES).await.0, client.ask(&new, "{ channels { account } }").await.0], [401, 200]);
+    assert!(
+        !printed.contains(&old) && !printed.contains(&new) && !printed.contains(&hash_of(&new)),
+        "no key is logged"
+    );
+}
+
+/// Whoever asks while it happens is answered, by what was before or by what comes after.
+#[tokio::test]
+async fn nobody_is_cut_off_by_it() {
+    let (dir, vendors) = (TempDir::new().unwrap(), Process::simulate(&[]).await);
+    let key = generate();
+    write(dir.path(), &vendors, "");
+    let path = dir.path().join("weir.toml");
+    let sound = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{sound}{}", key_lines("own", &key, ""))).unwrap();
+    let weir = Process::serve(&path).await;
+    let client = Client::new(&weir.address);
+    let asking = async {
+        for _ in 0..200 {
+            let (status, answer) = client.ask(&key, "{ channels { custSpaceId } }").await;
+            assert_eq!((status, answer.get("errors")), (200, None::<&Value>), "{answer}");
+        }
+    };
+    let reloading = async {
+        for _ in 0..20 {
+            send_signal("HUP", weir.pid());
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::join!(asking, reloading);
+}
+
+async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..100 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("it does not come to hold");
+}
