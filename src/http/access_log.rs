@@ -1,6 +1,7 @@
 //! One line a request: what was asked for, how it ended and how long it took. Never the query string, query text,
 //! variables or headers; long runs of digits, which may be a phone number, are cut out of what remains.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,9 +12,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::Instant;
+use tracing::field::display;
 use tracing::{Level, Span, debug, enabled, info, info_span};
 
 use super::loggable::loggable;
+use super::peer::Peer;
 use super::observer::{Notes, Observer, Seen, TRACE_RESPONSE};
 use crate::domain::RequestCost;
 use crate::error::Code;
@@ -118,7 +121,9 @@ struct Begun {
     id: String,
     method: Method,
     path: String,
+    peer: Option<IpAddr>,
     started: Instant,
+    notes: Arc<Notes>,
 }
 
 impl Entry {
@@ -127,12 +132,14 @@ impl Entry {
         let id = request_id(request.headers());
         let notes = Arc::<Notes>::default();
         request.extensions_mut().insert(RequestId { id: id.clone(), notes: Arc::clone(&notes) });
-        let seen = Seen::begin(Arc::clone(observer), request, id.clone(), notes);
+        let seen = Seen::begin(Arc::clone(observer), request, id.clone(), Arc::clone(&notes));
         let begun = enabled!(Level::INFO).then(|| Begun {
             id: loggable(id.to_str().unwrap_or_default()),
             method: request.method().clone(),
             path: loggable(request.uri().path()),
+            peer: request.extensions().get::<Peer>().map(|peer| peer.0),
             started: seen.started,
+            notes,
         });
         Self { id, begun, seen: Some(seen) }
     }
@@ -161,16 +168,18 @@ impl Entry {
 impl Begun {
     fn end(self, response: &Response) {
         let duration_ms = self.duration_ms();
-        let Self { id, method, path, .. } = self;
+        let caller = self.notes.caller();
+        let Self { id, method, path, peer, .. } = self;
+        let peer = peer.map(display);
         let told: Option<&Told> = response.extensions().get();
         let operation = told.and_then(|told| told.operation.as_deref()).map(loggable);
         let kept = told.map(|told| told.kept);
         let (status, bytes) = (response.status().as_u16(), response.body().size_hint().exact());
         // Probes come every few seconds and say little.
         if path.starts_with("/health/") {
-            debug!(id, %method, path, status, duration_ms, bytes, operation, kept, "request answered");
+            debug!(id, %method, path, caller, peer, status, duration_ms, bytes, operation, kept, "request answered");
         } else {
-            info!(id, %method, path, status, duration_ms, bytes, operation, kept, "request answered");
+            info!(id, %method, path, caller, peer, status, duration_ms, bytes, operation, kept, "request answered");
         }
     }
 
@@ -221,9 +230,11 @@ impl Drop for Logged {
         }
         let Some(begun) = self.begun.take() else { return };
         let duration_ms = begun.duration_ms();
-        let (Begun { id, method, path, .. }, status, bytes) = (begun, self.status, self.bytes);
+        let caller = begun.notes.caller();
+        let (Begun { id, method, path, peer, .. }, status, bytes) = (begun, self.status, self.bytes);
+        let peer = peer.map(display);
         let (rows, calls) = (self.sent.rows.load(Ordering::Relaxed), self.sent.cost.all_calls());
-        info!(id, %method, path, status, duration_ms, bytes, rows, calls, whole, "rows sent");
+        info!(id, %method, path, caller, peer, status, duration_ms, bytes, rows, calls, whole, "rows sent");
     }
 }
 
@@ -231,8 +242,10 @@ impl Drop for Entry {
     fn drop(&mut self) {
         if let Some(begun) = self.begun.take() {
             let duration_ms = begun.duration_ms();
-            let Begun { id, method, path, .. } = begun;
-            info!(id, %method, path, duration_ms, "caller went away");
+            let caller = begun.notes.caller();
+            let Begun { id, method, path, peer, .. } = begun;
+            let peer = peer.map(display);
+            info!(id, %method, path, caller, peer, duration_ms, "caller went away");
         }
     }
 }

@@ -13,6 +13,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::access_log::RequestId;
 use super::answer::{self, Refusal};
 use super::negotiate::{MediaType, wanted};
 use super::rows::problem;
@@ -47,6 +48,9 @@ impl Admission {
 }
 
 fn note<B>(caller: Caller, request: &mut Request<B>) {
+    if let Some(id) = request.extensions().get::<RequestId>() {
+        id.notes().comes_from(&caller);
+    }
     request.extensions_mut().insert(caller);
 }
 
@@ -83,6 +87,7 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
 pub(super) fn refuse<B>(refused: Refused, request: &Request<B>) -> Response {
     let error = WeirError::new(Code::Unauthenticated, refused.to_string());
     let mut response = told(StatusCode::UNAUTHORIZED, &error, request.uri().path(), request.headers());
+    response.extensions_mut().insert(error.code);
     for challenge in CHALLENGES {
         response.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::loggable::loggable;
-use crate::domain::{Made, RequestCost};
+use crate::domain::{Caller, Made, RequestCost};
 use crate::error::Code;
 use crate::telemetry::meters::Meters;
 use crate::telemetry::traces::{Trace, Traces};
@@ -85,9 +85,21 @@ pub(super) struct Notes {
     operation: OnceLock<Arc<str>>,
     cost: OnceLock<Arc<RequestCost>>,
     trace: OnceLock<Arc<Trace>>,
+    caller: OnceLock<Caller>,
 }
 
 impl Notes {
+    /// Who asks.
+    pub(super) fn comes_from(&self, caller: &Caller) {
+        self.caller.get_or_init(|| caller.clone());
+    }
+
+    /// Who asks, as logs call them; `None` where nobody has to say so.
+    pub(super) fn caller(&self) -> Option<String> {
+        let caller = self.caller.get().filter(|caller| **caller != Caller::Anonymous)?;
+        Some(loggable(caller.name()))
+    }
+
     /// What is asked for, in one of few words: never what a caller may choose freely.
     pub(super) fn asks_for(&self, operation: impl Into<Arc<str>>) {
         self.operation.get_or_init(|| operation.into());
@@ -170,6 +182,7 @@ impl Seen {
         warn!(
             id = loggable(self.id.to_str().unwrap_or_default()),
             door = self.door.as_str(),
+            caller = self.notes.caller(),
             operation,
             outcome,
             duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),

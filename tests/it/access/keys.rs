@@ -7,6 +7,7 @@ use weir::config::access::{Phones, Priority};
 use weir::domain::Timestamp;
 
 use super::{api_key, ask, ask_with, door, get, send};
+use crate::support::log::Log;
 use crate::support::{METRIC, TestGateway};
 
 const DAY: &str = "{ phoneNumberMetrics(custSpaceId: \"cams-alpha\", range: {last: \"P3D\"}) { nodes { start } } }";
@@ -210,4 +211,32 @@ fn decoded(text: &str) -> String {
     use base64::Engine as _;
     let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asked_is_logged_and_counted_by_name() {
+    let (log, _guard) = Log::of_thread();
+    let gateway = TestGateway::builder()
+        .config(|config| {
+            config.api_keys = vec![api_key("dashboards", "weir_own")];
+            config.limits.slices = 3;
+        })
+        .build();
+    let site = door(&gateway);
+    assert_eq!(ask(&site, "weir_own", "{ channels { account } }").await.status, 200);
+    assert_eq!(ask(&site, "weir_own", &DAY.replace("P3D", "P30D")).await.codes(), ["TOO_EXPENSIVE"]);
+    assert_eq!(get(&site, "weir_own", "/rows/phone_number_metrics.csv?last=P1D").await.status, 200);
+    ask(&site, "weir_other", "{ channels { account } }").await;
+    let text = log.text();
+    for line in ["request answered", "rows sent"] {
+        let of = text.lines().filter(|told| told.contains(line)).collect::<Vec<_>>();
+        assert!(of.iter().any(|told| told.contains("caller=\"dashboards\"")), "{of:?}");
+    }
+    let metrics = get(&site, "weir_own", "/metrics").await.text();
+    for line in [
+        "weir_refusals_total{caller=\"dashboards\",limit=\"slices\"} 1",
+        "weir_requests_total{door=\"graphql\",operation=\"none\",outcome=\"UNAUTHENTICATED\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
 }
