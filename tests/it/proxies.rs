@@ -5,31 +5,46 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use weir::access::keys::hash_of;
 use weir::config::Config;
+use weir::config::validate::check_listen;
 use weir::domain::time::{DAY, HOUR};
 use weir::domain::{Clock, SystemClock};
 
 use crate::support::process::{Process, config, in_time};
-use crate::support::proxy::{Kind, NAME, Proxy, free_port, send};
+use crate::support::proxy::{KEY, Kind, NAME, Proxy, free_port, send};
 use crate::support::redis::Redis;
 use crate::support::{DISTRIBUTION, METRIC};
 
 const BOTH: [Kind; 2] = [Kind::Nginx, Kind::Caddy];
 
-/// A gateway under the name of the files.
-const NAMED: &str = "http.hosts = [\"metrics.example.com\"]\n";
+/// The key of somebody who may see one channel.
+const OWN: &str = "weir_key-of-one-channel";
 
-async fn status(request: reqwest::RequestBuilder) -> u16 {
+/// A gateway under the name of the files, and who may ask it, as `deploy/weir.toml` has them.
+fn named() -> String {
+    format!(
+        "http.hosts = [{NAME:?}]\nhttp.trusted_proxies = [\"127.0.0.1\"]\n\
+         [[api_keys]]\nname = \"dashboards\"\nhash = {:?}\n",
+        hash_of(KEY)
+    )
+}
+
+async fn status(request: RequestBuilder) -> u16 {
     send(request).await.unwrap().status().as_u16()
 }
 
 #[tokio::test]
 async fn a_proxy_passes_on_who_may_ask_under_its_name_and_nobody_else() {
     let (simulator, dir) = (Process::simulate(&[]).await, tempfile::tempdir().unwrap());
-    let weir = Process::serve(&config(dir.path(), &simulator.address, NAMED)).await;
+    let weir = Process::serve(&config(dir.path(), &simulator.address, &named())).await;
     let other_dir = tempfile::tempdir().unwrap();
     let unnamed = Process::serve(&config(other_dir.path(), &simulator.address, "")).await;
     for kind in BOTH {
@@ -47,13 +62,7 @@ async fn a_proxy_passes_on_who_may_ask_under_its_name_and_nobody_else() {
         assert_eq!(status(page(&proxy.origin())).await, 200, "{kind:?}");
         assert_eq!(status(page("https://evil.example")).await, 403, "{kind:?}");
 
-        // Without a password, under another name, without TLS.
-        assert_eq!(status(proxy.unnamed(Method::GET, "/health/ready")).await, 401, "{kind:?}");
-        assert_eq!(
-            status(proxy.unnamed(Method::GET, "/schema.graphql").basic_auth("dashboards", Some("x"))).await,
-            401,
-            "{kind:?}"
-        );
+        // Under another name, without TLS.
         assert_eq!(status(proxy.asked(Method::GET, "/").header("host", "evil.example")).await, 421, "{kind:?}");
         let plain = format!("http://127.0.0.1:{}/rows?a=b", proxy.plain);
         let moved = send(proxy.client.get(plain).header("host", NAME)).await.unwrap();
@@ -70,13 +79,119 @@ async fn a_proxy_passes_on_who_may_ask_under_its_name_and_nobody_else() {
     }
 }
 
+/// A key with which somebody asks, in one of the ways in which it comes.
+type Shown = fn(RequestBuilder) -> RequestBuilder;
+
+#[tokio::test]
+async fn a_key_goes_through_a_proxy_and_shows_what_is_its_own() {
+    let (simulator, dir) = (Process::simulate(&[]).await, tempfile::tempdir().unwrap());
+    let own = format!(
+        "{}[[api_keys]]\nname = \"own\"\nhash = {:?}\nchannels = [\"cams-alpha\"]\napps = []\n",
+        named(),
+        hash_of(OWN)
+    );
+    let weir = Process::serve(&config(dir.path(), &simulator.address, &own)).await;
+    let shown: [Shown; 4] = [
+        |request| request.bearer_auth(OWN),
+        |request| request.header("x-api-key", OWN),
+        |request| request.basic_auth("anybody", Some(OWN)),
+        // Where both come, X-API-Key counts.
+        |request| request.basic_auth("anybody", Some("of-somebody-else")).header("x-api-key", OWN),
+    ];
+    for kind in BOTH {
+        let Some(proxy) = Proxy::start(kind, [&weir.address, &weir.address]).await else { continue };
+        for path in ["/schema.graphql", "/rows", "/rows/phone_number_metrics.csv?last=P7D", "/graphiql"] {
+            let nobody = send(proxy.unnamed(Method::GET, path)).await.unwrap();
+            assert_eq!(nobody.status(), 401, "{kind:?} {path}");
+            let asks = nobody.headers().get_all("www-authenticate").iter();
+            assert!(asks.into_iter().any(|asks| asks.to_str().unwrap().starts_with("Basic ")), "{kind:?} {path}");
+            let wrong = proxy.unnamed(Method::GET, path).basic_auth("own", Some("weir_wrong"));
+            assert_eq!(status(wrong).await, 401, "{kind:?} {path}");
+        }
+        for show in shown {
+            let get = |path: &str| show(proxy.unnamed(Method::GET, path));
+            let rows = send(get("/rows/phone_number_metrics.json?last=P7D")).await.unwrap();
+            assert_eq!(rows.status(), 200, "{kind:?}");
+            let answer: Value = serde_json::from_str(&rows.text().await.unwrap()).unwrap();
+            let rows = answer["rows"].as_array().unwrap();
+            assert!(
+                !rows.is_empty() && rows.iter().all(|row| row["cust_space_id"] == "cams-alpha"),
+                "{kind:?}: {rows:?}"
+            );
+            let other = send(get("/rows/phone_number_metrics.csv?last=P7D&cust_space_id=cams-beta")).await.unwrap();
+            assert_eq!(other.status(), 403, "{kind:?}");
+            let problem: Value = serde_json::from_str(&other.text().await.unwrap()).unwrap();
+            assert_eq!(problem["code"], "FORBIDDEN", "{kind:?}: {problem}");
+        }
+        // The other key sees it.
+        let rows = proxy.asked(Method::GET, "/rows/phone_number_metrics.csv?last=P7D&cust_space_id=cams-beta");
+        assert_eq!(status(rows).await, 200, "{kind:?}");
+    }
+}
+
+/// Somebody in the place of a replica, who tells what heads have arrived.
+async fn stand_in() -> (String, mpsc::UnboundedReceiver<String>, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (tell, told) = mpsc::unbounded_channel();
+    let task = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|read| read > 0) {}
+            stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await.unwrap();
+            if tell.send(String::from_utf8(head).unwrap()).is_err() {
+                return;
+            }
+        }
+    });
+    (address, told, task)
+}
+
+/// weir believes a trusted proxy, and neither of two headers that disagree: one that a caller made up must not arrive.
+#[tokio::test]
+async fn a_proxy_tells_who_asks_and_keeps_their_key_to_itself() {
+    for kind in BOTH {
+        let (address, mut told, replica) = stand_in().await;
+        let Some(proxy) = Proxy::start(kind, [&address, &address]).await else { continue };
+        let asked = || {
+            let forged = [("x-forwarded-for", "192.0.2.7"), ("forwarded", "for=192.0.2.7")];
+            let request = proxy.asked(Method::GET, "/rows?who=they").header("x-api-key", OWN);
+            forged.into_iter().fold(request, |request, (name, value)| request.header(name, value))
+        };
+        assert_eq!(status(asked()).await, 204, "{kind:?}");
+        let head = loop {
+            let head = in_time(told.recv()).await.unwrap();
+            if head.contains("who=they") {
+                break head;
+            }
+        };
+        let values = |name: &str| {
+            let own = head.lines().filter_map(|line| line.split_once(": "));
+            let own = own.filter(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+            own.collect::<Vec<_>>().join(" and ")
+        };
+        assert_eq!(values("authorization"), format!("Bearer {KEY}"), "{kind:?}");
+        assert_eq!(values("x-api-key"), OWN, "{kind:?}");
+        assert_eq!(values("x-forwarded-for"), "127.0.0.1", "{kind:?}");
+        assert_eq!(values("forwarded"), "", "{kind:?}");
+        assert_eq!(format!("https://{}", values("host")), proxy.origin(), "{kind:?}");
+
+        // Of what fails it writes down more than of what does not.
+        replica.abort();
+        assert!(replica.await.unwrap_err().is_cancelled());
+        assert_eq!(status(asked()).await, 502, "{kind:?}");
+        let log = proxy.log();
+        assert!(log.contains("who=they") && !log.contains(KEY) && !log.contains(OWN), "{kind:?}: {log}");
+    }
+}
+
 /// Rows of one window come while the vendor is at the next one, and whoever reads them is told when the rest does not come.
 /// Caddy before 2.7.6 ends what broke off as though it were all: there only what has an end of its own is told from it.
 #[tokio::test]
 async fn rows_pass_a_proxy_as_they_come_and_break_off_where_they_do() {
     for kind in BOTH {
         let (simulator, dir) = (Process::simulate(&[]).await, tempfile::tempdir().unwrap());
-        let more = format!("{NAMED}[upstream]\ntimeout = \"10m\"\n");
+        let more = format!("{}[upstream]\ntimeout = \"10m\"\n", named());
         let weir = Process::serve(&config(dir.path(), &simulator.address, &more)).await;
         let Some(proxy) = Proxy::start(kind, [&weir.address, &weir.address]).await else { continue };
         // Of two windows the first is held, and the vendor takes its time with the second.
@@ -86,7 +201,7 @@ async fn rows_pass_a_proxy_as_they_come_and_break_off_where_they_do() {
             "{{ operationDistribution(appId: \"app-one\", range: {{between: {{start: \"{start}\", end: \"{middle}\"}}}}) \
              {{ start }} }}"
         );
-        assert_eq!(weir.query(&held).await.get("errors"), None);
+        assert_eq!(proxy.answer(&held).await.get("errors"), None);
         let fault = json!({ "fault": { "latency": 3_600_000 }, "operation": DISTRIBUTION, "times": 1 });
         simulator.post("/_sim/faults", &fault).await;
         let format = if kind == Kind::Nginx { "csv" } else { "json" };
@@ -120,19 +235,35 @@ fn the_config_of_the_containers_is_sound_and_named_as_the_proxies_are() {
     // XDG_STATE_HOME is the image's.
     let env = |name: &str| {
         let is_set = name == "XDG_STATE_HOME" && read("Dockerfile").contains("\nENV XDG_STATE_HOME=/var/lib\n");
-        if is_set { Some("/var/lib".to_owned()) } else { is_listed(name).then(|| "given".to_owned()) }
+        match name {
+            _ if is_set => Some("/var/lib".to_owned()),
+            "DASHBOARDS_KEY_HASH" => is_listed(name).then(|| hash_of(KEY)),
+            _ => is_listed(name).then(|| "given".to_owned()),
+        }
     };
     let config = Config::load(&file("weir.toml"), &env).unwrap();
     assert_eq!(config.state_dir, Path::new("/var/lib/weir"));
     config.require_accounts("weir.toml").unwrap();
-    assert_eq!(config.http.hosts, [NAME]);
-    let ports = ["127.0.0.1:8081", "127.0.0.1:8082"];
-    for proxy in ["nginx.conf", "Caddyfile", "compose.yml"] {
-        assert!(ports.iter().all(|port| read(proxy).contains(port)), "{proxy}");
+    assert_eq!(config.http.hosts, [NAME, "weir-1", "weir-2"]);
+    let compose = read("compose.yml");
+    let has = |line: &str| compose.lines().any(|own| own.trim() == line);
+    // Where they listen they have to ask for keys.
+    assert!(compose.contains(", --listen, \"0.0.0.0:8080\"]"));
+    check_listen("0.0.0.0:8080".parse().unwrap(), config.asks_for_keys()).unwrap();
+    // The proxy is believed, and asks the replicas where they are.
+    let [inside] = &config.http.trusted_proxies[..] else { panic!("{:?}", config.http.trusted_proxies) };
+    assert!(has(&format!("- subnet: {}", inside.0)));
+    for (replica, address) in [("weir-1", "172.30.77.11"), ("weir-2", "172.30.77.12")] {
+        assert!(inside.0.contains(&address.parse::<std::net::IpAddr>().unwrap()));
+        assert!(has(&format!("ipv4_address: {address}")) && has(&format!("- \"{replica}:{address}\"")), "{replica}");
+        for proxy in ["nginx.conf", "Caddyfile"] {
+            assert!(read(proxy).contains(&format!(" {replica}:8080 ")), "{proxy}");
+        }
     }
-    for word in ["WEIR_USER", "WEIR_PASSWORD_HASH"] {
-        assert!(is_listed(word) && read("Caddyfile").contains(word), "{word}");
-    }
+    // Who ends weir waits for longer than weir for its callers.
+    let last = config.http.stop_notice + config.queue.max_wait + config.upstream.timeout;
+    assert!(last + Duration::from_secs(10) < Duration::from_mins(1), "{last:?}");
+    assert!(has("stop_grace_period: 60s") && read("weir.service").contains("\nTimeoutStopSec=60\n"));
 }
 
 /// How many channels the replicas have: a call each.
@@ -142,8 +273,9 @@ const CHANNELS: u32 = 2_000;
 fn replicated(dir: &Path, redis: &Redis, simulator: &str) -> PathBuf {
     let channels: Vec<String> = (0..CHANNELS).map(|n| format!("cams-{n}")).collect();
     let more = format!(
-        "{NAMED}[queue]\nmax_wait = \"10m\"\n\
+        "{}[queue]\nmax_wait = \"10m\"\n\
          [upstream]\nconnect_timeout = \"200ms\"\ntimeout = \"300ms\"\nguard = \"200ms\"\n[shared]\nredis = \"{}\"\n",
+        named(),
         redis.url()
     );
     let path = config(dir, simulator, &more);

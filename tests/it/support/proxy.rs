@@ -15,9 +15,8 @@ use super::require;
 
 /// The name in the files.
 pub(crate) const NAME: &str = "metrics.example.com";
-/// Who may ask.
-const USER: &str = "dashboards";
-const PASSWORD: &str = "let-me-in";
+/// The key of somebody who may ask for everything.
+pub(crate) const KEY: &str = "weir_key-of-the-dashboards";
 
 /// Which proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +43,7 @@ impl Proxy {
         let program = require::program(name, &format!("install it (Debian: apt-get install {name})"))?;
         let openssl = require::program("openssl", "install it (Debian: apt-get install openssl)")?;
         let dir = tempfile::Builder::new().prefix("weir-proxy-").tempdir().unwrap();
-        // nginx gives up its rights before it reads who may ask.
+        // nginx's workers have given up its rights, and keep what is long in files here.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let certificate = certificate(&openssl, dir.path());
         let (port, plain) = (free_port(), free_port());
@@ -71,8 +70,7 @@ impl Proxy {
 
     async fn answers(&mut self) {
         for _ in 0..1_000 {
-            let log = || fs::read_to_string(self.dir.path().join("log"));
-            assert_eq!(self.child.try_wait().unwrap(), None, "{:?}", log());
+            assert_eq!(self.child.try_wait().unwrap(), None, "{}", self.log());
             if send(self.asked(Method::GET, "/")).await.is_ok() {
                 return;
             }
@@ -85,14 +83,19 @@ impl Proxy {
         format!("https://{NAME}:{}", self.port)
     }
 
-    /// A request without anybody's password.
+    /// All that it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+
+    /// A request without a key.
     pub(crate) fn unnamed(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.origin()))
     }
 
     /// A request of somebody who may ask.
     pub(crate) fn asked(&self, method: Method, path: &str) -> RequestBuilder {
-        self.unnamed(method, path).basic_auth(USER, Some(PASSWORD))
+        self.unnamed(method, path).bearer_auth(KEY)
     }
 
     pub(crate) fn query(&self, query: &str) -> RequestBuilder {
@@ -166,13 +169,12 @@ fn nginx(program: &Path, dir: &Path, (port, plain): (u16, u16), [first, second]:
             ("    listen [::]:443 ssl default_server;\n", ""),
             ("listen 80;", &format!("listen 127.0.0.1:{plain};")),
             ("listen 443 ssl", &format!("listen 127.0.0.1:{port} ssl")),
-            ("127.0.0.1:8081 max", &format!("{first} max")),
-            ("127.0.0.1:8082 max", &format!("{second} max")),
+            ("weir-1:8080 max", &format!("{first} max")),
+            ("weir-2:8080 max", &format!("{second} max")),
             ("/etc/nginx", &folder),
         ],
     );
     fs::write(dir.join("weir.conf"), site).unwrap();
-    fs::write(dir.join("weir.htpasswd"), format!("{USER}:{{PLAIN}}{PASSWORD}\n")).unwrap();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
         .concat();
@@ -196,15 +198,13 @@ fn caddy(program: &Path, dir: &Path, (port, plain): (u16, u16), [first, second]:
                 &format!("\n{NAME} {{\n"),
                 &format!("\n{NAME} {{\n\tbind 127.0.0.1\n\ttls {folder}/tls/metrics.pem {folder}/tls/metrics.key\n"),
             ),
-            ("127.0.0.1:8081 127.0.0.1:8082", &format!("{first} {second}")),
+            ("weir-1:8080 weir-2:8080", &format!("{first} {second}")),
         ],
     );
     let config = dir.join("Caddyfile");
     fs::write(&config, site).unwrap();
-    let hash = Command::new(program).args(["hash-password", "--plaintext", PASSWORD]).output().unwrap().stdout;
     let mut command = Command::new(program);
     command.args(["run", "--adapter", "caddyfile", "--config"]).arg(config).env_clear();
-    command.env("HOME", dir).env("WEIR_USER", USER);
-    command.env("WEIR_PASSWORD_HASH", String::from_utf8(hash).unwrap().trim());
+    command.env("HOME", dir);
     command
 }
