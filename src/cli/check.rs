@@ -192,6 +192,18 @@ pub fn risks(config: &Config) -> Vec<String> {
             ));
         }
     }
+    if !config.listen.ip().to_canonical().is_loopback() && config.http.tls.named().is_none() {
+        risks.push(
+            "other machines may ask, and keys come to weir in the clear: name a certificate in `[http] tls`, unless a proxy on \
+             this network speaks TLS for it"
+                .to_owned(),
+        );
+    }
+    if config.jwt.is_some() {
+        risks.push(
+            "tokens without a `channels` or `apps` claim show everything: see that the issuer sets them".to_owned(),
+        );
+    }
     let least = Settle::default();
     for vendor in Vendor::ALL {
         if config.entries().any(|entry| entry.vendor == vendor) && config.cache.settle.of(vendor) < least.of(vendor) {

@@ -81,6 +81,12 @@ impl Caller {
         Self::Known(Arc::new(identity))
     }
 
+    /// Whether nobody had to say who they are.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        *self == Self::Anonymous
+    }
+
     /// What metrics call them: one of a few words.
     #[must_use]
     pub fn label(&self) -> &str {

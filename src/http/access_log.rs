@@ -16,8 +16,8 @@ use tracing::field::display;
 use tracing::{Level, Span, debug, enabled, info, info_span};
 
 use super::loggable::loggable;
-use super::peer::Peer;
 use super::observer::{Notes, Observer, Seen, TRACE_RESPONSE};
+use super::peer::Peer;
 use crate::domain::RequestCost;
 use crate::error::Code;
 

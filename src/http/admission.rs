@@ -14,9 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::access_log::RequestId;
-use super::answer::{self, Refusal};
-use super::negotiate::{MediaType, wanted};
-use super::rows::problem;
+use super::by_door;
 use crate::access::{Access, Refused};
 use crate::domain::Caller;
 use crate::error::{Code, WeirError};
@@ -86,21 +84,11 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
 /// The answer to a request that was not let in.
 pub(super) fn refuse<B>(refused: Refused, request: &Request<B>) -> Response {
     let error = WeirError::new(Code::Unauthenticated, refused.to_string());
-    let mut response = told(StatusCode::UNAUTHORIZED, &error, request.uri().path(), request.headers());
-    response.extensions_mut().insert(error.code);
+    let mut response = by_door::refuse(request, StatusCode::UNAUTHORIZED, &error);
     for challenge in CHALLENGES {
         response.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     response
-}
-
-/// A refusal in the form of the door that was asked.
-fn told(status: StatusCode, error: &WeirError, path: &str, headers: &HeaderMap) -> Response {
-    if path.starts_with("/rows") {
-        return problem::with_status(status, error);
-    }
-    let media = wanted(headers).media.unwrap_or(MediaType::Json);
-    answer::refuse(media, &Refusal::of_error(status, error))
 }
 
 /// Who asks, as [`Admission`] has noted it.
@@ -117,8 +105,9 @@ impl<S: Sync> FromRequestParts<S> for Asking {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
-        let caller = caller(&parts.extensions);
-        caller.map(Self).map_err(|error| told(StatusCode::UNAUTHORIZED, &error, parts.uri.path(), &parts.headers))
+        let unknown =
+            |error| by_door::refuse(&Request::from_parts(parts.clone(), ()), StatusCode::UNAUTHORIZED, &error);
+        caller(&parts.extensions).map(Self).map_err(unknown)
     }
 }
 

@@ -10,6 +10,7 @@
 mod access_log;
 mod admission;
 mod answer;
+mod by_door;
 mod graphiql;
 mod graphql;
 mod health;
@@ -271,23 +272,27 @@ struct Guarded {
     observer: Arc<Observer>,
 }
 
+/// The limit that leaves no room for a request, and what is said of it.
+struct NoRoom(&'static str, &'static str);
+
 impl Guarded {
     /// Lets a request in, or says why there is no room for it.
-    fn room_for<B>(&self, request: &Request<B>) -> Result<Recipient, &'static str> {
+    fn room_for<B>(&self, request: &Request<B>) -> Result<Recipient, NoRoom> {
         let line = request.extensions().get::<Line>().cloned();
         let path = request.uri().path();
         if line.as_ref().is_some_and(Line::is_reserve) && !overload::is_health(path) {
-            return Err("all connections are taken by requests in progress; come back");
+            return Err(NoRoom("connections", "all connections are taken by requests in progress; come back"));
         }
         if !overload::is_bulk(path) {
             return Ok(Recipient { line, bulk: None });
         }
         if self.rooms.answers.is_short() {
-            return Err("too much of other answers is waiting to be read by those who asked for it; come back");
+            let message = "too much of other answers is waiting to be read by those who asked for it; come back";
+            return Err(NoRoom("held_answer_bytes", message));
         }
         match self.rooms.load.begin(Haste::Patient) {
             Some(turn) => Ok(Recipient { line, bulk: Some(turn) }),
-            None => Err("too many other requests are in progress; come back"),
+            None => Err(NoRoom("requests", "too many other requests are in progress; come back")),
         }
     }
 
@@ -301,7 +306,11 @@ impl Guarded {
                 let (answers, answered) = (Arc::clone(&self.rooms.answers), self.routes.call(request));
                 Either::Left(async move { Ok(answers.send(answered.await?, recipient)) })
             }
-            Err(message) => Either::Right(ready(Ok(overload::refuse(&request, message)))),
+            Err(NoRoom(limit, message)) => {
+                let caller = admission::caller(request.extensions()).unwrap_or_default();
+                self.observer.refused(limit, &caller);
+                Either::Right(ready(Ok(overload::refuse(&request, message))))
+            }
         }
     }
 }

@@ -77,6 +77,11 @@ impl Observer {
         let durations = Door::ALL.map(|door| meters.durations(door.as_str()).ok());
         Arc::new(Self { meters, slow, durations, traces })
     }
+
+    /// A limit has refused a request.
+    pub(super) fn refused(&self, limit: &'static str, caller: &Caller) {
+        self.meters.refused(limit, caller);
+    }
 }
 
 /// What its door learns of a request while it answers it.
@@ -96,7 +101,7 @@ impl Notes {
 
     /// Who asks, as logs call them; `None` where nobody has to say so.
     pub(super) fn caller(&self) -> Option<String> {
-        let caller = self.caller.get().filter(|caller| **caller != Caller::Anonymous)?;
+        let caller = self.caller.get().filter(|caller| !caller.is_anonymous())?;
         Some(loggable(caller.name()))
     }
 

@@ -9,9 +9,8 @@ use std::time::Duration;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
 
-use super::answer::{self, Refusal};
-use super::negotiate::{MediaType, wanted};
-use super::rows;
+use super::answer::Refusal;
+use super::by_door;
 use crate::error::{Code, WeirError};
 
 /// When to come back: a moment is all that is needed where callers read what they asked for.
@@ -29,11 +28,7 @@ pub(super) fn refusal(message: &str) -> Refusal {
 
 /// The answer to a request for which there is no room, in the form of its door.
 pub(super) fn refuse<B>(request: &Request<B>, message: &str) -> Response {
-    if is_bulk(request.uri().path()) {
-        return rows::refuse(&come_back(message));
-    }
-    let media = wanted(request.headers()).media.unwrap_or(MediaType::Json);
-    answer::refuse(media, &refusal(message))
+    by_door::refuse(request, StatusCode::SERVICE_UNAVAILABLE, &come_back(message))
 }
 
 /// Whether rows are asked for: they are many, and nobody sits before them.
