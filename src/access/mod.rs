@@ -7,6 +7,7 @@ mod jwks;
 pub mod keys;
 mod tokens;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -117,26 +118,24 @@ impl Access {
         Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether callers have to show something.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.policy().is_open()
-    }
-
-    /// Who shows `credential`; `None` where the issuer's keys have to be fetched first, which [`admit`](Self::admit) does.
+    /// Who shows a credential, which is `read` only where one is needed; `None` where the issuer's keys have to be fetched
+    /// first, which [`admit`](Self::admit) does.
     ///
     /// # Errors
     /// Why they are not let in.
-    pub fn admit_now(&self, credential: Option<&str>) -> Option<Result<Caller, Refused>> {
-        let (policy, now) = (self.policy(), self.clock.now());
-        if policy.is_open() {
-            return Some(Ok(Caller::Anonymous));
-        }
-        let Some(credential) = credential else { return Some(Err(Refused::Nothing)) };
-        match (&policy.tokens, keys::find(&policy.keys, credential)) {
+    pub fn admit_now<'c>(&self, read: impl FnOnce() -> Option<Cow<'c, str>>) -> Option<Result<Caller, Refused>> {
+        let policy = {
+            let current = self.policy.read().unwrap_or_else(PoisonError::into_inner);
+            if current.is_open() {
+                return Some(Ok(Caller::Anonymous));
+            }
+            Arc::clone(&current)
+        };
+        let (Some(credential), now) = (read(), self.clock.now()) else { return Some(Err(Refused::Nothing)) };
+        match (&policy.tokens, keys::find(&policy.keys, &credential)) {
             (_, Some(key)) if key.expires.is_some_and(|expires| expires <= now) => Some(Err(Refused::Expired)),
             (_, Some(key)) => Some(Ok(key.caller.clone())),
-            (Some(tokens), None) if tokens::looks_like_one(credential) => tokens.check(credential, now),
+            (Some(tokens), None) if tokens::looks_like_one(&credential) => tokens.check(&credential, now),
             _ => Some(Err(Refused::Unknown)),
         }
     }
@@ -146,7 +145,7 @@ impl Access {
     /// # Errors
     /// Why they are not let in.
     pub async fn admit(&self, credential: Option<&str>) -> Result<Caller, Refused> {
-        if let Some(known) = self.admit_now(credential) {
+        if let Some(known) = self.admit_now(|| credential.map(Cow::Borrowed)) {
             return known;
         }
         let policy = self.policy();

@@ -168,7 +168,7 @@ impl Entry {
 impl Begun {
     fn end(self, response: &Response) {
         let duration_ms = self.duration_ms();
-        let caller = self.notes.caller();
+        let caller = self.notes.name();
         let Self { id, method, path, peer, .. } = self;
         let peer = peer.map(display);
         let told: Option<&Told> = response.extensions().get();
@@ -230,7 +230,7 @@ impl Drop for Logged {
         }
         let Some(begun) = self.begun.take() else { return };
         let duration_ms = begun.duration_ms();
-        let caller = begun.notes.caller();
+        let caller = begun.notes.name();
         let (Begun { id, method, path, peer, .. }, status, bytes) = (begun, self.status, self.bytes);
         let peer = peer.map(display);
         let (rows, calls) = (self.sent.rows.load(Ordering::Relaxed), self.sent.cost.all_calls());
@@ -242,7 +242,7 @@ impl Drop for Entry {
     fn drop(&mut self) {
         if let Some(begun) = self.begun.take() {
             let duration_ms = begun.duration_ms();
-            let caller = begun.notes.caller();
+            let caller = begun.notes.name();
             let Begun { id, method, path, peer, .. } = begun;
             let peer = peer.map(display);
             info!(id, %method, path, caller, peer, duration_ms, "caller went away");

@@ -1,6 +1,6 @@
 //! Who asks: the key or token of a request becomes its caller, once, before all routes.
 //!
-//! Every path asks for one but those that probes of the process use. A route finds the caller among the request's extensions;
+//! Every path asks for one but those that probes of the process use. A route finds the caller among the notes of the request;
 //! where there is none it answers nothing, so that a route that is added later cannot forget to ask.
 
 use std::borrow::Cow;
@@ -34,7 +34,7 @@ impl Admission {
         if is_open(request) {
             return Some(Ok(()));
         }
-        let admitted = self.0.admit_now(credential(request.headers()).as_deref())?;
+        let admitted = self.0.admit_now(|| credential(request.headers()))?;
         Some(admitted.map(|caller| note(caller, request)))
     }
 
@@ -45,11 +45,10 @@ impl Admission {
     }
 }
 
-fn note<B>(caller: Caller, request: &mut Request<B>) {
+fn note<B>(caller: Caller, request: &Request<B>) {
     if let Some(id) = request.extensions().get::<RequestId>() {
-        id.notes().comes_from(&caller);
+        id.notes().comes_from(caller);
     }
-    request.extensions_mut().insert(caller);
 }
 
 /// Whether anybody may ask this: probes, and what a browser asks before it asks.
@@ -94,7 +93,8 @@ pub(super) fn refuse<B>(refused: Refused, request: &Request<B>) -> Response {
 /// Who asks, as [`Admission`] has noted it.
 pub(super) fn caller(extensions: &Extensions) -> Result<Caller, WeirError> {
     let unknown = || WeirError::new(Code::Unauthenticated, Refused::Nothing.to_string());
-    extensions.get::<Caller>().cloned().ok_or_else(unknown)
+    let noted = extensions.get::<RequestId>().and_then(|id| id.notes().caller());
+    noted.cloned().ok_or_else(unknown)
 }
 
 /// The caller, for routes.

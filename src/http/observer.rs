@@ -95,13 +95,18 @@ pub(super) struct Notes {
 
 impl Notes {
     /// Who asks.
-    pub(super) fn comes_from(&self, caller: &Caller) {
-        self.caller.get_or_init(|| caller.clone());
+    pub(super) fn comes_from(&self, caller: Caller) {
+        self.caller.get_or_init(|| caller);
+    }
+
+    /// Who asks, once that is known.
+    pub(super) fn caller(&self) -> Option<&Caller> {
+        self.caller.get()
     }
 
     /// Who asks, as logs call them; `None` where nobody has to say so.
-    pub(super) fn caller(&self) -> Option<String> {
-        let caller = self.caller.get().filter(|caller| !caller.is_anonymous())?;
+    pub(super) fn name(&self) -> Option<String> {
+        let caller = self.caller().filter(|caller| !caller.is_anonymous())?;
         Some(loggable(caller.name()))
     }
 
@@ -187,7 +192,7 @@ impl Seen {
         warn!(
             id = loggable(self.id.to_str().unwrap_or_default()),
             door = self.door.as_str(),
-            caller = self.notes.caller(),
+            caller = self.notes.name(),
             operation,
             outcome,
             duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
