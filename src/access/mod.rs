@@ -87,7 +87,9 @@ impl Access {
     /// An issuer's keys that cannot be read.
     pub fn read(&self, config: &Config) -> Result<Policy, AccessError> {
         let keys = config.api_keys.iter().map(|key| self.key(key)).collect();
-        let tokens = config.jwt.as_ref().map(Tokens::new).transpose().map_err(AccessError)?;
+        let before = self.policy();
+        let tokens = config.jwt.as_ref().map(|jwt| Tokens::new(jwt, before.tokens.as_ref()));
+        let tokens = tokens.transpose().map_err(AccessError)?;
         Ok(Policy { keys, tokens })
     }
 

@@ -31,6 +31,8 @@ const MAX_NAME: usize = 128;
 #[derive(Debug)]
 pub(super) struct Tokens {
     issuer: String,
+    /// Where its keys are.
+    place: String,
     algorithms: Vec<Algorithm>,
     validation: Validation,
     jwks: Jwks,
@@ -74,15 +76,18 @@ pub(super) fn looks_like_one(text: &str) -> bool {
 }
 
 impl Tokens {
-    /// The tokens of a configured issuer.
+    /// The tokens of a configured issuer. Of those `before` a reload, keys that were fetched from the same place go on, since
+    /// the issuer may be down just then, and so do the calls of the day.
     ///
     /// # Errors
     /// Keys that cannot be read.
-    pub(super) fn new(config: &Jwt) -> Result<Self, String> {
-        Ok(Self::with_keys(config, Jwks::new(&config.jwks)?))
-    }
-
-    pub(super) fn with_keys(config: &Jwt, jwks: Jwks) -> Self {
+    pub(super) fn new(config: &Jwt, before: Option<&Self>) -> Result<Self, String> {
+        let fetched = before.filter(|before| before.place == config.jwks && Jwt::is_fetched(&config.jwks));
+        let jwks = match fetched {
+            Some(before) => before.jwks.clone(),
+            None => Jwks::new(&config.jwks)?,
+        };
+        let budgets = before.map_or_else(|| Cache::new(MAX_KNOWN), |before| before.budgets.clone());
         let mut validation = Validation::default();
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.set_issuer(&[&config.issuer]);
@@ -90,14 +95,15 @@ impl Tokens {
         // Times are judged by our own clock.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        Self {
+        Ok(Self {
             issuer: config.issuer.clone(),
+            place: config.jwks.clone(),
             algorithms: config.algorithms.iter().copied().map(algorithm).collect(),
             validation,
             jwks,
             known: Cache::new(MAX_KNOWN),
-            budgets: Cache::new(MAX_KNOWN),
-        }
+            budgets,
+        })
     }
 
     /// The bearer of a token; `None` where the issuer's keys have to be fetched to tell.

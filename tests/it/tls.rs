@@ -13,9 +13,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use weir::http::{Door, HttpConfig, Timeouts, Tls, TlsError};
 
+use crate::support::certificate;
 use crate::support::process::{Process, config, in_time, run};
 use crate::support::redis::send_signal;
-use crate::support::require;
 use crate::support::server::Server;
 
 const PROBE: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -29,28 +29,8 @@ struct Pair {
 impl Pair {
     /// `None` where there is no openssl, after saying so.
     fn make(dir: &Path, name: &str) -> Option<Self> {
-        let openssl = require::program("openssl", "install it (Debian: apt-get install openssl)")?;
         let [certificate, key] = ["crt", "key"].map(|kind| dir.join(format!("{name}.{kind}")));
-        let made = std::process::Command::new(openssl)
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-                "-days",
-                "30",
-            ])
-            .args(["-subj", "/CN=weir", "-addext", "basicConstraints=critical,CA:FALSE"])
-            .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
-            .arg(&key)
-            .arg("-out")
-            .arg(&certificate)
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let certificate = certificate::make(certificate, &key, "IP:127.0.0.1")?;
         Some(Self { certificate, key })
     }
 

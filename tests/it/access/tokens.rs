@@ -269,4 +269,8 @@ async fn the_issuer_is_asked_seldom_and_its_keys_go_on_without_it() {
         assert_eq!(ask(&site, &issuer.token(&json!({ "jti": nth })), query).await.status, 200, "known keys go on");
     }
     assert_eq!(asked.load(Ordering::Relaxed) - before, 0, "unknown names are no reason to ask again so soon");
+    // Nor does a reload forget the keys, of all moments while the issuer is down.
+    let changing = gateway.app().changing();
+    changing.put(changing.read(gateway.config()).unwrap());
+    assert_eq!(ask(&site, &issuer.token(&json!({ "jti": "after" })), query).await.status, 200);
 }

@@ -8,9 +8,9 @@ use weir::archive::{ArchiveErrorKind, open};
 use weir::domain::dataset::Dataset;
 
 use super::stores::{FINAL, PROVISIONAL, channel, dated, read, row, span, write};
+use crate::support::certificate;
 use crate::support::postgres::{PASSWORD, Postgres};
 use crate::support::process::run;
-use crate::support::require;
 
 #[tokio::test]
 async fn what_is_wrong_is_said_in_a_line_without_the_password() {
@@ -219,34 +219,12 @@ async fn a_wrong_url_is_wrong_usage_and_a_wrong_password_a_failure() {
 /// Whom weir speaks to is checked: by the certificate that is named, and by the name of the host.
 #[tokio::test]
 async fn what_goes_over_tls_goes_to_whom_it_is_meant_for() {
-    let Some(openssl) = require::program("openssl", "install it (Debian: apt-get install openssl)") else { return };
     let Some(mut server) = Postgres::start().await else { return };
-    let certificate = |name: &str, host: &str| {
-        let [key, certificate] = ["key", "crt"].map(|kind| server.folder().join(format!("{name}.{kind}")));
-        let made = std::process::Command::new(&openssl)
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-                "-days",
-                "30",
-            ])
-            .args(["-subj", "/CN=weir", "-addext", "basicConstraints=critical,CA:FALSE"])
-            .args(["-addext", &format!("subjectAltName={host}"), "-keyout"])
-            .arg(key)
-            .arg("-out")
-            .arg(&certificate)
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        certificate
+    let made = |name: &str| {
+        let [key, own] = ["key", "crt"].map(|kind| server.folder().join(format!("{name}.{kind}")));
+        certificate::make(own, &key, "IP:127.0.0.1")
     };
-    let own = certificate("server", "IP:127.0.0.1");
-    let other = certificate("other", "IP:127.0.0.1");
+    let (Some(own), Some(other)) = (made("server"), made("other")) else { return };
     server.speak_tls("server").await;
     let url = |root: &std::path::Path| format!("{}?sslmode=verify-full&sslrootcert={}", server.url(), root.display());
     let archive = open(&url(&own), "").unwrap();

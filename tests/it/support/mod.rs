@@ -1,5 +1,6 @@
 //! What several tests share.
 
+pub(crate) mod certificate;
 pub(crate) mod cpu;
 pub(crate) mod disciplines;
 pub(crate) mod documents;

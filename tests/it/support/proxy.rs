@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use super::require;
+use super::{certificate, require};
 
 /// The name in the files.
 pub(crate) const NAME: &str = "metrics.example.com";
@@ -41,11 +41,12 @@ impl Proxy {
     pub(crate) async fn start(kind: Kind, replicas: [&str; 2]) -> Option<Self> {
         let name = if kind == Kind::Nginx { "nginx" } else { "caddy" };
         let program = require::program(name, &format!("install it (Debian: apt-get install {name})"))?;
-        let openssl = require::program("openssl", "install it (Debian: apt-get install openssl)")?;
         let dir = tempfile::Builder::new().prefix("weir-proxy-").tempdir().unwrap();
         // nginx's workers have given up its rights, and keep what is long in files here.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let certificate = certificate(&openssl, dir.path());
+        fs::create_dir(dir.path().join("tls")).unwrap();
+        let [certificate, key] = ["tls/metrics.pem", "tls/metrics.key"].map(|file| dir.path().join(file));
+        let certificate = certificate::make(certificate, &key, &format!("DNS:{NAME}"))?;
         let (port, plain) = (free_port(), free_port());
         let mut command = match kind {
             Kind::Nginx => nginx(&program, dir.path(), (port, plain), replicas),
@@ -130,23 +131,6 @@ pub(crate) fn free_port() -> u16 {
     let first = u16::try_from(std::process::id() % 1_000).unwrap() * 12;
     let mut ports = (0..12_000).map(|_| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000);
     ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
-}
-
-/// A certificate for the name, and beside it its key.
-fn certificate(openssl: &Path, dir: &Path) -> PathBuf {
-    fs::create_dir(dir.join("tls")).unwrap();
-    let [certificate, key] = ["tls/metrics.pem", "tls/metrics.key"].map(|file| dir.join(file));
-    let made = Command::new(openssl)
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"])
-        .args(["-subj", "/CN=weir", "-addext", "basicConstraints=critical,CA:FALSE"])
-        .args(["-addext", &format!("subjectAltName=DNS:{NAME}"), "-keyout"])
-        .arg(key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    certificate
 }
 
 /// A file of `deploy/` with other words for some of its own.
