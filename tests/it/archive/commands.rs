@@ -6,6 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::support::process::{Finished, Process, config, in_time, note_a_clean_end, run};
+use crate::support::table::rows;
 
 const TABLES: [&str; 4] = ["phone_number_metrics", "operation_distributions", "collected", "collected_phones"];
 const WATCH: &str = "\n[[watch]]\ndataset = \"phone_number_metrics\"\nsince = \"P20D\"\n\n[[watch]]\ndataset = \"operation_distributions\"\nsince = \"P5D\"\n";
@@ -20,20 +21,6 @@ fn file(path: &Path) -> rusqlite::Connection {
 
 fn count(path: &Path, sql: &str) -> i64 {
     file(path).query_row(sql, [], |row| row.get(0)).unwrap()
-}
-
-/// All rows of a table as text, in order.
-fn rows(path: &Path, table: &str) -> Vec<String> {
-    let file = file(path);
-    let mut statement = file.prepare(&format!("SELECT * FROM {table}")).unwrap();
-    let columns = statement.column_count();
-    let row = |row: &rusqlite::Row<'_>| {
-        let values = (0..columns).map(|at| row.get_ref(at).map(|value| format!("{value:?}")));
-        Ok(values.collect::<Result<Vec<_>, _>>()?.join(" "))
-    };
-    let mut rows: Vec<String> = statement.query_map([], row).unwrap().map(Result::unwrap).collect();
-    rows.sort();
-    rows
 }
 
 /// A gateway has run for a while and was stopped; its config, and the file of its archive.

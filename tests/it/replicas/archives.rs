@@ -1,6 +1,5 @@
 //! What a replica takes over from another is in its own archive afterwards, as if it had fetched it.
 
-use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -14,6 +13,7 @@ use crate::support::codes;
 use crate::support::fleet::{Fleet, channel, quick, window};
 use crate::support::postgres::Postgres;
 use crate::support::redis::Redis;
+use crate::support::table::rows;
 
 fn questions() -> String {
     [channel(1), window(1)].concat().replace("} } {", "} ").replace("}{", "")
@@ -34,20 +34,6 @@ async fn join_and_ask(fleet: &mut Fleet, url: &str) -> usize {
     let calls = &answer["extensions"]["weir"]["upstreamCalls"];
     assert_eq!((&calls["ALIBABA_CAMS"], &calls["VOLCENGINE_RTC"]), (&0.into(), &0.into()), "{answer}");
     replica
-}
-
-/// All of a table but when it was asked.
-fn rows(path: &Path, table: &str) -> Vec<String> {
-    let file = rusqlite::Connection::open(path).unwrap();
-    let mut statement = file.prepare(&format!("SELECT * FROM {table}")).unwrap();
-    let columns = statement.column_count();
-    let row = |row: &rusqlite::Row<'_>| {
-        let values = (0..columns).map(|at| row.get_ref(at).map(|value| format!("{value:?}")));
-        Ok(values.collect::<Result<Vec<_>, _>>()?.join(" "))
-    };
-    let mut rows: Vec<String> = statement.query_map([], row).unwrap().map(Result::unwrap).collect();
-    rows.sort();
-    rows
 }
 
 /// The first replica, with the archive at `url`, has fetched what is asked; what may still change of the channel is watched.

@@ -18,6 +18,7 @@ pub(crate) mod rooms;
 pub(crate) mod server;
 pub(crate) mod sources;
 pub(crate) mod stalls;
+pub(crate) mod table;
 
 pub(crate) use fast_path::demo_config;
 pub(crate) use gateway::{Builder, DISTRIBUTION, ENABLE, METRIC, NOW, REST, TEMPLATE, TestGateway, codes, window};
