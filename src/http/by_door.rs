@@ -10,13 +10,10 @@ use crate::error::WeirError;
 
 /// A refusal in the form of the door that was asked.
 pub(super) fn refuse<B>(request: &Request<B>, status: StatusCode, error: &WeirError) -> Response {
-    let mut response = if request.uri().path().starts_with("/rows") {
+    if request.uri().path().starts_with("/rows") {
         problem::with_status(status, error)
     } else {
         let media = wanted(request.headers()).media.unwrap_or(MediaType::Json);
         answer::refuse(media, &Refusal::of_error(status, error))
-    };
-    // What the request is counted by.
-    response.extensions_mut().insert(error.code);
-    response
+    }
 }

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use tracing::{Instrument, Span, error};
 
 use super::access_log::{RequestId, Told};
-use super::admission::caller;
+use super::admission::Asking;
 use super::answer::{Refusal, for_mistake, refuse, status_of, write};
 use super::held::{Bodies, HeldBody};
 use super::load::{Haste, Load};
@@ -74,7 +74,7 @@ pub(super) fn routes(config: &HttpConfig, gateway: Arc<Gateway>, kept: &Kept, ro
     Router::new().route("/graphql", get(by_get).post(by_post).fallback(by_other_method)).with_state(Arc::new(endpoint))
 }
 
-async fn by_get(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
+async fn by_get(State(endpoint): State<Arc<Endpoint>>, Asking(caller): Asking, request: Request) -> Response {
     let wanted = wanted(request.headers());
     let query = request.uri().query().unwrap_or_default().to_owned();
     if wanted.page && endpoint.has_page {
@@ -82,19 +82,12 @@ async fn by_get(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Resp
         return Redirect::to(&format!("/graphiql{separator}{query}")).into_response();
     }
     let Some(media) = wanted.media else { return refuse(MediaType::Json, &not_acceptable()) };
-    match caller(request.extensions()) {
-        Ok(caller) => endpoint.respond(media, caller, Sent::ByGet(query), request.extensions()).await,
-        Err(error) => refuse(media, &Refusal::of_error(StatusCode::UNAUTHORIZED, &error)),
-    }
+    endpoint.respond(media, caller, Sent::ByGet(query), request.extensions()).await
 }
 
-async fn by_post(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
+async fn by_post(State(endpoint): State<Arc<Endpoint>>, Asking(caller): Asking, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let Some(media) = wanted(&head.headers).media else { return refuse(MediaType::Json, &not_acceptable()) };
-    let caller = match caller(&head.extensions) {
-        Ok(caller) => caller,
-        Err(error) => return refuse(media, &Refusal::of_error(StatusCode::UNAUTHORIZED, &error)),
-    };
     let mut counted = endpoint.bodies.hold();
     match endpoint.read(&head.headers, body, &mut counted).await {
         Ok(body) => endpoint.respond(media, caller, Sent::ByPost(body), &head.extensions).await,

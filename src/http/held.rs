@@ -20,8 +20,9 @@ use tokio::time::Instant;
 use super::load::Turn;
 use super::negotiate::MediaType;
 use super::rows::HeldBack;
+use super::rows::problem::problem;
 use super::serve::Line;
-use super::{answer, overload, rows};
+use super::{answer, overload};
 
 /// So much of a body is not counted: most requests are shorter.
 const SMALL_BODY: usize = 16 << 10;
@@ -210,7 +211,7 @@ impl UnderWay {
 fn refusal(response: &Response, is_bulk: bool) -> Response {
     const MESSAGE: &str = "too much of other answers is waiting to be read by those who asked for it; come back";
     if is_bulk {
-        return rows::refuse(&overload::come_back(MESSAGE));
+        return problem(&overload::come_back(MESSAGE));
     }
     let own = response.headers().get(header::CONTENT_TYPE);
     let media =

@@ -42,9 +42,7 @@ async fn exposition(State(sources): State<Arc<Sources>>, Asking(caller): Asking)
     if !caller.sees_everything() {
         let message = "metrics are of weir as a whole: a key that sees all channels and applications reads them";
         let error = WeirError::new(Code::Forbidden, message);
-        let mut response = refuse(MediaType::Json, &Refusal::of_error(StatusCode::FORBIDDEN, &error));
-        response.extensions_mut().insert(error.code);
-        return response;
+        return refuse(MediaType::Json, &Refusal::of_error(StatusCode::FORBIDDEN, &error));
     }
     let mut readings = Readings::default();
     let service = sources.gateway.service();

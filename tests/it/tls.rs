@@ -82,12 +82,12 @@ async fn who_is_connected_goes_on_and_who_comes_is_shown_the_new_certificate() {
 
     // One file without the other is no change.
     std::fs::copy(&new.certificate, &own.certificate).unwrap();
-    let wrong = tls.reload().unwrap_err();
+    let wrong = tls.prepare().unwrap_err();
     assert_eq!(wrong, TlsError::Key(format!("is not the key of {}", own.certificate.display()), own.key.clone()));
     probe(&mut old.connect(&address).await.unwrap()).await;
 
     new.copy_to(&own);
-    tls.reload().unwrap();
+    tls.put(tls.prepare().unwrap());
     probe(&mut open).await;
     probe(&mut new.connect(&address).await.unwrap()).await;
     assert!(old.connect(&address).await.is_err());

@@ -82,11 +82,6 @@ async fn rows_of(
     }
 }
 
-/// The answer to a request that is not looked at.
-pub(super) fn refuse(error: &WeirError) -> Response {
-    problem(error)
-}
-
 async fn no_name() -> Response {
     let error = WeirError::bad_input("the path names no dataset in UTF-8; GET /rows lists them");
     problem::with_status(StatusCode::NOT_FOUND, &error)

@@ -9,7 +9,7 @@ use crate::error::{Amount, Code, WeirError};
 use crate::http::answer::whole_seconds;
 
 /// The answer to a request that failed before its first byte.
-pub(super) fn problem(error: &WeirError) -> Response {
+pub(in crate::http) fn problem(error: &WeirError) -> Response {
     with_status(status_of(error.code), error)
 }
 

@@ -38,20 +38,10 @@ impl Tls {
         Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), config })
     }
 
-    /// Reads the files again, and shows the new certificate from then on.
-    ///
-    /// # Errors
-    /// As [`Tls::open`]; then the certificate of before stays.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        let config = self.prepare()?;
-        self.put(config);
-        Ok(())
-    }
-
     /// Reads the files again, for [`Tls::put`].
     ///
     /// # Errors
-    /// As [`Tls::open`].
+    /// As [`Tls::open`]; then the certificate of before stays.
     pub fn prepare(&self) -> Result<Arc<ServerConfig>, TlsError> {
         read(&self.certificate, &self.key)
     }
