@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::{KeyPath, Problems, Step};
+use super::problem::{KeyPath, Problems, Segment};
 use super::{Environment, env, quotes};
 
 /// A value and its place in the text.
@@ -72,13 +72,13 @@ impl<'a> Document<'a> {
     /// Where `path` stands, or else the nearest thing above it.
     pub(super) fn span(&self, path: &KeyPath) -> Range<usize> {
         let (mut node, mut span) = (&self.root, 0..0);
-        for step in path.steps() {
-            match (&node.value, step) {
-                (Value::Table(entries), Step::Key(name)) => {
+        for segment in path.segments() {
+            match (&node.value, segment) {
+                (Value::Table(entries), Segment::Key(name)) => {
                     let Some(entry) = entries.iter().find(|entry| entry.key == *name) else { break };
                     (node, span) = (&entry.node, entry.span.clone());
                 }
-                (Value::List(items), Step::Index(index)) => {
+                (Value::List(items), Segment::Index(index)) => {
                     let Some(item) = items.get(*index) else { break };
                     (node, span) = (item, item.span.clone());
                 }
@@ -91,12 +91,12 @@ impl<'a> Document<'a> {
     /// The value at `path` as it is written in the file: variables by their name, never their value.
     pub(super) fn written(&self, path: &KeyPath) -> &str {
         let mut node = &self.root;
-        for step in path.steps() {
-            let next = match (&node.value, step) {
-                (Value::Table(entries), Step::Key(name)) => {
+        for segment in path.segments() {
+            let next = match (&node.value, segment) {
+                (Value::Table(entries), Segment::Key(name)) => {
                     entries.iter().find(|entry| entry.key == *name).map(|entry| &entry.node)
                 }
-                (Value::List(items), Step::Index(index)) => items.get(*index),
+                (Value::List(items), Segment::Index(index)) => items.get(*index),
                 _ => None,
             };
             let Some(next) = next else { return "the default" };

@@ -69,11 +69,11 @@ impl<'a> Problems<'a> {
 
 /// A key with everything above it, like `alibaba_cams[0].quota`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct KeyPath(Vec<Step>);
+pub(super) struct KeyPath(Vec<Segment>);
 
-/// One step down into a document.
+/// One segment of a path into a document.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Step {
+pub(super) enum Segment {
     Key(String),
     Index(usize),
 }
@@ -84,31 +84,31 @@ impl KeyPath {
     }
 
     pub(super) fn then(&self, name: &str) -> Self {
-        self.with(Step::Key(name.to_owned()))
+        self.with(Segment::Key(name.to_owned()))
     }
 
     pub(super) fn at(&self, index: usize) -> Self {
-        self.with(Step::Index(index))
+        self.with(Segment::Index(index))
     }
 
-    pub(super) fn steps(&self) -> &[Step] {
+    pub(super) fn segments(&self) -> &[Segment] {
         &self.0
     }
 
-    fn with(&self, step: Step) -> Self {
-        let mut steps = self.0.clone();
-        steps.push(step);
-        Self(steps)
+    fn with(&self, segment: Segment) -> Self {
+        let mut segments = self.0.clone();
+        segments.push(segment);
+        Self(segments)
     }
 }
 
 impl fmt::Display for KeyPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (nth, step) in self.0.iter().enumerate() {
-            match step {
-                Step::Key(name) if nth == 0 => f.write_str(name)?,
-                Step::Key(name) => write!(f, ".{name}")?,
-                Step::Index(index) => write!(f, "[{index}]")?,
+        for (nth, segment) in self.0.iter().enumerate() {
+            match segment {
+                Segment::Key(name) if nth == 0 => f.write_str(name)?,
+                Segment::Key(name) => write!(f, ".{name}")?,
+                Segment::Index(index) => write!(f, "[{index}]")?,
             }
         }
         Ok(())

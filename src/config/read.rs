@@ -10,7 +10,7 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Expected, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
 use super::document::{Document, Entry, Node, Value};
-use super::problem::{KeyPath, Problems, Step, suggest};
+use super::problem::{KeyPath, Problems, Segment, suggest};
 
 /// Reads the whole document; faults go to `problems`. What could not be read has its default or is left out: the
 /// second value names it.
@@ -41,8 +41,8 @@ pub(super) fn read<T: DeserializeOwned + Default>(
 }
 
 fn unknown(path: &KeyPath, known: &[&str]) -> String {
-    let word = match path.steps().last() {
-        Some(Step::Key(word)) => word.as_str(),
+    let word = match path.segments().last() {
+        Some(Segment::Key(word)) => word.as_str(),
         _ => "",
     };
     format!("unknown key `{path}`{}", suggest(word, known))

@@ -24,10 +24,10 @@ pub struct Watch {
     pub apps: Vec<String>,
     /// The step of messages.
     #[serde(default)]
-    pub granularity: Step,
+    pub granularity: GranularityWord,
     /// By which kind of place users are told apart.
     #[serde(default)]
-    pub dimension: Place,
+    pub dimension: DimensionWord,
     /// The windows of users: those of the calendar.
     #[serde(default = "day", deserialize_with = "units::span")]
     pub window: Duration,
@@ -52,7 +52,7 @@ pub enum Watched {
 /// The step of messages, as the config spells it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Step {
+pub enum GranularityWord {
     /// Days.
     #[default]
     Daily,
@@ -63,7 +63,7 @@ pub enum Step {
 /// The kind of place, as the config spells it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Place {
+pub enum DimensionWord {
     /// Provinces.
     #[default]
     Province,
@@ -71,20 +71,20 @@ pub enum Place {
     Country,
 }
 
-impl From<Step> for Granularity {
-    fn from(step: Step) -> Self {
+impl From<GranularityWord> for Granularity {
+    fn from(step: GranularityWord) -> Self {
         match step {
-            Step::Daily => Self::Daily,
-            Step::HalfHour => Self::HalfHour,
+            GranularityWord::Daily => Self::Daily,
+            GranularityWord::HalfHour => Self::HalfHour,
         }
     }
 }
 
-impl From<Place> for Dimension {
-    fn from(place: Place) -> Self {
+impl From<DimensionWord> for Dimension {
+    fn from(place: DimensionWord) -> Self {
         match place {
-            Place::Province => Self::Province,
-            Place::Country => Self::Country,
+            DimensionWord::Province => Self::Province,
+            DimensionWord::Country => Self::Country,
         }
     }
 }

@@ -29,7 +29,7 @@ struct Drafted<S> {
     calls: Vec<Slice<S>>,
 }
 
-/// What a step adds to a group, and its calls then.
+/// What a proposal adds to a group, and its calls then.
 #[derive(Debug)]
 struct Change<S> {
     added: Wanted<S>,
@@ -38,7 +38,7 @@ struct Change<S> {
 
 /// What adding slices to a draft would mean.
 #[derive(Debug)]
-pub struct Step<S> {
+pub struct Proposal<S> {
     changes: HashMap<GroupKey<S>, Change<S>>,
     /// How many calls it would add to those that are planned already.
     pub new_calls: usize,
@@ -70,7 +70,7 @@ impl<O: Operation> Draft<O> {
 
     /// What adding `runs` would mean in `class`, if `ahead` other calls were drafted for the same permits. Nothing of the
     /// runs is held.
-    pub fn weigh(&self, runs: &[&Slice<O::Subject>], class: Class, ahead: usize) -> Step<O::Subject> {
+    pub fn weigh(&self, runs: &[&Slice<O::Subject>], class: Class, ahead: usize) -> Proposal<O::Subject> {
         let state = lock(&self.state);
         let (mut joined, mut queued) = (0, HashSet::new());
         let mut added: HashMap<GroupKey<O::Subject>, Wanted<O::Subject>> = HashMap::new();
@@ -112,13 +112,13 @@ impl<O: Operation> Draft<O> {
         let own_wait =
             if new_calls == 0 { Duration::ZERO } else { self.limiter.expected_wait(class, ahead + new_calls) };
         let least_wait = self.limiter.least_wait(new_calls);
-        Step { changes, new_calls, joined, wait: own_wait.max(queued_wait), least_wait }
+        Proposal { changes, new_calls, joined, wait: own_wait.max(queued_wait), least_wait }
     }
 
-    /// Takes a step; `is_awaited` says whether somebody would wait for what it adds.
-    pub fn accept(&mut self, step: Step<O::Subject>, is_awaited: bool) {
-        self.new_calls += step.new_calls;
-        for (key, Change { added, calls }) in step.changes {
+    /// Takes a proposal; `is_awaited` says whether somebody would wait for what it adds.
+    pub fn accept(&mut self, proposal: Proposal<O::Subject>, is_awaited: bool) {
+        self.new_calls += proposal.new_calls;
+        for (key, Change { added, calls }) in proposal.changes {
             let drafted = self.groups.entry(key).or_default();
             drafted.calls = calls;
             let part = if is_awaited { &mut drafted.awaited } else { &mut drafted.unawaited };

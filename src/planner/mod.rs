@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use command::Command;
-pub use draft::{Draft, Step};
+pub use draft::{Draft, Proposal};
 pub use landed::Landed;
 pub use peers::{Claim, Peers};
 pub use scheduler::Scheduler;

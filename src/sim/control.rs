@@ -21,7 +21,7 @@ use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Arrival, Fault, Outcome, Scope, Simulator, Times};
+use super::{Arrival, ArrivalOutcome, Fault, Scope, Simulator, Times};
 use crate::domain::Vendor;
 
 /// The routes, to be nested under `/_sim`.
@@ -106,11 +106,11 @@ async fn reset(State(simulator): State<Arc<Simulator>>) -> StatusCode {
 fn arrival_json(simulator: &Simulator, arrival: &Arrival) -> Value {
     let at_ms = arrival.at.duration_since(simulator.started).as_secs_f64() * 1_000.0;
     let (outcome, code) = match &arrival.outcome {
-        Outcome::Pending => ("PENDING", None),
-        Outcome::Answered => ("ANSWERED", None),
-        Outcome::Throttled => ("THROTTLED", None),
-        Outcome::Refused(code) => ("REFUSED", Some(code)),
-        Outcome::Faulted => ("FAULTED", None),
+        ArrivalOutcome::Pending => ("PENDING", None),
+        ArrivalOutcome::Answered => ("ANSWERED", None),
+        ArrivalOutcome::Throttled => ("THROTTLED", None),
+        ArrivalOutcome::Refused(code) => ("REFUSED", Some(code)),
+        ArrivalOutcome::Faulted => ("FAULTED", None),
     };
     let parameters = &arrival.parameters;
     json!({

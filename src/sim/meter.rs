@@ -57,7 +57,7 @@ pub struct Parameters {
 
 /// How an arrival ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ArrivalOutcome {
     /// Not yet.
     Pending,
     /// With data.
@@ -84,7 +84,7 @@ pub struct Arrival {
     /// What it asked for.
     pub parameters: Parameters,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: ArrivalOutcome,
 }
 
 /// Arrivals of one operation of one account since the last reset.
@@ -124,7 +124,7 @@ impl Meter {
         counts.calls += 1;
         if verdict.is_err() {
             counts.throttled += 1;
-            arrival.outcome = Outcome::Throttled;
+            arrival.outcome = ArrivalOutcome::Throttled;
         }
         if state.log.len() >= MAX_LOG {
             state.log.pop_front();
@@ -135,7 +135,7 @@ impl Meter {
     }
 
     /// Notes how an arrival ended.
-    pub(super) fn settle(&self, entry: Entry, outcome: Outcome) {
+    pub(super) fn settle(&self, entry: Entry, outcome: ArrivalOutcome) {
         let mut state = self.lock();
         let place = entry.0.checked_sub(state.dropped).and_then(|place| usize::try_from(place).ok());
         if let Some(arrival) = place.and_then(|place| state.log.get_mut(place)) {
@@ -213,7 +213,7 @@ mod tests {
             account: account.into(),
             operation: operation.into(),
             parameters: Parameters::default(),
-            outcome: Outcome::Pending,
+            outcome: ArrivalOutcome::Pending,
         }
     }
 
@@ -267,9 +267,9 @@ mod tests {
         let (lost, _) = meter.arrive(arrival("a", "op"), None);
         meter.reset();
         let (kept, _) = meter.arrive(arrival("a", "op"), None);
-        meter.settle(lost, Outcome::Faulted);
-        assert_eq!(meter.arrivals()[0].outcome, Outcome::Pending);
-        meter.settle(kept, Outcome::Answered);
-        assert_eq!(meter.arrivals()[0].outcome, Outcome::Answered);
+        meter.settle(lost, ArrivalOutcome::Faulted);
+        assert_eq!(meter.arrivals()[0].outcome, ArrivalOutcome::Pending);
+        meter.settle(kept, ArrivalOutcome::Answered);
+        assert_eq!(meter.arrivals()[0].outcome, ArrivalOutcome::Answered);
     }
 }

@@ -28,10 +28,10 @@ use jiff::tz::{Offset, TimeZone};
 use tokio::time::Instant;
 
 pub use fault::{Fault, Faults, Scope, Times};
-pub use meter::{Arrival, Counts, Limits, Outcome, Parameters};
+pub use meter::{Arrival, ArrivalOutcome, Counts, Limits, Parameters};
 pub use reply::SimOutcome;
 pub use server::serve;
-pub use signature::{Keys, Nonces, Refusal, Verified};
+pub use signature::{Keys, Nonces, VendorRefusal, Verified};
 pub use transport::{Legs, LocalTransport};
 pub use world::{CHANNELS, Dimension, Granularity, Row, Selection, TemplateRow, World};
 
@@ -150,7 +150,7 @@ impl Simulator {
         let side = side_for(request);
         let (entry, admitted) = self.admit(side, request, &side.read(request), self.now());
         if admitted.is_ok() {
-            self.meter.settle(entry, Outcome::Faulted);
+            self.meter.settle(entry, ArrivalOutcome::Faulted);
         }
     }
 
@@ -225,9 +225,9 @@ impl Simulator {
         let fault = take(Stage::Answer);
         let answer = side.answer(self, request, &verified, now);
         let outcome = match (&fault, &answer) {
-            (Some(_), _) => Outcome::Faulted,
-            (None, Ok(_)) => Outcome::Answered,
-            (None, Err(refusal)) => Outcome::Refused(refusal.code.clone()),
+            (Some(_), _) => ArrivalOutcome::Faulted,
+            (None, Ok(_)) => ArrivalOutcome::Answered,
+            (None, Err(refusal)) => ArrivalOutcome::Refused(refusal.code.clone()),
         };
         self.meter.settle(entry, outcome);
         (delay, exchange.end(answer, fault))
@@ -240,7 +240,7 @@ impl Simulator {
         request: &Request<Bytes>,
         incoming: &Incoming,
         now: Timestamp,
-    ) -> (Entry, Result<Verified, Refusal>) {
+    ) -> (Entry, Result<Verified, VendorRefusal>) {
         let signed = self.check(side, request, now);
         let limit = signed
             .as_ref()
@@ -249,14 +249,14 @@ impl Simulator {
             .map(|known| self.config.limits.of(known));
         let (entry, window) = self.meter.arrive(self.arrival(incoming), limit);
         if let Err(refusal) = &signed {
-            self.meter.settle(entry, Outcome::Refused(refusal.code.clone()));
+            self.meter.settle(entry, ArrivalOutcome::Refused(refusal.code.clone()));
         }
         let told = |room_in| self.config.throttles_tell_when.then_some(room_in);
         (entry, signed.and_then(|verified| window.map(|()| verified).map_err(|room_in| side.throttle(told(room_in)))))
     }
 
     /// Checks the signature by the vendors' clock; if the date is all that is wrong with it, by the signers' too.
-    fn check(&self, side: &dyn Side, request: &Request<Bytes>, now: Timestamp) -> Result<Verified, Refusal> {
+    fn check(&self, side: &dyn Side, request: &Request<Bytes>, now: Timestamp) -> Result<Verified, VendorRefusal> {
         let signed = side.admit(self, request, now);
         match (&signed, &self.config.signers_clock) {
             (Err(refusal), Some(clock)) if side.refusal_of(&Fault::ClockSkew).as_ref() == Some(refusal) => {
@@ -273,7 +273,7 @@ impl Simulator {
             account: self.keys.owner(&incoming.key_id).to_owned(),
             operation: incoming.operation.clone(),
             parameters: incoming.parameters.clone(),
-            outcome: Outcome::Pending,
+            outcome: ArrivalOutcome::Pending,
         }
     }
 

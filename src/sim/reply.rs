@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Fault;
 use super::distortion::distort;
 use super::side::Side;
-use super::signature::Refusal;
+use super::signature::VendorRefusal;
 
 /// What comes back, for a transport to act out.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(super) struct Exchange<'a> {
 
 impl Exchange<'_> {
     /// The outcome of `answer` under `fault`. Faults of the body spare a refusal: it has no data to bend.
-    pub(super) fn end(self, answer: Result<Value, Refusal>, fault: Option<Fault>) -> SimOutcome {
+    pub(super) fn end(self, answer: Result<Value, VendorRefusal>, fault: Option<Fault>) -> SimOutcome {
         let Some(fault) = fault else { return SimOutcome::Reply(self.reply(answer)) };
         match &fault {
             Fault::ResetAfterArrival => return SimOutcome::Reset,
@@ -68,20 +68,20 @@ impl Exchange<'_> {
         SimOutcome::Reply(reply)
     }
 
-    fn reply(&self, answer: Result<Value, Refusal>) -> Response<Bytes> {
+    fn reply(&self, answer: Result<Value, VendorRefusal>) -> Response<Bytes> {
         match answer {
             Ok(body) => self.side.accept(&body, &self.request_id),
             Err(refusal) => self.side.refuse(&refusal, self.request, &self.request_id),
         }
     }
 
-    fn refusal_of(&self, fault: &Fault) -> Option<Refusal> {
+    fn refusal_of(&self, fault: &Fault) -> Option<VendorRefusal> {
         const MESSAGE: &str = "Injected by the simulator.";
         match fault {
             Fault::Throttle => Some(self.side.throttle(None)),
             Fault::ThrottleFor(wait) => Some(self.side.throttle(Some(*wait))),
-            Fault::Refuse { status, code } => Some(Refusal::new(*status, code, MESSAGE)),
-            Fault::ErrorInside200 { code } => Some(Refusal::new(200, code, MESSAGE)),
+            Fault::Refuse { status, code } => Some(VendorRefusal::new(*status, code, MESSAGE)),
+            Fault::ErrorInside200 { code } => Some(VendorRefusal::new(200, code, MESSAGE)),
             other => self.side.refusal_of(other),
         }
     }

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use serde_json::Value;
 
 use super::meter::{Operation, Parameters};
-use super::signature::{Refusal, Verified};
+use super::signature::{VendorRefusal, Verified};
 use super::{Fault, Simulator};
 use crate::domain::{Timestamp, Vendor};
 
@@ -34,7 +34,8 @@ pub(super) trait Side: Sync {
     fn read(&self, request: &Request<Bytes>) -> Incoming;
 
     /// Checks the operation's name and the signature.
-    fn admit(&self, simulator: &Simulator, request: &Request<Bytes>, now: Timestamp) -> Result<Verified, Refusal>;
+    fn admit(&self, simulator: &Simulator, request: &Request<Bytes>, now: Timestamp)
+    -> Result<Verified, VendorRefusal>;
 
     /// Checks the parameters and answers the body.
     fn answer(
@@ -43,20 +44,20 @@ pub(super) trait Side: Sync {
         request: &Request<Bytes>,
         verified: &Verified,
         now: Timestamp,
-    ) -> Result<Value, Refusal>;
+    ) -> Result<Value, VendorRefusal>;
 
     /// Where the rows of a good answer stand, as a JSON pointer.
     fn rows(&self) -> &'static str;
 
     /// The refusal of a call over the limit.
-    fn throttle(&self, retry_after: Option<Duration>) -> Refusal;
+    fn throttle(&self, retry_after: Option<Duration>) -> VendorRefusal;
 
     /// The refusal that a fault stands for; `None` if it stands for something else.
-    fn refusal_of(&self, fault: &Fault) -> Option<Refusal>;
+    fn refusal_of(&self, fault: &Fault) -> Option<VendorRefusal>;
 
     /// A good answer as the vendor sends it.
     fn accept(&self, body: &Value, request_id: &str) -> Response<Bytes>;
 
     /// A refusal as the vendor sends it.
-    fn refuse(&self, refusal: &Refusal, request: &Request<Bytes>, request_id: &str) -> Response<Bytes>;
+    fn refuse(&self, refusal: &VendorRefusal, request: &Request<Bytes>, request_id: &str) -> Response<Bytes>;
 }

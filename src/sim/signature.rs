@@ -133,7 +133,7 @@ pub struct Verified {
 
 /// A refusal before it is put into the vendor's own body.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct VendorRefusal {
     /// The HTTP status.
     pub status: u16,
     /// The vendor's code.
@@ -146,7 +146,7 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
 }
 
-impl Refusal {
+impl VendorRefusal {
     pub(super) fn new(status: u16, code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { status, code: code.into(), code_n: None, message: message.into(), retry_after: None }
     }
@@ -157,9 +157,9 @@ impl Refusal {
 }
 
 /// Without the message, which may quote a whole request.
-impl fmt::Debug for Refusal {
+impl fmt::Debug for VendorRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Refusal({} {})", self.status, self.code)
+        write!(f, "VendorRefusal({} {})", self.status, self.code)
     }
 }
 
@@ -285,7 +285,7 @@ mod tests {
     fn neither_keys_nor_refusals_print_what_is_secret() {
         let mut keys = Keys::new([("id", "canary-secret")]);
         keys.require_token("id", "canary-token");
-        let refusal = Refusal::new(400, "SignatureDoesNotMatch", "server string to sign is:canary");
+        let refusal = VendorRefusal::new(400, "SignatureDoesNotMatch", "server string to sign is:canary");
         assert!(!format!("{keys:?} {refusal:?}").contains("canary"));
     }
 }

@@ -64,7 +64,9 @@ async fn one_phone_may_be_asked_for_and_no_channel_is_the_first() {
     let arrivals = simulator.arrivals();
     assert_eq!(arrivals[0].parameters.subject.as_deref(), Some("cams-alpha"));
     assert!(!arrivals[0].parameters.has_phone && arrivals[1].parameters.has_phone);
-    assert!(arrivals.iter().all(|arrival| arrival.outcome == Outcome::Answered && arrival.account == DEMO_KEY.0));
+    assert!(
+        arrivals.iter().all(|arrival| arrival.outcome == ArrivalOutcome::Answered && arrival.account == DEMO_KEY.0)
+    );
 }
 
 #[tokio::test]
@@ -89,7 +91,7 @@ async fn cams_refuses_what_the_vendor_refuses() {
         assert!(body["RequestId"].is_string() && body["Message"].is_string() && body["Recommend"].is_string());
     }
     let last = simulator.arrivals().pop().unwrap();
-    assert_eq!(last.outcome, Outcome::Refused("InvalidApi.NotFound".into()));
+    assert_eq!(last.outcome, ArrivalOutcome::Refused("InvalidApi.NotFound".into()));
 }
 
 #[tokio::test]
@@ -255,7 +257,7 @@ async fn refusal_faults_have_the_codes_of_each_vendor() {
         assert_eq!(body.get("AccessDeniedDetail").is_some_and(Value::is_object), fault == Fault::PermissionDenied);
         let (status, body) = ask(&simulator, rtc("2020-12-01", &settled_week())).await;
         assert_eq!((status, rtc_code(&body)), volcengine);
-        assert_eq!(simulator.arrivals().pop().unwrap().outcome, Outcome::Faulted);
+        assert_eq!(simulator.arrivals().pop().unwrap().outcome, ArrivalOutcome::Faulted);
     }
     simulator.faults().push(Fault::InternalError, Scope::Everything, Times::Next(1));
     simulator.faults().push(Fault::CodeNAbsent, Scope::Everything, Times::Next(1));

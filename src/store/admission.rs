@@ -10,7 +10,7 @@ use super::prepared::{Outlook, PlannedCall, Prepared};
 use super::{Store, by_account};
 use crate::domain::{Account, Ask, Class, Operation, Slice, Subject};
 use crate::error::WeirError;
-use crate::planner::{self, Draft, Step};
+use crate::planner::{self, Draft, Proposal};
 
 /// What all that fields lack would need together.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct Admitted<O: Operation> {
 }
 
 /// What each account would add.
-type Steps<S> = Vec<(Account, Step<S>)>;
+type Proposals<S> = Vec<(Account, Proposal<S>)>;
 
 /// The drafts of the accounts that are needed.
 #[derive(Debug)]
@@ -44,11 +44,11 @@ impl<O: Operation> Store<O> {
         let mut survey = Survey::new(Duration::ZERO);
         let gaps = fields.iter().flat_map(Prepared::gaps).map(|gap| &gap.slice);
         for (account, own) in by_account(gaps, |slice| *slice) {
-            let Some(step) = survey.drafts.weigh(self, account, &own, ask, &Steps::new()) else { continue };
-            survey.joined += step.joined;
-            survey.wait = survey.wait.max(step.wait);
-            survey.is_too_much |= survey.drafts.admit(self, account, &step, ask, &Steps::new()).is_err();
-            survey.drafts.accept(vec![(account.clone(), step)], true);
+            let Some(proposal) = survey.drafts.weigh(self, account, &own, ask, &Proposals::new()) else { continue };
+            survey.joined += proposal.joined;
+            survey.wait = survey.wait.max(proposal.wait);
+            survey.is_too_much |= survey.drafts.admit(self, account, &proposal, ask, &Proposals::new()).is_err();
+            survey.drafts.accept(vec![(account.clone(), proposal)], true);
         }
         survey
     }
@@ -73,9 +73,9 @@ impl<O: Operation> Store<O> {
             if let Some(refusal) = refusal.filter(|_| field.has_gaps()) {
                 return Err(Arc::clone(refusal));
             }
-            let steps = survey.drafts.steps(self, &mut field, ask)?;
-            survey.joined += steps.iter().map(|(_, step)| step.joined).sum::<usize>();
-            survey.drafts.accept(steps, true);
+            let proposals = survey.drafts.proposals(self, &mut field, ask)?;
+            survey.joined += proposals.iter().map(|(_, proposal)| proposal.joined).sum::<usize>();
+            survey.drafts.accept(proposals, true);
             Ok(field)
         });
         Admitted { fields: fields.collect(), refresh: Vec::new(), survey }
@@ -94,17 +94,17 @@ impl<O: Operation> Store<O> {
             let draft = admitted.survey.drafts.of(account, scheduler);
             let mut own = scheduler.unawaited(own);
             own.retain(|slice| !draft.has(slice) && self.memory.refusal(&slice.subject).is_none());
-            let mut step = draft.weigh(&own, Class::Background, 0);
+            let mut proposal = draft.weigh(&own, Class::Background, 0);
             let limiter = scheduler.limiter();
             let queued = limiter.queued_by(&ask.caller) + draft.new_calls();
             let most = limiter.most_queued().saturating_sub(queued).min(*room);
-            if step.new_calls > most {
+            if proposal.new_calls > most {
                 // A slice costs one call at most.
                 own.truncate(most);
-                step = draft.weigh(&own, Class::Background, 0);
+                proposal = draft.weigh(&own, Class::Background, 0);
             }
-            *room = room.saturating_sub(step.new_calls);
-            draft.accept(step, false);
+            *room = room.saturating_sub(proposal.new_calls);
+            draft.accept(proposal, false);
             admitted.refresh.extend(own.into_iter().cloned());
         }
     }
@@ -170,24 +170,24 @@ impl<O: Operation> Drafts<O> {
     }
 
     /// What a field would add. Where the calls of an account would come too late, what has a stale answer does without.
-    fn steps(
+    fn proposals(
         &mut self,
         store: &Store<O>,
         field: &mut Prepared<O>,
         ask: &Ask,
-    ) -> Result<Steps<O::Subject>, Arc<WeirError>> {
-        let mut steps = Vec::new();
+    ) -> Result<Proposals<O::Subject>, Arc<WeirError>> {
+        let mut proposals = Vec::new();
         for account in field.accounts() {
-            let step = match self.in_time(store, field, &account, &steps, ask) {
+            let proposal = match self.in_time(store, field, &account, &proposals, ask) {
                 Err(error) => {
                     field.settle(&account);
-                    self.in_time(store, field, &account, &steps, ask).map_err(|_| error)?
+                    self.in_time(store, field, &account, &proposals, ask).map_err(|_| error)?
                 }
                 in_time => in_time?,
             };
-            steps.extend(step.map(|step| (account, step)));
+            proposals.extend(proposal.map(|proposal| (account, proposal)));
         }
-        Ok(steps)
+        Ok(proposals)
     }
 
     fn in_time(
@@ -195,28 +195,30 @@ impl<O: Operation> Drafts<O> {
         store: &Store<O>,
         field: &Prepared<O>,
         account: &Account,
-        pending: &Steps<O::Subject>,
+        pending: &Proposals<O::Subject>,
         ask: &Ask,
-    ) -> Result<Option<Step<O::Subject>>, Arc<WeirError>> {
+    ) -> Result<Option<Proposal<O::Subject>>, Arc<WeirError>> {
         let own = field.gaps().map(|gap| &gap.slice).filter(|slice| slice.subject.account() == account);
-        let Some(step) = self.weigh(store, account, &own.collect::<Vec<_>>(), ask, pending) else { return Ok(None) };
-        let admitted = planner::admit(step.wait, step.least_wait, step.new_calls, ask);
+        let Some(proposal) = self.weigh(store, account, &own.collect::<Vec<_>>(), ask, pending) else {
+            return Ok(None);
+        };
+        let admitted = planner::admit(proposal.wait, proposal.least_wait, proposal.new_calls, ask);
         let admitted = admitted.map_err(|error| Arc::new(error.of(account)));
-        admitted.and_then(|()| self.admit(store, account, &step, ask, pending))?;
-        Ok(Some(step))
+        admitted.and_then(|()| self.admit(store, account, &proposal, ask, pending))?;
+        Ok(Some(proposal))
     }
 
-    /// Whether the queue has room for a step.
+    /// Whether the queue has room for a proposal.
     fn admit(
         &self,
         store: &Store<O>,
         account: &Account,
-        step: &Step<O::Subject>,
+        proposal: &Proposal<O::Subject>,
         ask: &Ask,
-        pending: &Steps<O::Subject>,
+        pending: &Proposals<O::Subject>,
     ) -> Result<(), Arc<WeirError>> {
         let Some(limiter) = store.limiter(account) else { return Ok(()) };
-        let admitted = planner::admit_queued(limiter, self.ahead(account, pending), step.new_calls, ask);
+        let admitted = planner::admit_queued(limiter, self.ahead(account, pending), proposal.new_calls, ask);
         admitted.map_err(|error| Arc::new(error.of(account)))
     }
 
@@ -227,25 +229,25 @@ impl<O: Operation> Drafts<O> {
         account: &Account,
         slices: &[&Slice<O::Subject>],
         ask: &Ask,
-        pending: &Steps<O::Subject>,
-    ) -> Option<Step<O::Subject>> {
+        pending: &Proposals<O::Subject>,
+    ) -> Option<Proposal<O::Subject>> {
         let scheduler = store.schedulers.get(account)?;
         let ahead = self.ahead(account, pending);
         Some(self.of(account, scheduler).weigh(slices, ask.class, ahead))
     }
 
     /// How many calls were drafted for the permits of an account. Two keys of one vendor account share its permits.
-    fn ahead(&self, account: &Account, pending: &Steps<O::Subject>) -> usize {
+    fn ahead(&self, account: &Account, pending: &Proposals<O::Subject>) -> usize {
         let shares = |other: &Account| other.shares_quota_with(account);
         let drafted = self.0.iter().filter(|(other, _)| shares(other)).map(|(_, draft)| draft.new_calls());
-        let pending = pending.iter().filter(|(other, _)| shares(other)).map(|(_, step)| step.new_calls);
+        let pending = pending.iter().filter(|(other, _)| shares(other)).map(|(_, proposal)| proposal.new_calls);
         drafted.chain(pending).sum()
     }
 
-    fn accept(&mut self, steps: Steps<O::Subject>, is_awaited: bool) {
-        for (account, step) in steps {
+    fn accept(&mut self, proposals: Proposals<O::Subject>, is_awaited: bool) {
+        for (account, proposal) in proposals {
             if let Some(draft) = self.0.get_mut(&account) {
-                draft.accept(step, is_awaited);
+                draft.accept(proposal, is_awaited);
             }
         }
     }

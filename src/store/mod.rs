@@ -34,7 +34,7 @@ use crate::planner::{Parts, Scheduler, SliceCache as _, Subscriber, Task};
 use crate::quota::Limiter;
 use crate::telemetry::meters::{CacheReading, Origin, SliceMeter};
 use lifetime::Use;
-use prepared::{Gap, Step};
+use prepared::{Gap, Lookup};
 use ticket::Queue;
 
 /// In hand beyond the expected wait when a window is judged against the vendor's lookback.
@@ -203,40 +203,40 @@ impl<O: Operation> Store<O> {
             for window in self.windows(want, ask) {
                 slice.window = window;
                 let archived = recalled.get(&slice);
-                let step = match look.up(window) {
+                let lookup = match look.up(window) {
                     // Memory may have had no room for it.
                     _ if let Some(held) = archived.filter(|held| held.is_settled()) => {
-                        Step::Ready(Ok(Served::from_archive(Arc::clone(held))))
+                        Lookup::Ready(Ok(Served::from_archive(Arc::clone(held))))
                     }
                     Some((held, Use::Fresh)) if archived.is_some_and(|archived| Arc::ptr_eq(archived, &held)) => {
-                        Step::Ready(Ok(Served::from_archive(held)))
+                        Lookup::Ready(Ok(Served::from_archive(held)))
                     }
                     Some((held, Use::Fresh)) if recalled.has_taken(&slice) => {
-                        Step::Ready(Ok(Served::from_replica(held)))
+                        Lookup::Ready(Ok(Served::from_replica(held)))
                     }
-                    Some((held, Use::Fresh)) => Step::Ready(Ok(Served::from_cache(held))),
-                    _ if recalled.knows(&slice) => Step::Known,
+                    Some((held, Use::Fresh)) => Lookup::Ready(Ok(Served::from_cache(held))),
+                    _ if recalled.knows(&slice) => Lookup::Known,
                     Some((held, Use::WhileRefreshing)) => {
                         prepared.refresh.push(slice.clone());
-                        Step::Ready(Ok(Served::stale(held)))
+                        Lookup::Ready(Ok(Served::stale(held)))
                     }
                     held => {
                         let outage = outage.get_or_insert_with(|| self.outage(&want.subject));
                         let fallback = held.map(|(held, _)| held);
                         match self.fetch(&slice, fallback, outage, ask, &mut prepared.refresh) {
                             // It has become nothing better, and never will.
-                            Some(Step::Ready(Err(error)))
+                            Some(Lookup::Ready(Err(error)))
                                 if let Some(held) = archived.filter(|_| error.code == Code::OutOfRetention) =>
                             {
-                                Step::Ready(Ok(Served::from_archive(Arc::clone(held))))
+                                Lookup::Ready(Ok(Served::from_archive(Arc::clone(held))))
                             }
-                            Some(step) => step,
+                            Some(lookup) => lookup,
                             None if prepared.widen(index, window) => continue,
-                            None => Step::Gap(Gap { slice: slice.clone(), fallback: None }),
+                            None => Lookup::Gap(Gap { slice: slice.clone(), fallback: None }),
                         }
                     }
                 };
-                prepared.steps.push((index, step));
+                prepared.lookups.push((index, lookup));
             }
         }
         prepared
@@ -270,9 +270,9 @@ impl<O: Operation> Store<O> {
         outage: &Outage,
         ask: &Ask,
         refresh: &mut Vec<Slice<O::Subject>>,
-    ) -> Option<Step<O>> {
+    ) -> Option<Lookup<O>> {
         if let Some(refusal) = &outage.refusal {
-            return Some(Step::Ready(Err(Arc::clone(refusal))));
+            return Some(Lookup::Ready(Err(Arc::clone(refusal))));
         }
         let asked = self.check(slice, ask).and_then(|()| outage.pause.clone().map_or(Ok(()), Err));
         Some(match (asked, fallback) {
@@ -280,12 +280,12 @@ impl<O: Operation> Store<O> {
             // The next call finds out whether the vendor is back; a known answer does not wait for that.
             (Ok(()), Some(held)) if outage.is_failing => {
                 refresh.push(slice.clone());
-                Step::Ready(Ok(Served::stale(held)))
+                Lookup::Ready(Ok(Served::stale(held)))
             }
-            (Ok(()), fallback) => Step::Gap(Gap { slice: slice.clone(), fallback }),
+            (Ok(()), fallback) => Lookup::Gap(Gap { slice: slice.clone(), fallback }),
             // No call could bring anything better.
-            (Err(_), Some(held)) => Step::Ready(Ok(Served::stale(held))),
-            (Err(error), None) => Step::Ready(Err(error)),
+            (Err(_), Some(held)) => Lookup::Ready(Ok(Served::stale(held))),
+            (Err(error), None) => Lookup::Ready(Err(error)),
         })
     }
 

@@ -12,7 +12,7 @@ use crate::planner::{Found, Landed, Parts};
 #[derive(Debug)]
 pub struct Prepared<O: Operation> {
     /// Each with the want it belongs to; those of one want in order of time.
-    pub(super) steps: Vec<(usize, Step<O>)>,
+    pub(super) lookups: Vec<(usize, Lookup<O>)>,
     /// Served as stale, to be fetched again.
     pub(super) refresh: Vec<Slice<O::Subject>>,
     /// The memory's epoch when it was looked up.
@@ -20,7 +20,7 @@ pub struct Prepared<O: Operation> {
 }
 
 #[derive(Debug)]
-pub(super) enum Step<O: Operation> {
+pub(super) enum Lookup<O: Operation> {
     Ready(Result<Served<O::Data>, Arc<WeirError>>),
     Gap(Gap<O>),
     /// The archive holds it: enough to explain what a request would take.
@@ -77,13 +77,13 @@ impl Outlook {
 
 impl<O: Operation> Prepared<O> {
     pub(super) fn new(epoch: u64) -> Self {
-        Self { steps: Vec::new(), refresh: Vec::new(), epoch }
+        Self { lookups: Vec::new(), refresh: Vec::new(), epoch }
     }
 
     /// Takes a slice that is to be fetched into the gap before it, if they are neighbours in one want.
     pub(super) fn widen(&mut self, want: usize, window: Window) -> bool {
-        match self.steps.last_mut() {
-            Some((of, Step::Gap(Gap { slice, fallback: None })))
+        match self.lookups.last_mut() {
+            Some((of, Lookup::Gap(Gap { slice, fallback: None })))
                 if *of == want && slice.window.end() == window.start() =>
             {
                 slice.window = slice.window.hull(window);
@@ -95,30 +95,30 @@ impl<O: Operation> Prepared<O> {
 
     /// Fills gaps with what has come to be held.
     pub(super) fn fill(&mut self, fresh: impl Fn(&Slice<O::Subject>) -> Landed<O::Data>) {
-        let mut steps = Vec::with_capacity(self.steps.len());
-        for (want, step) in std::mem::take(&mut self.steps) {
-            let Step::Gap(Gap { slice, fallback }) = step else {
-                steps.push((want, step));
+        let mut lookups = Vec::with_capacity(self.lookups.len());
+        for (want, lookup) in std::mem::take(&mut self.lookups) {
+            let Lookup::Gap(Gap { slice, fallback }) = lookup else {
+                lookups.push((want, lookup));
                 continue;
             };
             for (window, held) in fresh(&slice).laid_out(slice.window) {
-                let step = if let Some(held) = held {
-                    Step::Ready(Ok(Served::from_cache(Arc::clone(held))))
+                let lookup = if let Some(held) = held {
+                    Lookup::Ready(Ok(Served::from_cache(Arc::clone(held))))
                 } else {
                     let slice = Slice { subject: slice.subject.clone(), window };
-                    Step::Gap(Gap { slice, fallback: fallback.clone() })
+                    Lookup::Gap(Gap { slice, fallback: fallback.clone() })
                 };
-                steps.push((want, step));
+                lookups.push((want, lookup));
             }
         }
-        self.steps = steps;
+        self.lookups = lookups;
     }
 
     /// What needs a call.
     pub(super) fn gaps(&self) -> impl Iterator<Item = &Gap<O>> {
-        self.steps.iter().filter_map(|(_, step)| match step {
-            Step::Ready(_) | Step::Known => None,
-            Step::Gap(gap) => Some(gap),
+        self.lookups.iter().filter_map(|(_, lookup)| match lookup {
+            Lookup::Ready(_) | Lookup::Known => None,
+            Lookup::Gap(gap) => Some(gap),
         })
     }
 
@@ -131,7 +131,7 @@ impl<O: Operation> Prepared<O> {
     /// How many slices memory answers, or the archive.
     #[must_use]
     pub fn ready(&self) -> usize {
-        self.steps.iter().filter(|(_, step)| matches!(step, Step::Ready(Ok(_)) | Step::Known)).count()
+        self.lookups.iter().filter(|(_, lookup)| matches!(lookup, Lookup::Ready(Ok(_)) | Lookup::Known)).count()
     }
 
     /// The accounts whose calls it needs, each once.
@@ -149,8 +149,8 @@ impl<O: Operation> Prepared<O> {
     /// Why parts of it fail without a call, each reason once.
     pub(super) fn refusals(&self) -> Vec<Arc<WeirError>> {
         let mut refusals: Vec<Arc<WeirError>> = Vec::new();
-        for (_, step) in &self.steps {
-            if let Step::Ready(Err(error)) = step
+        for (_, lookup) in &self.lookups {
+            if let Lookup::Ready(Err(error)) = lookup
                 && !refusals.iter().any(|known| (known.code, &known.message) == (error.code, &error.message))
             {
                 refusals.push(Arc::clone(error));
@@ -161,29 +161,29 @@ impl<O: Operation> Prepared<O> {
 
     /// Does without calls of `account` where it can: what has a stale answer gets it, and is to be fetched again.
     pub(super) fn settle(&mut self, account: &Account) {
-        for (_, step) in &mut self.steps {
-            if let Step::Gap(Gap { slice, fallback }) = step
+        for (_, lookup) in &mut self.lookups {
+            if let Lookup::Gap(Gap { slice, fallback }) = lookup
                 && slice.subject.account() == account
                 && let Some(held) = fallback.take()
             {
                 self.refresh.push(slice.clone());
-                *step = Step::Ready(Ok(Served::stale(held)));
+                *lookup = Lookup::Ready(Ok(Served::stale(held)));
             }
         }
     }
 
     /// `found` tells for each gap, in their order, what is there or on its way.
     pub(super) fn into_parts(self, found: Vec<Parts<O::Data>>) -> Vec<(usize, Part<O::Data>)> {
-        let (mut found, mut parts) = (found.into_iter(), Vec::with_capacity(self.steps.len()));
-        for (want, step) in self.steps {
-            let Gap { slice, fallback } = match step {
-                Step::Ready(outcome) => {
+        let (mut found, mut parts) = (found.into_iter(), Vec::with_capacity(self.lookups.len()));
+        for (want, lookup) in self.lookups {
+            let Gap { slice, fallback } = match lookup {
+                Lookup::Ready(outcome) => {
                     parts.push((want, Part::Ready(outcome)));
                     continue;
                 }
-                Step::Gap(gap) => gap,
+                Lookup::Gap(gap) => gap,
                 // Nothing is answered where a request is only explained.
-                Step::Known => continue,
+                Lookup::Known => continue,
             };
             let found = found.next().unwrap_or_default();
             if found.is_empty() {

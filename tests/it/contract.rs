@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use weir::domain::Window;
 use weir::domain::time::{DAY, HOUR, SECOND};
 use weir::quota::Rule;
-use weir::sim::{DEMO_KEY, Fault, Outcome, Scope, Times};
+use weir::sim::{ArrivalOutcome, DEMO_KEY, Fault, Scope, Times};
 
 use crate::support::rooms::attempts;
 use crate::support::{Builder, NOW, ROOMS, Room, TestGateway, Want, codes};
@@ -209,7 +209,11 @@ async fn signs_every_attempt_anew(room: &Room) {
     };
     assert_eq!((requests.len(), distinct(room.fresh_header), distinct("authorization")), (3, 3, 3));
     let outcomes: Vec<_> = gateway.sim().arrivals().into_iter().map(|arrival| arrival.outcome).collect();
-    assert_eq!(outcomes, [Outcome::Faulted, Outcome::Faulted, Outcome::Answered], "no signature was refused");
+    assert_eq!(
+        outcomes,
+        [ArrivalOutcome::Faulted, ArrivalOutcome::Faulted, ArrivalOutcome::Answered],
+        "no signature was refused"
+    );
 }
 
 async fn sends_its_token(room: &Room) {

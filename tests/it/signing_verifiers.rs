@@ -12,7 +12,7 @@ use serde_json::Value;
 use weir::domain::time::{MINUTE, SECOND};
 use weir::domain::{ManualClock, Timestamp};
 use weir::sim::{
-    Keys, Nonces, Refusal, SimOutcome, Simulator, SimulatorConfig, Verified, alibaba_cams, volcengine_rtc,
+    Keys, Nonces, SimOutcome, Simulator, SimulatorConfig, VendorRefusal, Verified, alibaba_cams, volcengine_rtc,
 };
 
 /// When all recorded vectors were signed.
@@ -88,7 +88,7 @@ impl Vector {
         Keys::new([(self.access_key_id.as_str(), self.access_key_secret.as_str())])
     }
 
-    fn verify(&self, keys: &Keys, now: Timestamp) -> Result<Verified, Refusal> {
+    fn verify(&self, keys: &Keys, now: Timestamp) -> Result<Verified, VendorRefusal> {
         if self.is_alibaba() {
             alibaba_cams::verify(&self.request(), keys, now, &Nonces::default())
         } else {

@@ -47,24 +47,24 @@ pub(super) async fn note_lines(client: &ClientWrapper, lines: &[Vec<dataset::Val
     Ok(new)
 }
 
-/// Where a slice is, of whichever phone number.
-type Place<'a> = (Dataset, [&'a str; 3], Window);
+/// The series and window of a slice, of whichever phone number.
+type SeriesWindow<'a> = (Dataset, [&'a str; 3], Window);
 
 /// Slices of which none bears on another, as many together as their order allows.
 fn rounds(slices: &[Dated]) -> Vec<Vec<&Dated>> {
     let mut rounds: Vec<Vec<&Dated>> = vec![Vec::new()];
-    let mut taken: HashMap<Place<'_>, Vec<Option<&str>>> = HashMap::new();
+    let mut taken: HashMap<SeriesWindow<'_>, Vec<Option<&str>>> = HashMap::new();
     for dated in slices {
         let (key, window) = (&*dated.slice.key, dated.slice.window);
-        let place = (key.dataset, key_values(key), window);
+        let span = (key.dataset, key_values(key), window);
         let name = key.name.as_deref();
         // A channel holds the rows of all its phone numbers.
         let meets = |taken: &Vec<Option<&str>>| name.is_none() || taken.contains(&None) || taken.contains(&name);
-        if taken.get(&place).is_some_and(meets) {
+        if taken.get(&span).is_some_and(meets) {
             taken.clear();
             rounds.push(Vec::new());
         }
-        taken.entry(place).or_default().push(name);
+        taken.entry(span).or_default().push(name);
         if let Some(round) = rounds.last_mut() {
             round.push(dated);
         }
@@ -87,22 +87,22 @@ async fn write_round(
         slices.iter().map(|dated| window_length(&dated.slice.key, dated.slice.window)).collect();
     let channels: Vec<ArchiveKey> =
         slices.iter().map(|dated| ArchiveKey { name: None, ..(*dated.slice.key).clone() }).collect();
-    let mut step = Step::default();
+    let mut statements = Statements::default();
     for (((dated, kept), change), (length, channel)) in
         slices.iter().zip(&kept).zip(&changes).zip(lengths.iter().zip(&channels))
     {
         match change {
             Change::None => {}
-            Change::Restate(restated) => step.restate(&dated.slice, restated),
+            Change::Restate(restated) => statements.restate(&dated.slice, restated),
             Change::Replace(replacement) => {
-                step.restate(&dated.slice, &replacement.restated);
-                step.replace(dated, length.as_deref(), channel, kept, replacement);
+                statements.restate(&dated.slice, &replacement.restated);
+                statements.replace(dated, length.as_deref(), channel, kept, replacement);
                 written.slices += 1;
                 written.rows += replacement.insert.len() as u64;
             }
         }
     }
-    written.restated += step.run(client).await?;
+    written.restated += statements.run(client).await?;
     Ok(())
 }
 
@@ -112,7 +112,7 @@ fn span(slice: &ArchivedSlice) -> Span<'_> {
 }
 
 /// What is done with the tables, all at once.
-struct Step<'a> {
+struct Statements<'a> {
     /// Rows that go.
     rows: BTreeMap<Shape, Spans<'a>>,
     /// Lines of single phone numbers that a newer one of their channel stands for.
@@ -125,7 +125,7 @@ struct Step<'a> {
     growth: HashMap<(&'a ArchiveKey, Window), i64>,
 }
 
-impl Default for Step<'_> {
+impl Default for Statements<'_> {
     fn default() -> Self {
         Self {
             rows: BTreeMap::new(),
@@ -139,7 +139,7 @@ impl Default for Step<'_> {
     }
 }
 
-impl<'a> Step<'a> {
+impl<'a> Statements<'a> {
     fn restate(&mut self, slice: &'a ArchivedSlice, restated: &'a [Restated]) {
         for cells in restated.iter().filter_map(|one| restated_cells(slice, one)) {
             self.restated.push(cells);

@@ -1,6 +1,6 @@
 //! Rows that came together, cell by cell. They stay where memory holds them.
 
-use super::walk::Place;
+use super::walk::RowPosition;
 use crate::domain::calendar::Date;
 use crate::domain::dataset::{Cell, Field};
 use crate::domain::{Finality, Source, Timestamp};
@@ -134,15 +134,15 @@ impl Batch {
         self.rows.cell(self.from + row, field)
     }
 
-    /// Leaves out what comes up to and including `place`.
-    pub(super) fn skip_to(&mut self, place: &Place) {
-        if self.entity != place.entity {
+    /// Leaves out what comes up to and including `position`.
+    pub(super) fn skip_to(&mut self, position: &RowPosition) {
+        if self.entity != position.entity {
             return;
         }
         let (mut low, mut high) = (self.from, self.to);
         while low < high {
             let middle = low.midpoint(high);
-            if self.place_at(middle) <= *place { low = middle + 1 } else { high = middle }
+            if self.position_at(middle) <= *position { low = middle + 1 } else { high = middle }
         }
         self.from = low;
     }
@@ -153,11 +153,11 @@ impl Batch {
     }
 
     /// Where the last row lies among all.
-    pub(super) fn last_place(&self) -> Option<Place> {
-        (!self.is_empty()).then(|| self.place_at(self.to - 1))
+    pub(super) fn last_position(&self) -> Option<RowPosition> {
+        (!self.is_empty()).then(|| self.position_at(self.to - 1))
     }
 
-    fn place_at(&self, row: usize) -> Place {
+    fn position_at(&self, row: usize) -> RowPosition {
         let start = match self.rows.cell(row, Field::StartTime) {
             Cell::Instant(start) => start,
             _ => Timestamp::from_ms(0),
@@ -173,7 +173,7 @@ impl Batch {
             Kind::UserNumbers(_) => (name(Field::Name), 0),
             Kind::Totals(_) => (format!("{} {}", name(Field::CustSpaceId), name(Field::PhoneNumber)), 0),
         };
-        Place { entity: self.entity, start, name, nth }
+        RowPosition { entity: self.entity, start, name, nth }
     }
 }
 

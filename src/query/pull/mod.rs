@@ -337,7 +337,7 @@ impl Pull {
                 }
                 // The row after the last is what tells that there is a page after it.
                 if len > room {
-                    let last = batches.last().and_then(Batch::last_place);
+                    let last = batches.last().and_then(Batch::last_position);
                     return Ok(FlatPage { batches, next: last.map(|last| self.question.walk.cursor(last)) });
                 }
             }

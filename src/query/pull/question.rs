@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::walk::{Pairs, Place, Walk};
+use super::walk::{Pairs, RowPosition, Walk};
 use crate::domain::Timestamp;
 use crate::domain::dataset::{Column, Dataset};
 use crate::domain::duration::parse_iso;
@@ -134,7 +134,7 @@ impl Question {
     }
 
     /// Where the walk goes on.
-    pub(super) fn after(&self) -> Option<&Place> {
+    pub(super) fn after(&self) -> Option<&RowPosition> {
         self.walk.after.as_ref()
     }
 }

@@ -1,4 +1,4 @@
-//! Walks over pages of flat rows. A cursor holds all that was asked, the instant at which the walk began, and the place of
+//! Walks over pages of flat rows. A cursor holds all that was asked, the instant at which the walk began, and the position of
 //! the last row; with a digest over them, so that a damaged one and one of another path are refused. It is no secret:
 //! whoever forges one asks what they may ask anyway, since it is read as any question is.
 
@@ -33,12 +33,12 @@ pub(super) struct Walk {
     /// What stands for the channels and applications that it was about.
     pub(super) entities: String,
     /// Behind which row it goes on.
-    pub(super) after: Option<Place>,
+    pub(super) after: Option<RowPosition>,
 }
 
-/// The place of a row among all rows.
+/// The position of a row among all rows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Place {
+pub(super) struct RowPosition {
     /// The nth of the channels and applications that were asked for.
     pub(super) entity: usize,
     /// The start of its bucket or window.
@@ -57,9 +57,9 @@ impl Default for Walk {
 }
 
 impl Walk {
-    /// The cursor with which the walk goes on behind `place`.
-    pub(super) fn cursor(&self, place: Place) -> String {
-        let walk = Self { after: Some(place), ..self.clone() };
+    /// The cursor with which the walk goes on behind `position`.
+    pub(super) fn cursor(&self, position: RowPosition) -> String {
+        let walk = Self { after: Some(position), ..self.clone() };
         // Texts, numbers and a list of them have no form that cannot be written.
         let text = serde_json::to_string(&walk).unwrap_or_default();
         URL_SAFE_NO_PAD.encode(format!("{}{text}", digest(&self.path, &text)))
@@ -114,10 +114,10 @@ mod tests {
     fn a_cursor_opens_only_on_its_own_path_and_undamaged() {
         let pairs = vec![("last".to_owned(), "P7D".to_owned())];
         let walk = Walk { path: "a.csv".to_owned(), pairs, now: Timestamp::from_ms(5), ..Walk::default() };
-        let place = Place { entity: 1, start: Timestamp::from_ms(7), name: "上海 1".to_owned(), nth: 0 };
-        let cursor = walk.cursor(place.clone());
+        let position = RowPosition { entity: 1, start: Timestamp::from_ms(7), name: "上海 1".to_owned(), nth: 0 };
+        let cursor = walk.cursor(position.clone());
         let opened = Walk::open("a.csv", &cursor, walk.now).unwrap();
-        assert_eq!((opened.after, opened.pairs, opened.now), (Some(place), walk.pairs.clone(), walk.now));
+        assert_eq!((opened.after, opened.pairs, opened.now), (Some(position), walk.pairs.clone(), walk.now));
         assert!(Walk::open("a.csv", &cursor, walk.now - 2 * SKEW).is_err(), "made in a time to come");
         assert!(Walk::open("a.json", &cursor, walk.now).is_err());
         for at in 0..cursor.len() {

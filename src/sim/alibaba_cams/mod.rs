@@ -17,7 +17,7 @@ use super::distortion::access_denied_detail;
 use super::meter::{Operation, Parameters};
 use super::reply;
 use super::side::{Incoming, Side};
-use super::signature::{Refusal, Verified, header, query_pairs, value};
+use super::signature::{VendorRefusal, Verified, header, query_pairs, value};
 use super::world::{CHANNELS, Granularity, Row, TemplateRow};
 use super::{Fault, Simulator};
 use crate::domain::{Timestamp, Vendor, Window};
@@ -67,7 +67,12 @@ impl Side for Alibaba {
     }
 
     /// Names are case sensitive, and looked up before the signature is: the gateway must know the product first.
-    fn admit(&self, simulator: &Simulator, request: &Request<Bytes>, now: Timestamp) -> Result<Verified, Refusal> {
+    fn admit(
+        &self,
+        simulator: &Simulator,
+        request: &Request<Bytes>,
+        now: Timestamp,
+    ) -> Result<Verified, VendorRefusal> {
         let (name, version) = name_and_version(request);
         if !(self.operation(&name).is_some() && version == VERSION && request.uri().path() == "/") {
             return Err(not_found());
@@ -81,7 +86,7 @@ impl Side for Alibaba {
         request: &Request<Bytes>,
         _: &Verified,
         now: Timestamp,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<Value, VendorRefusal> {
         let values = parameters(request);
         let name = name_and_version(request).0;
         let template = if name == TEMPLATE_METRIC {
@@ -93,7 +98,7 @@ impl Side for Alibaba {
         let query = (name != ENABLE_ROI_METRIC).then(|| MetricQuery::read(&values, simulator, now)).transpose()?;
         if channel.starts_with(UNKNOWN_PREFIX) {
             let message = "The resource does not belong to the current user.";
-            return Err(Refusal::new(400, "Unknown.ResourceOwnerId", message));
+            return Err(VendorRefusal::new(400, "Unknown.ResourceOwnerId", message));
         }
         let Some(query) = query else {
             simulator.world.enable(channel, now);
@@ -120,12 +125,12 @@ impl Side for Alibaba {
         "/Data"
     }
 
-    fn throttle(&self, retry_after: Option<Duration>) -> Refusal {
+    fn throttle(&self, retry_after: Option<Duration>) -> VendorRefusal {
         let message = "Request was denied due to user flow control.";
-        Refusal { retry_after, ..Refusal::new(400, "Throttling.User", message) }
+        VendorRefusal { retry_after, ..VendorRefusal::new(400, "Throttling.User", message) }
     }
 
-    fn refusal_of(&self, fault: &Fault) -> Option<Refusal> {
+    fn refusal_of(&self, fault: &Fault) -> Option<VendorRefusal> {
         let (status, code, message) = match fault {
             Fault::ClockSkew => return Some(verifier::expired()),
             Fault::InternalError | Fault::CodeNAbsent => (
@@ -141,7 +146,7 @@ impl Side for Alibaba {
             Fault::PermissionDenied => (403, "NoPermission", "You are not authorized to do this action."),
             _ => return None,
         };
-        Some(Refusal::new(status, code, message))
+        Some(VendorRefusal::new(status, code, message))
     }
 
     /// The sample `RequestId` of two pages ends with a line feed; so do ours.
@@ -153,7 +158,7 @@ impl Side for Alibaba {
         reply::json(200, CONTENT_TYPE, &body)
     }
 
-    fn refuse(&self, refusal: &Refusal, request: &Request<Bytes>, request_id: &str) -> Response<Bytes> {
+    fn refuse(&self, refusal: &VendorRefusal, request: &Request<Bytes>, request_id: &str) -> Response<Bytes> {
         let request_id = dashed(request_id);
         let mut body = json!({
             "RequestId": request_id,
@@ -182,7 +187,7 @@ struct MetricQuery {
 }
 
 impl MetricQuery {
-    fn read(values: &[(String, String)], simulator: &Simulator, now: Timestamp) -> Result<Self, Refusal> {
+    fn read(values: &[(String, String)], simulator: &Simulator, now: Timestamp) -> Result<Self, VendorRefusal> {
         let (start, end) = (instant(values, "Start")?, instant(values, "End")?);
         let range = Window::new(start, end).ok_or_else(|| invalid("End"))?;
         if simulator.config.refuse_future_end && end > now {
@@ -241,18 +246,18 @@ fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
     values
 }
 
-fn instant(values: &[(String, String)], name: &str) -> Result<Timestamp, Refusal> {
+fn instant(values: &[(String, String)], name: &str) -> Result<Timestamp, VendorRefusal> {
     let text = value(values, name).ok_or_else(|| verifier::missing(name))?;
     text.parse().map(Timestamp::from_ms).or(Err(invalid(name)))
 }
 
-fn invalid(name: &str) -> Refusal {
-    Refusal::new(400, "InvalidParameter", format!("Specified parameter {name} is not valid."))
+fn invalid(name: &str) -> VendorRefusal {
+    VendorRefusal::new(400, "InvalidParameter", format!("Specified parameter {name} is not valid."))
 }
 
-fn not_found() -> Refusal {
+fn not_found() -> VendorRefusal {
     let message = "Specified api is not found, please check your url and method.";
-    Refusal::new(404, "InvalidApi.NotFound", message)
+    VendorRefusal::new(404, "InvalidApi.NotFound", message)
 }
 
 /// 32 digits in the groups of a UUID.

@@ -9,8 +9,8 @@ use http::Request;
 
 use crate::domain::Timestamp;
 use crate::sim::signature::{
-    Keys, Nonces, Refusal, TokenFault, Verified, authorization_fields, canonical_query, canonical_request, encoded,
-    form_pairs, header, hex, hmac_sha1, hmac_sha256, is_same, query_pairs, sha256_hex, value,
+    Keys, Nonces, TokenFault, VendorRefusal, Verified, authorization_fields, canonical_query, canonical_request,
+    encoded, form_pairs, header, hex, hmac_sha1, hmac_sha256, is_same, query_pairs, sha256_hex, value,
 };
 
 const ALGORITHM: &str = "ACS3-HMAC-SHA256";
@@ -22,7 +22,12 @@ const VALIDITY: Duration = Duration::from_mins(15);
 ///
 /// # Errors
 /// The refusal that the vendor's gateway answers.
-pub fn verify(request: &Request<Bytes>, keys: &Keys, now: Timestamp, nonces: &Nonces) -> Result<Verified, Refusal> {
+pub fn verify(
+    request: &Request<Bytes>,
+    keys: &Keys,
+    now: Timestamp,
+    nonces: &Nonces,
+) -> Result<Verified, VendorRefusal> {
     let query = query_pairs(request);
     match header(request, "authorization") {
         Some(authorization) => verify_v3(request, &authorization, keys, now, nonces),
@@ -47,7 +52,7 @@ fn verify_v3(
     keys: &Keys,
     now: Timestamp,
     nonces: &Nonces,
-) -> Result<Verified, Refusal> {
+) -> Result<Verified, VendorRefusal> {
     let fields = authorization_fields(authorization, ALGORITHM).unwrap_or_default();
     let (Some(key_id), Some(signed), Some(signature)) =
         (fields.get("Credential"), fields.get("SignedHeaders"), fields.get("Signature"))
@@ -86,7 +91,7 @@ fn verify_v1(
     keys: &Keys,
     now: Timestamp,
     nonces: &Nonces,
-) -> Result<Verified, Refusal> {
+) -> Result<Verified, VendorRefusal> {
     let mut pairs = query;
     pairs.extend(form_body(request));
     let need = |name: &str| value(&pairs, name).ok_or_else(|| missing(name));
@@ -113,12 +118,12 @@ pub(super) fn form_body(request: &Request<Bytes>) -> Vec<(String, String)> {
     if is_form { form_pairs(&String::from_utf8_lossy(request.body())) } else { Vec::new() }
 }
 
-fn accepted_date(text: Option<&str>, now: Timestamp) -> Result<Timestamp, Refusal> {
+fn accepted_date(text: Option<&str>, now: Timestamp) -> Result<Timestamp, VendorRefusal> {
     let text = text.ok_or_else(|| missing("Timestamp"))?;
     let is_shaped = text.len() == "2026-09-01T08:30:15Z".len() && text.ends_with('Z');
     let date = Timestamp::parse_rfc3339(text).ok().filter(|_| is_shaped).ok_or_else(|| {
         let message = "Specified time stamp or date value is not well formatted.";
-        Refusal::new(400, "InvalidTimeStamp.Format", message)
+        VendorRefusal::new(400, "InvalidTimeStamp.Format", message)
     })?;
     if date.since(now).max(now.since(date)) > VALIDITY {
         return Err(expired());
@@ -126,11 +131,11 @@ fn accepted_date(text: Option<&str>, now: Timestamp) -> Result<Timestamp, Refusa
     Ok(date)
 }
 
-fn check_token(keys: &Keys, key_id: &str, token: Option<&str>) -> Result<(), Refusal> {
+fn check_token(keys: &Keys, key_id: &str, token: Option<&str>) -> Result<(), VendorRefusal> {
     match keys.token_fault(key_id, token) {
         None => Ok(()),
         Some(TokenFault::Missing) => Err(missing("SecurityToken")),
-        Some(TokenFault::Wrong) => Err(Refusal::new(
+        Some(TokenFault::Wrong) => Err(VendorRefusal::new(
             403,
             "InvalidSecurityToken.MismatchWithAccessKey",
             "Specified SecurityToken mismatch with the AccessKey.",
@@ -145,32 +150,32 @@ fn spend_nonce(
     nonce: &str,
     now: Timestamp,
     date: Timestamp,
-) -> Result<Verified, Refusal> {
+) -> Result<Verified, VendorRefusal> {
     if !nonces.is_new(key_id, nonce, now, date + VALIDITY) {
         let message = "Specified signature nonce was used already.";
-        return Err(Refusal::new(400, "SignatureNonceUsed", message));
+        return Err(VendorRefusal::new(400, "SignatureNonceUsed", message));
     }
     Ok(Verified { key_id: key_id.to_owned(), region: String::new() })
 }
 
-pub(super) fn missing(parameter: &str) -> Refusal {
-    Refusal::new(400, format!("Missing{parameter}"), format!("{parameter} is mandatory for this action."))
+pub(super) fn missing(parameter: &str) -> VendorRefusal {
+    VendorRefusal::new(400, format!("Missing{parameter}"), format!("{parameter} is mandatory for this action."))
 }
 
-pub(super) fn expired() -> Refusal {
-    Refusal::new(400, "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired.")
+pub(super) fn expired() -> VendorRefusal {
+    VendorRefusal::new(400, "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired.")
 }
 
-fn unknown_key() -> Refusal {
-    Refusal::new(404, "InvalidAccessKeyId.NotFound", "Specified access key is not found.")
+fn unknown_key() -> VendorRefusal {
+    VendorRefusal::new(404, "InvalidAccessKeyId.NotFound", "Specified access key is not found.")
 }
 
-fn incomplete(text: &str) -> Refusal {
+fn incomplete(text: &str) -> VendorRefusal {
     let message = "The request signature does not conform to Aliyun standards. server string to sign is:";
-    Refusal::new(400, "IncompleteSignature", format!("{message}{text}"))
+    VendorRefusal::new(400, "IncompleteSignature", format!("{message}{text}"))
 }
 
-fn mismatch(text: &str) -> Refusal {
+fn mismatch(text: &str) -> VendorRefusal {
     let message = "Specified signature is not matched with our calculation. server string to sign is:";
-    Refusal::new(400, "SignatureDoesNotMatch", format!("{message}{text}"))
+    VendorRefusal::new(400, "SignatureDoesNotMatch", format!("{message}{text}"))
 }

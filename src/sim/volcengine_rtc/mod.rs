@@ -16,7 +16,7 @@ pub use verifier::verify;
 use super::meter::{Operation, Parameters};
 use super::reply;
 use super::side::{Incoming, Side};
-use super::signature::{Refusal, Verified, query_pairs, value};
+use super::signature::{VendorRefusal, Verified, query_pairs, value};
 use super::world::Dimension;
 use super::{Fault, Simulator};
 use crate::domain::{Timestamp, Vendor, Window};
@@ -63,17 +63,23 @@ impl Side for Volcengine {
     }
 
     /// Action and version are looked up before the signature is: the gateway must know the service first.
-    fn admit(&self, simulator: &Simulator, request: &Request<Bytes>, now: Timestamp) -> Result<Verified, Refusal> {
+    fn admit(
+        &self,
+        simulator: &Simulator,
+        request: &Request<Bytes>,
+        now: Timestamp,
+    ) -> Result<Verified, VendorRefusal> {
         let query = query_pairs(request);
         let need = |name: &str| {
-            let missing = || Refusal::new(400, "MissingParameter", format!("The request is missing {name} parameter."));
+            let missing =
+                || VendorRefusal::new(400, "MissingParameter", format!("The request is missing {name} parameter."));
             value(&query, name).ok_or_else(|| missing().numbered(100_002))
         };
         let (action, version) = (need("Action")?, need("Version")?);
         let is_known = self.operation(action).is_some() && VERSIONS.contains(&version);
         if !(is_known && request.method() == http::Method::POST && request.uri().path() == "/") {
             let message = format!("Could not find operation {action} for version {version}.");
-            return Err(Refusal::new(404, "InvalidActionOrVersion", message).numbered(100_008));
+            return Err(VendorRefusal::new(404, "InvalidActionOrVersion", message).numbered(100_008));
         }
         verify(request, &simulator.keys, now, &simulator.config.regions)
     }
@@ -84,7 +90,7 @@ impl Side for Volcengine {
         request: &Request<Bytes>,
         verified: &Verified,
         now: Timestamp,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<Value, VendorRefusal> {
         let query = DistributionQuery::read(request.body(), now)?;
         let shares = simulator.world.shares(&query.app_id, query.dimension, query.window, now);
         // The page's sample has integers, its table a double: each version does one of the two.
@@ -106,27 +112,27 @@ impl Side for Volcengine {
         "/Result/Data"
     }
 
-    fn throttle(&self, _: Option<Duration>) -> Refusal {
+    fn throttle(&self, _: Option<Duration>) -> VendorRefusal {
         let message = "Request was rejected because the request speed of this openAPI is beyond the current flow \
                        control limit.";
-        Refusal::new(429, "FlowLimitExceeded.QPSOverLimit", message)
+        VendorRefusal::new(429, "FlowLimitExceeded.QPSOverLimit", message)
     }
 
-    fn refusal_of(&self, fault: &Fault) -> Option<Refusal> {
+    fn refusal_of(&self, fault: &Fault) -> Option<VendorRefusal> {
         const INTERNAL: &str = "Service has some internal Error. Pls Contact With Admin.";
         Some(match fault {
             Fault::ClockSkew => verifier::expired(),
-            Fault::InternalError => Refusal::new(500, "InternalError", INTERNAL).numbered(100_014),
-            Fault::CodeNAbsent => Refusal::new(500, "InternalError", INTERNAL),
-            Fault::Unavailable => Refusal::new(503, "ServiceUnavailableTemp", "service temporarily unavailable"),
+            Fault::InternalError => VendorRefusal::new(500, "InternalError", INTERNAL).numbered(100_014),
+            Fault::CodeNAbsent => VendorRefusal::new(500, "InternalError", INTERNAL),
+            Fault::Unavailable => VendorRefusal::new(503, "ServiceUnavailableTemp", "service temporarily unavailable"),
             Fault::LimitControl => {
-                Refusal::new(400, "AccountFlowLimitExceeded", "The account is beyond its flow control limit.")
+                VendorRefusal::new(400, "AccountFlowLimitExceeded", "The account is beyond its flow control limit.")
             }
             Fault::NotSubscribed => {
-                Refusal::new(403, "AccessDenied.ServiceNotEnabled", "The service is not enabled for the account.")
+                VendorRefusal::new(403, "AccessDenied.ServiceNotEnabled", "The service is not enabled for the account.")
             }
             Fault::PermissionDenied => {
-                Refusal::new(403, "AccessDenied.NoPermissionForApp", "No permission for the application.")
+                VendorRefusal::new(403, "AccessDenied.NoPermissionForApp", "No permission for the application.")
             }
             _ => return None,
         })
@@ -140,7 +146,7 @@ impl Side for Volcengine {
         reply::json(200, CONTENT_TYPE, &body)
     }
 
-    fn refuse(&self, refusal: &Refusal, request: &Request<Bytes>, request_id: &str) -> Response<Bytes> {
+    fn refuse(&self, refusal: &VendorRefusal, request: &Request<Bytes>, request_id: &str) -> Response<Bytes> {
         let mut error = json!({ "Code": refusal.code, "Message": refusal.message });
         if let Some(code_n) = refusal.code_n {
             error["CodeN"] = code_n.into();
@@ -171,7 +177,7 @@ struct DistributionQuery {
 }
 
 impl DistributionQuery {
-    fn read(body: &[u8], now: Timestamp) -> Result<Self, Refusal> {
+    fn read(body: &[u8], now: Timestamp) -> Result<Self, VendorRefusal> {
         if body.is_empty() {
             return Err(invalid(".BodyIsEmpty", "The body is empty."));
         }
@@ -215,8 +221,8 @@ impl DistributionQuery {
     }
 }
 
-fn invalid(kind: &str, message: &str) -> Refusal {
-    Refusal::new(400, format!("InvalidParameter{kind}"), message)
+fn invalid(kind: &str, message: &str) -> VendorRefusal {
+    VendorRefusal::new(400, format!("InvalidParameter{kind}"), message)
 }
 
 fn metadata(request: &Request<Bytes>, region: &str) -> Value {

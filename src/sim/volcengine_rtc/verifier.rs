@@ -7,8 +7,8 @@ use http::Request;
 
 use crate::domain::Timestamp;
 use crate::sim::signature::{
-    Keys, Refusal, TokenFault, Verified, authorization_fields, canonical_request, header, hex, hmac_sha256, is_same,
-    sha256_hex,
+    Keys, TokenFault, VendorRefusal, Verified, authorization_fields, canonical_request, header, hex, hmac_sha256,
+    is_same, sha256_hex,
 };
 
 const ALGORITHM: &str = "HMAC-SHA256";
@@ -23,24 +23,29 @@ const VALIDITY: Duration = Duration::from_mins(15);
 ///
 /// # Errors
 /// The refusal that the vendor's gateway answers.
-pub fn verify(request: &Request<Bytes>, keys: &Keys, now: Timestamp, regions: &[String]) -> Result<Verified, Refusal> {
+pub fn verify(
+    request: &Request<Bytes>,
+    keys: &Keys,
+    now: Timestamp,
+    regions: &[String],
+) -> Result<Verified, VendorRefusal> {
     let authorization = header(request, "authorization").ok_or_else(|| {
-        Refusal::new(401, "MissingAuthenticationToken", "Request is missing Authentication Token.").numbered(100_003)
+        VendorRefusal::new(401, "MissingAuthenticationToken", "Request is missing Authentication Token.")
+            .numbered(100_003)
     })?;
     let fields = authorization_fields(&authorization, ALGORITHM).ok_or_else(invalid_authorization)?;
     let (Some(credential), Some(signed)) = (fields.get("Credential"), fields.get("SignedHeaders")) else {
         return Err(invalid_authorization());
     };
-    let signature = fields
-        .get("Signature")
-        .filter(|signature| !signature.is_empty())
-        .ok_or_else(|| Refusal::new(401, "MissingSignature", "The request is missing signature.").numbered(100_005))?;
+    let signature = fields.get("Signature").filter(|signature| !signature.is_empty()).ok_or_else(|| {
+        VendorRefusal::new(401, "MissingSignature", "The request is missing signature.").numbered(100_005)
+    })?;
     let parts: Vec<&str> = credential.split('/').collect();
     let &[key_id, date, region, service, terminator] = parts.as_slice() else {
         return Err(invalid_credential());
     };
     let x_date = header(request, "x-date").ok_or_else(|| {
-        Refusal::new(400, "MissingRequestInfo", "The request is missing X-Date information.").numbered(100_004)
+        VendorRefusal::new(400, "MissingRequestInfo", "The request is missing X-Date information.").numbered(100_004)
     })?;
     let is_fresh = basic_date(&x_date).is_some_and(|at| at.since(now).max(now.since(at)) <= VALIDITY);
     if !is_fresh {
@@ -54,7 +59,7 @@ pub fn verify(request: &Request<Bytes>, keys: &Keys, now: Timestamp, regions: &[
     }
     let secret = keys.secret(key_id).ok_or_else(|| {
         let message = format!("The accesskey [{key_id}] included in the request is invalid.");
-        Refusal::new(401, "InvalidAccessKey", message).numbered(100_009)
+        VendorRefusal::new(401, "InvalidAccessKey", message).numbered(100_009)
     })?;
     let token = header(request, "x-security-token");
     match keys.token_fault(key_id, token.as_deref()) {
@@ -120,28 +125,28 @@ fn basic_date(text: &str) -> Option<Timestamp> {
     Timestamp::parse_rfc3339(&extended).ok()
 }
 
-pub(super) fn expired() -> Refusal {
-    Refusal::new(400, "InvalidTimestamp", "The Signature of the request is expired.").numbered(100_006)
+pub(super) fn expired() -> VendorRefusal {
+    VendorRefusal::new(400, "InvalidTimestamp", "The Signature of the request is expired.").numbered(100_006)
 }
 
-fn invalid_authorization() -> Refusal {
+fn invalid_authorization() -> VendorRefusal {
     let message = "Invalid 'Authorization' header, Pls check authorization header.";
-    Refusal::new(400, "InvalidAuthorization", message)
+    VendorRefusal::new(400, "InvalidAuthorization", message)
 }
 
-fn invalid_credential() -> Refusal {
+fn invalid_credential() -> VendorRefusal {
     let message = "Invalid credential in 'Authorization', Pls check credential in authorization header.";
-    Refusal::new(400, "InvalidCredential", message)
+    VendorRefusal::new(400, "InvalidCredential", message)
 }
 
-fn invalid_token(why: &str) -> Refusal {
-    Refusal::new(401, "InvalidSecretToken", format!("Invalid secret token, msg: {why}."))
+fn invalid_token(why: &str) -> VendorRefusal {
+    VendorRefusal::new(401, "InvalidSecretToken", format!("Invalid secret token, msg: {why}."))
 }
 
-fn mismatch() -> Refusal {
+fn mismatch() -> VendorRefusal {
     let message = "The request signature we calculated does not match the signature you provided. \
                    Check your Secret Access Key and signing method.";
-    Refusal::new(401, "SignatureDoesNotMatch", message).numbered(100_010)
+    VendorRefusal::new(401, "SignatureDoesNotMatch", message).numbered(100_010)
 }
 
 #[cfg(test)]

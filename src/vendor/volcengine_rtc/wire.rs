@@ -71,20 +71,20 @@ pub(super) struct Metadata<'a> {
     #[serde(borrow, default)]
     pub(super) request_id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    pub(super) error: Option<Refusal<'a>>,
+    pub(super) error: Option<VendorError<'a>>,
 }
 
 /// `CodeN` is left unread: only some of the vendor's parts send it.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Refusal<'a> {
+pub(super) struct VendorError<'a> {
     #[serde(borrow, default)]
     pub(super) code: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Outcome<'a> {
+struct Distribution<'a> {
     #[serde(borrow, default)]
     name: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -114,15 +114,15 @@ pub(super) fn shares(
 ) -> Result<Option<Vec<Share>>, &'static str> {
     // serde would take an array for a struct, and an empty one for a result without rows.
     let result = result.filter(|result| result.get().starts_with('{')).ok_or("it holds no result")?;
-    let outcome: Outcome<'_> =
+    let distribution: Distribution<'_> =
         serde_json::from_str(result.get()).map_err(|_not_shown| "a row is not what the vendor documents")?;
-    if outcome.name.is_some_and(|name| !["user_num", "user_count"].contains(&name.as_ref())) {
+    if distribution.name.is_some_and(|name| !["user_num", "user_count"].contains(&name.as_ref())) {
         return Err("it is about another indicator than the one asked for");
     }
-    if outcome.dimension.is_some_and(|text| !text.eq_ignore_ascii_case(asked.dimension.as_str())) {
+    if distribution.dimension.is_some_and(|text| !text.eq_ignore_ascii_case(asked.dimension.as_str())) {
         return Err("it has another dimension than the one asked for");
     }
-    let Some(rows) = outcome.data else { return Ok(None) };
+    let Some(rows) = distribution.data else { return Ok(None) };
     let shares: Result<Vec<_>, _> = rows.into_iter().map(Row::check).collect();
     let mut shares = shares?;
     shares.sort_by(|a, b| a.name.cmp(&b.name));

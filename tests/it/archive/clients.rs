@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 use tokio::process::Command;
-use weir::config::watch::{Place, Step, Watch, Watched};
+use weir::config::watch::{DimensionWord, GranularityWord, Watch, Watched};
 use weir::domain::Timestamp;
 use weir::domain::dataset::{Column, Dataset, Kind};
 use weir::domain::time::{DAY, MINUTE};
@@ -61,8 +61,8 @@ fn watch(dataset: Watched) -> Watch {
         dataset,
         channels: vec!["cams-alpha".to_owned()],
         apps: vec!["app-one".to_owned()],
-        granularity: Step::Daily,
-        dimension: Place::Province,
+        granularity: GranularityWord::Daily,
+        dimension: DimensionWord::Province,
         window: DAY,
         since: 6 * DAY,
         every: 30 * MINUTE,

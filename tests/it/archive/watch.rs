@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use weir::config::Config;
-use weir::config::watch::{Place, Step, Watch, Watched};
+use weir::config::watch::{DimensionWord, GranularityWord, Watch, Watched};
 use weir::domain::time::{DAY, HOUR, MINUTE};
 
 use super::written;
@@ -23,8 +23,8 @@ pub(crate) fn watch(dataset: Watched, every: Duration) -> Watch {
         dataset,
         channels: Vec::new(),
         apps: Vec::new(),
-        granularity: Step::Daily,
-        dimension: Place::Province,
+        granularity: GranularityWord::Daily,
+        dimension: DimensionWord::Province,
         window: DAY,
         since: 90 * DAY,
         every,

@@ -6,7 +6,7 @@ use async_graphql::{Request, Value, value};
 use tokio::time::{Instant, sleep};
 use weir::domain::Caller;
 use weir::quota::Rule;
-use weir::sim::{Fault, Outcome, Scope, Times};
+use weir::sim::{ArrivalOutcome, Fault, Scope, Times};
 
 use crate::support::fleet::{Fleet, ROUND_TRIP, channel, quick, say, window};
 use crate::support::redis::Redis;
@@ -118,8 +118,11 @@ async fn a_throttle_of_one_replica_is_a_pause_of_all() {
     sleep(Duration::from_millis(3_500)).await;
     drop(load);
     let arrivals = fleet.sim.arrivals();
-    let throttled =
-        arrivals.iter().find(|arrival| matches!(arrival.outcome, Outcome::Faulted | Outcome::Throttled)).unwrap().at;
+    let throttled = arrivals
+        .iter()
+        .find(|arrival| matches!(arrival.outcome, ArrivalOutcome::Faulted | ArrivalOutcome::Throttled))
+        .unwrap()
+        .at;
     // The throttle takes its way back and through Redis.
     let known = throttled + Duration::from_millis(100);
     let next = arrivals.iter().map(|arrival| arrival.at).filter(|at| *at > known).min().unwrap();
