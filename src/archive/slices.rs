@@ -25,6 +25,17 @@ pub(super) fn better(own: Vec<Collected>, whole: Vec<Collected>) -> Vec<Collecte
     best.into_values().collect()
 }
 
+/// Room is made for no more rows than these before they are read: a line may say anything.
+const MOST_EXPECTED: u64 = 100_000;
+
+/// How many rows there will be: growing a long list copies it again and again.
+pub(super) fn expected(key: &ArchiveKey, lines: &[Collected]) -> usize {
+    // The line of a channel says nothing of one phone number.
+    let of_all = lines.iter().map(|line| line.row_count).fold(0, u64::saturating_add);
+    let rows = if key.name.is_some() { 0 } else { of_all.min(MOST_EXPECTED) };
+    usize::try_from(rows).unwrap_or(0)
+}
+
 /// The slices of the lines, which come in order of time, each with its rows.
 pub(super) fn assemble(key: &Arc<ArchiveKey>, lines: Vec<Collected>, rows: Vec<KeptRow>) -> Vec<ArchivedSlice> {
     let places: HashMap<Window, usize> = lines.iter().enumerate().map(|(at, line)| (line.window, at)).collect();
@@ -33,12 +44,17 @@ pub(super) fn assemble(key: &Arc<ArchiveKey>, lines: Vec<Collected>, rows: Vec<K
         window: line.window,
         finality: line.finality,
         fetched_at: line.fetched_at,
-        rows: Vec::new(),
+        rows: Vec::with_capacity(expected(key, &[line])),
     };
     let mut slices: Vec<ArchivedSlice> = lines.into_iter().map(slice).collect();
+    // Neighbours are mostly of one slice.
+    let mut last: (Option<Window>, Option<usize>) = (None, None);
     for (row, _) in rows {
-        let at = slice_of(key, &row).and_then(|window| places.get(&window));
-        if let Some(slice) = at.and_then(|at| slices.get_mut(*at)) {
+        let window = slice_of(key, &row);
+        if window != last.0 {
+            last = (window, window.and_then(|window| places.get(&window)).copied());
+        }
+        if let Some(slice) = last.1.and_then(|at| slices.get_mut(at)) {
             slice.rows.push(row);
         }
     }

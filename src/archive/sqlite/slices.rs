@@ -4,7 +4,7 @@
 use rusqlite::{Connection, params_from_iter};
 
 use super::super::merge::{Change, Kept, KeptRow, Replacement, Restated, merge};
-use super::super::slices::{Names, assemble, better};
+use super::super::slices::{Names, assemble, better, expected};
 use super::super::tables::{
     PHONE_LINES, RESTATED, Table, cell, key_values, line_cells, lines_of, put_line, restated_cells, window_length,
 };
@@ -80,14 +80,21 @@ pub(super) fn read(connection: &Connection, want: &Want) -> rusqlite::Result<Vec
         let mut lines = lines(connection, key, *span)?;
         lines.retain(|line| !is_exact || line.window == *span);
         if !lines.is_empty() {
-            slices.extend(assemble(key, lines, rows(connection, key, *span, is_exact)?));
+            let rows = rows(connection, key, *span, is_exact, expected(key, &lines))?;
+            slices.extend(assemble(key, lines, rows));
         }
     }
     Ok(slices)
 }
 
-/// The rows of a key that begin inside a span; only those of just this window if it `is_exact`.
-fn rows(connection: &Connection, key: &ArchiveKey, span: Window, is_exact: bool) -> rusqlite::Result<Vec<KeptRow>> {
+/// The rows of a key that begin inside a span; only those of just this window if it `is_exact`. About `n_expected` will be.
+fn rows(
+    connection: &Connection,
+    key: &ArchiveKey,
+    span: Window,
+    is_exact: bool,
+    n_expected: usize,
+) -> rusqlite::Result<Vec<KeptRow>> {
     let table = Table::of(key.dataset);
     let [one, other] = table.numbers;
     let sql = format!(
@@ -98,7 +105,7 @@ fn rows(connection: &Connection, key: &ArchiveKey, span: Window, is_exact: bool)
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let (mut names, mut instants) = (Names::default(), Instants::default());
-    let row = |row: &rusqlite::Row<'_>| {
+    let mut row = |row: &rusqlite::Row<'_>| -> rusqlite::Result<KeptRow> {
         let (start, end) = (instants.time(row, 1)?, instants.time(row, 2)?);
         let window = Window::new(start, end).ok_or_else(|| nonsense(1, "span of time"))?;
         let kept = ArchiveRow {
@@ -110,7 +117,12 @@ fn rows(connection: &Connection, key: &ArchiveKey, span: Window, is_exact: bool)
         };
         Ok((kept, instants.time(row, 6)?))
     };
-    statement.query_map(params_from_iter(values(key, span)), row)?.collect()
+    let mut found = statement.query(params_from_iter(values(key, span)))?;
+    let mut rows = Vec::with_capacity(n_expected);
+    while let Some(one) = found.next()? {
+        rows.push(row(one)?);
+    }
+    Ok(rows)
 }
 
 /// The phone numbers of a channel that were asked for alone in this very window.
@@ -132,7 +144,7 @@ pub(super) fn write(connection: &Connection, dated: &Dated, written: &mut Writte
     let slice = &dated.slice;
     let (key, is_exact) = (&*slice.key, slice.key.granularity.is_none());
     let line = lines(connection, key, slice.window)?.into_iter().find(|line| line.window == slice.window);
-    let rows = rows(connection, key, slice.window, is_exact)?;
+    let rows = rows(connection, key, slice.window, is_exact, slice.rows.len())?;
     let mut kept = Kept { line: line.map(|line| (line.finality, line.fetched_at)), rows, ..Kept::default() };
     alone(connection, key, slice.window, &mut kept)?;
     match merge(slice, &kept) {
