@@ -3,6 +3,7 @@
 //!
 //! `scripts/bench.sh` builds and runs it; docs/performance.md says what is measured and how.
 
+mod abuse;
 mod bare;
 mod cases;
 mod chart;
@@ -42,6 +43,9 @@ struct Options {
     /// How long one measurement takes.
     #[arg(long, default_value_t = 1)]
     seconds: u32,
+    /// For how many seconds ten times too much is asked for.
+    #[arg(long, default_value_t = 20)]
+    overload: u64,
     /// Only rows whose id begins like this. May be given several times.
     #[arg(long, value_name = "ROW")]
     only: Vec<String>,
@@ -97,6 +101,7 @@ fn run(options: &Options) -> Outcome<()> {
     let rows = rows::measure(&bench, options)?;
     let mut singles = singles::measure(&bench, &folder, options)?;
     singles.extend(pulls::measure(&folder, options)?);
+    singles.extend(abuse::measure(&folder, options)?);
     let report = report::Report { rows, singles, serde_us: bench.serde_us, busy, options };
     println!("{}", report.text());
     if options.write {
