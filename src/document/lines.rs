@@ -18,24 +18,7 @@ pub(super) struct Lines<'a> {
 impl<'a> Lines<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let is_ascii = text.is_ascii();
-        let mut known = vec![(0, 1, 1)];
-        let (mut line, mut column, mut last) = (1, 1, 0);
-        let mut characters = text.char_indices().peekable();
-        while let Some((at, character)) = characters.next() {
-            let next = at + character.len_utf8();
-            let is_pair = character == '\r' && characters.peek().is_some_and(|(_, next)| *next == '\n');
-            if matches!(character, '\n' | '\r') && !is_pair {
-                (line, column) = (line + 1, 1);
-                known.push((next, line, column));
-                last = next;
-                continue;
-            }
-            column += character.len_utf16();
-            if !is_ascii && next - last >= STRIDE {
-                known.push((next, line, column));
-                last = next;
-            }
-        }
+        let known = if is_ascii { of_ascii(text) } else { of_any(text) };
         Self { text, is_ascii, known }
     }
 
@@ -51,6 +34,39 @@ impl<'a> Lines<'a> {
     }
 }
 
+fn of_ascii(text: &str) -> Vec<(usize, usize, usize)> {
+    let bytes = text.as_bytes();
+    let ends = bytes.iter().enumerate().filter(|(at, byte)| match byte {
+        b'\n' => true,
+        b'\r' => bytes.get(at + 1) != Some(&b'\n'),
+        _ => false,
+    });
+    let starts = std::iter::once(0).chain(ends.map(|(at, _)| at + 1));
+    starts.enumerate().map(|(line, start)| (start, line + 1, 1)).collect()
+}
+
+fn of_any(text: &str) -> Vec<(usize, usize, usize)> {
+    let mut known = vec![(0, 1, 1)];
+    let (mut line, mut column, mut last) = (1, 1, 0);
+    let mut characters = text.char_indices().peekable();
+    while let Some((at, character)) = characters.next() {
+        let next = at + character.len_utf8();
+        let is_pair = character == '\r' && characters.peek().is_some_and(|(_, next)| *next == '\n');
+        if matches!(character, '\n' | '\r') && !is_pair {
+            (line, column) = (line + 1, 1);
+            known.push((next, line, column));
+            last = next;
+            continue;
+        }
+        column += character.len_utf16();
+        if next - last >= STRIDE {
+            known.push((next, line, column));
+            last = next;
+        }
+    }
+    known
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +79,8 @@ mod tests {
             let at = lines.at(text.find(word).unwrap());
             assert_eq!((at.line, at.column), (line, column), "{word}");
         }
+        let plain = "{ a\n b\r\n  c\rd }";
+        assert_eq!(of_ascii(plain), of_any(plain));
         let long = "é".repeat(1_000) + "x";
         assert_eq!(Lines::new(&long).at(2_000).column, 1_001);
         assert_eq!(Lines::new("").at(7).line, 1);
