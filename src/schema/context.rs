@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_graphql::parser::types::{Selection, SelectionSet};
 use async_graphql::{Context, Result};
+use tokio::sync::Semaphore;
 
 use super::answer::MAX_ERRORS;
 use super::error::{self, Nullable};
@@ -24,13 +25,15 @@ pub(super) struct RequestContext {
     answer_bytes: usize,
     /// Whether long lists are written in one go.
     pub(super) writes_raw: bool,
+    /// Turns to write a long list.
+    pub(super) long_lists: Arc<Semaphore>,
 }
 
 impl RequestContext {
     /// The answer may have `answer_bytes`.
-    pub(super) fn new(query: Request, answer_bytes: usize, writes_raw: bool) -> Self {
+    pub(super) fn new(query: Request, answer_bytes: usize, writes_raw: bool, long_lists: Arc<Semaphore>) -> Self {
         let (room, n_failed) = (AtomicUsize::new(answer_bytes), AtomicUsize::new(0));
-        Self { query, room, n_failed, answer_bytes, writes_raw }
+        Self { query, room, n_failed, answer_bytes, writes_raw, long_lists }
     }
 
     /// The bytes that the answer may still grow by.

@@ -97,6 +97,9 @@ leaves! {
     Source: choice, out => out.choice(*choice);
 }
 
+/// Writing so many items takes a millisecond or more.
+const LONG: usize = 2_000;
+
 /// A list that is written in one go, unless the fast path is off. In the schema it is the list of its items.
 #[derive(Debug)]
 pub(super) struct RawList<T>(pub(super) Vec<T>);
@@ -124,6 +127,7 @@ impl<T: RawItem> OutputType for RawList<T> {
             request.take_room(self.0.len().saturating_mul(width)).map_err(too_large)?;
             return self.0.resolve(context, field).await;
         };
+        let _turn = if self.0.len() < LONG { None } else { request.long_lists.acquire().await.ok() };
         let json = plan.list(&self.0, request.room()).ok_or_else(|| too_large(request.too_large()))?;
         request.take_room(json.len()).map_err(too_large)?;
         // No scalar is made of bytes: those in an answer are JSON, and are written as they are.

@@ -21,14 +21,20 @@ mod total;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 pub use answer::Answer;
 use async_graphql::async_trait::async_trait;
-use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextValidation};
+use async_graphql::extensions::{
+    Extension, ExtensionContext, ExtensionFactory, NextResolve, NextValidation, ResolveInfo,
+};
 use async_graphql::parser::types::ExecutableDocument;
 use async_graphql::{
-    CacheControl, EmptySubscription, Request, SDLExportOptions, Schema, ServerError, ValidationResult, Value, Variables,
+    CacheControl, EmptySubscription, Request, SDLExportOptions, Schema, ServerError, ServerResult, ValidationResult,
+    Value, Variables,
 };
+
+use tokio::sync::Semaphore;
 
 use crate::document::{Document, Limits, Operation, Types};
 use crate::domain::{Caller, Live, RequestCost};
@@ -51,6 +57,8 @@ pub struct Gateway {
     fast_path: FastPath,
     /// What documents are judged by.
     types: Arc<Types>,
+    /// Turns to write a long list.
+    long_lists: Arc<Semaphore>,
 }
 
 /// An operation that the engine can run as it is: a valid document, and values that fit.
@@ -63,7 +71,16 @@ impl Gateway {
     pub fn new(service: Service, fast_path: FastPath) -> Self {
         let schema = schema();
         let types = Arc::new(Types::read(&written(&schema), &scalars::SCALARS));
-        Self { schema, service, answer_bytes: Arc::new(Live::new(ANSWER_BYTES)), fast_path, types }
+        // One fewer than there are cores: short requests and probes find a worker, however many ask for much.
+        let cores = available_parallelism().map_or(1, usize::from);
+        let long_lists = Arc::new(Semaphore::new(cores.saturating_sub(1).max(1)));
+        Self { schema, service, answer_bytes: Arc::new(Live::new(ANSWER_BYTES)), fast_path, types, long_lists }
+    }
+
+    /// The same gateway, where long lists are written by those who have one of these turns.
+    #[must_use]
+    pub fn with_long_lists(self, turns: Arc<Semaphore>) -> Self {
+        Self { long_lists: turns, ..self }
     }
 
     /// The same gateway with other shortcuts: faster or slower, and the same answers.
@@ -144,7 +161,9 @@ impl Gateway {
             Ok(query) => query,
             Err(refusal) => return Answer::refusal(&refusal),
         };
-        let context = Arc::new(RequestContext::new(query, self.answer_bytes.get(), self.fast_path.raw_lists));
+        let (answer_bytes, writes_raw) = (self.answer_bytes.get(), self.fast_path.raw_lists);
+        let context = RequestContext::new(query, answer_bytes, writes_raw, Arc::clone(&self.long_lists));
+        let context = Arc::new(context);
         let mut request = Request::new(String::new()).data(Arc::clone(&context));
         request.set_parsed_query(bound.0);
         let mut response = self.schema.execute(request).await;
@@ -197,17 +216,22 @@ fn controls(extensions: &HashMap<String, Value>) -> Result<Controls, WeirError> 
     Ok(controls)
 }
 
-/// What is run has been validated: the engine need not.
-struct Validated;
+/// What the schema says of itself as a whole: the engine has no place for it, and always answers null.
+const DESCRIPTION: &str = "The numbers of two vendors behind one schema: WhatsApp messages of Alibaba Cloud CAMS and call users of Volcengine RTC. \
+    weir keeps the vendors' quotas: what it holds is answered at once, and what has to be fetched waits for its turn. \
+    Each number says whether it is FINAL, and `extensions.weir` of each answer what it has cost.";
 
-impl ExtensionFactory for Validated {
+/// What the engine does otherwise here: it does not validate again what has been validated, and it describes the schema.
+struct Here;
+
+impl ExtensionFactory for Here {
     fn create(&self) -> Arc<dyn Extension> {
         Arc::new(Self)
     }
 }
 
 #[async_trait]
-impl Extension for Validated {
+impl Extension for Here {
     async fn validation(
         &self,
         _: &ExtensionContext<'_>,
@@ -216,6 +240,18 @@ impl Extension for Validated {
         // What else validation finds out is used by nobody.
         Ok(ValidationResult { cache_control: CacheControl::default(), complexity: 0, depth: 0 })
     }
+
+    async fn resolve(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        info: ResolveInfo<'_>,
+        next: NextResolve<'_>,
+    ) -> ServerResult<Option<Value>> {
+        if info.parent_type == "__Schema" && info.name == "description" {
+            return Ok(Some(Value::from(DESCRIPTION)));
+        }
+        next.run(ctx, info).await
+    }
 }
 
 fn written(schema: &Schema<Query, Mutation, EmptySubscription>) -> String {
@@ -223,7 +259,7 @@ fn written(schema: &Schema<Query, Mutation, EmptySubscription>) -> String {
 }
 
 fn schema() -> Schema<Query, Mutation, EmptySubscription> {
-    Schema::build(Query, Mutation, EmptySubscription).extension(Validated).finish()
+    Schema::build(Query, Mutation, EmptySubscription).extension(Here).finish()
 }
 
 impl std::fmt::Debug for Gateway {

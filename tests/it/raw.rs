@@ -1,11 +1,14 @@
 //! Lists written in one go are byte for byte what the engine answers in its own way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_graphql::{Request, Variables};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use weir::domain::Caller;
 use weir::fast::FastPath;
 use weir::schema::Gateway;
@@ -70,6 +73,33 @@ async fn a_list_selected_twice_under_one_key_is_merged() {
         .await;
     let node = &data["phoneNumberMetrics"]["nodes"][0];
     assert!(node["phoneNumber"].is_string() && node["sentCount"].is_i64(), "{node}");
+}
+
+/// While the turns are taken by others, what is short is answered all the same.
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_for_little_is_not_behind_all_who_ask_for_much() {
+    let gateway = TestGateway::builder().max_wait(600).build();
+    let (raw, _) = both(&gateway);
+    let turns = Arc::new(Semaphore::new(1));
+    let raw = raw.with_long_lists(Arc::clone(&turns));
+    let list = |range: &str| {
+        format!(
+            "{{ phoneNumberMetrics(custSpaceId: \"cams-alpha\", granularity: HALF_HOUR, first: 10000, range: {{last: \"{range}\"}}) \
+             {{ totalCount nodes {{ sentCount }} }} }}"
+        )
+    };
+    let (short, long) = (list("P1D"), list("P60D"));
+    for query in [&short, &long] {
+        text(&raw, query, json!({})).await; // from now on both come from memory
+    }
+    let (few, many) = (text(&raw, &short, json!({})).await, text(&raw, &long, json!({})).await);
+    let turn = turns.acquire().await.unwrap();
+    assert_eq!(text(&raw, &short, json!({})).await, few);
+    let waiting = text(&raw, &long, json!({}));
+    let mut waiting = std::pin::pin!(waiting);
+    assert!(timeout(Duration::from_secs(60), &mut waiting).await.is_err(), "a long list was written out of turn");
+    drop(turn);
+    assert_eq!(waiting.await, many);
 }
 
 /// Every field of every item, with and without what may be null.
