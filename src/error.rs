@@ -124,7 +124,7 @@ pub struct WeirError {
 /// A limit that was exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// Which, where an operator sets it.
+    /// Which, where it is one of weir and not of a vendor.
     pub name: Option<LimitName>,
     /// The most that there may be.
     pub most: Amount,
@@ -190,14 +190,27 @@ impl WeirError {
         self
     }
 
-    /// The same error, about a limit of `most`, of which `actual` was asked for.
+    /// The same error, about something of which there is at most `most`, of which `actual` was asked for.
     #[must_use]
     pub fn limited(mut self, most: impl Into<Amount>, actual: Option<impl Into<Amount>>) -> Self {
         self.limit = Some(Box::new(Limit { name: None, most: most.into(), actual: actual.map(Into::into) }));
         self
     }
 
-    /// More was asked for than a limit of the config lets through.
+    /// The same error, about a limit of weir.
+    #[must_use]
+    pub fn limited_by(self, name: LimitName, most: impl Into<Amount>, actual: Option<impl Into<Amount>>) -> Self {
+        let limit = Limit { name: Some(name), most: most.into(), actual: actual.map(Into::into) };
+        Self { limit: Some(Box::new(limit)), ..self }
+    }
+
+    /// The limit of weir that refused, if one did.
+    #[must_use]
+    pub fn limit_name(&self) -> Option<LimitName> {
+        self.limit.as_ref()?.name
+    }
+
+    /// More was asked for than a limit lets through.
     #[must_use]
     pub fn exceeding(
         name: LimitName,
@@ -205,11 +218,7 @@ impl WeirError {
         most: impl Into<Amount>,
         actual: Option<impl Into<Amount>>,
     ) -> Self {
-        let mut error = Self::new(Code::TooExpensive, message).limited(most, actual);
-        if let Some(limit) = &mut error.limit {
-            limit.name = Some(name);
-        }
-        error
+        Self::new(Code::TooExpensive, message).limited_by(name, most, actual)
     }
 
     /// A failed call of `account`.

@@ -391,16 +391,16 @@ impl Limits {
 /// Limits by their keys.
 fn limit_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<LimitName>, D::Error> {
     let names = Vec::<String>::deserialize(deserializer)?;
-    let known: Vec<_> = LimitName::ALL.into_iter().filter(|name| name.may_be_shadowed()).collect();
+    let can = LimitName::ALL.into_iter().filter(|name| name.always_holds().is_none());
+    let can: Vec<_> = can.map(LimitName::as_str).collect();
     let read = |name: String| {
-        known.iter().copied().find(|known| known.as_str() == name).ok_or_else(|| {
-            let words: Vec<_> = known.iter().map(|known| known.as_str()).collect();
-            let hint = hint(&name, &words);
-            D::Error::custom(format!(
-                "there is no such limit, or it cannot be counted alone{hint}; these can: {}",
-                words.join(", ")
-            ))
-        })
+        let known = LimitName::ALL.into_iter().find(|known| known.as_str() == name);
+        let why = match known.map(|known| (known, known.always_holds())) {
+            Some((known, None)) => return Ok(known),
+            Some((_, Some(why))) => format!("the limit {name} has no shadow, because {why}"),
+            None => format!("there is no such limit{}", hint(&name, &can)),
+        };
+        Err(D::Error::custom(format!("{why}; these can be counted alone: {}", can.join(", "))))
     };
     names.into_iter().map(read).collect()
 }

@@ -17,7 +17,7 @@ use super::Types;
 use super::places::Places;
 use crate::domain::LimitName;
 use crate::domain::wording::{HINT, echo, hint};
-use crate::error::{Code, WeirError};
+use crate::error::WeirError;
 
 /// What is wrong, and where in the document.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ impl Complaint {
         Self { error: Box::new(WeirError::bad_input(message)), at: None }
     }
 
-    /// A limit of the config that was exceeded.
+    /// A limit that was exceeded.
     pub(super) fn exceeding(
         name: LimitName,
         message: String,
@@ -48,11 +48,6 @@ impl Complaint {
         at: Option<Pos>,
     ) -> Self {
         Self { error: Box::new(WeirError::exceeding(name, message, limit, actual)), at }
-    }
-
-    /// A limit that was exceeded.
-    pub(super) fn too_much(message: String, limit: usize, actual: Option<usize>, at: Option<Pos>) -> Self {
-        Self { error: Box::new(WeirError::new(Code::TooExpensive, message).limited(limit, actual)), at }
     }
 }
 

@@ -72,7 +72,7 @@ impl Limits {
     pub(super) fn nests_too_deep(&self, at: Option<Pos>) -> Complaint {
         let message =
             format!("the query nests more than {0} levels, fragments counted; the limit is {0}", self.nesting);
-        Complaint::too_much(message, self.nesting, None, at)
+        Complaint::exceeding(LimitName::Nesting, message, self.nesting, None, at)
     }
 
     pub(super) fn has_too_many_tokens(&self, at: Pos) -> Complaint {
@@ -92,7 +92,7 @@ impl Limits {
 
     pub(super) fn has_too_long_a_name(&self, length: usize, at: Pos) -> Complaint {
         let message = format!("a name or alias in the query is {length} characters long; the limit is {}", self.name);
-        Complaint::too_much(message, self.name, Some(length), Some(at))
+        Complaint::exceeding(LimitName::NameBytes, message, self.name, Some(length), Some(at))
     }
 
     /// Judges what the parsed document asks for; answers which limits it exceeds that are only counted. A fragment that is not
@@ -157,7 +157,7 @@ pub(super) fn introspection_is_off(at: Pos) -> Complaint {
 pub(super) fn introspects_too_deep() -> Complaint {
     let message = "the query nests fields of the schema's description (`fields`, `inputFields`, `interfaces`, \
                    `possibleTypes`) too deep; the limit is 2";
-    Complaint::too_much(message.to_owned(), 2, None, None)
+    Complaint::exceeding(LimitName::IntrospectionDepth, message.to_owned(), 2, None, None)
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn what_is_shadowed_is_named_and_let_through() {
-        let shadow = LimitName::ALL.into_iter().filter(|name| name.may_be_shadowed()).collect();
+        let shadow = LimitName::ALL.into_iter().filter(|name| name.always_holds().is_none()).collect();
         let limits = Limits { shadow, ..small() };
         let text = format!("{{ {} a @x @x @x @x @x {{ b {{ c {{ d }} }} }} }}", "z: y ".repeat(8));
         let all = [LimitName::Depth, LimitName::Fields, LimitName::Aliases, LimitName::Directives];

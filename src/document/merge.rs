@@ -8,6 +8,7 @@ use async_graphql::{Positioned, Value as ConstValue, Variables};
 use async_graphql_value::Value;
 
 use super::complaint::Complaint;
+use crate::domain::LimitName;
 
 /// The fields of a selection in which all fragments are laid open.
 fn fields(set: &mut SelectionSet) -> impl Iterator<Item = &mut Field> {
@@ -86,7 +87,7 @@ pub(super) fn put_in(set: &mut SelectionSet, values: &Variables) -> Result<(), C
         return Ok(());
     }
     let message = "the values of the variables, counted once for each use, are longer than 4 MiB, the limit";
-    Err(Complaint::too_much(message.to_owned(), MOST_PUT_IN, None, None))
+    Err(Complaint::exceeding(LimitName::ValueBytes, message.to_owned(), MOST_PUT_IN, None, None))
 }
 
 struct Putting<'a> {

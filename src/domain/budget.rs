@@ -66,6 +66,13 @@ impl Budget {
         Some(spent.day)
     }
 
+    /// Takes `n` calls, whether they are left or not; answers of which day.
+    fn take_beyond(&self, n: u64, now: Timestamp) -> i64 {
+        let mut spent = self.on(now);
+        spent.calls = spent.calls.saturating_add(n);
+        spent.day
+    }
+
     /// Gives calls of a day back that were not made, or charges those that were made beyond.
     fn correct(&self, day: i64, taken: u64, made: u64) {
         let mut spent = self.spent();
@@ -124,9 +131,20 @@ impl Charge {
     pub fn take(&self, n: u64, now: Timestamp) -> bool {
         let Some(budget) = &self.budget else { return true };
         let Some(day) = budget.take(n, now) else { return n == 0 };
+        self.note_taken(n, day);
+        true
+    }
+
+    /// Takes `n` calls, whether they are left or not.
+    pub fn take_beyond(&self, n: u64, now: Timestamp) {
+        if let Some(budget) = &self.budget {
+            self.note_taken(n, budget.take_beyond(n, now));
+        }
+    }
+
+    fn note_taken(&self, n: u64, day: i64) {
         self.day.store(day, Ordering::Relaxed);
         self.taken.fetch_add(n, Ordering::Relaxed);
-        true
     }
 
     /// Charges calls that nobody of the request will wait for.
@@ -183,6 +201,17 @@ mod tests {
         assert!(!Charge::to(Some(Arc::clone(&budget))).take(1, noon()));
         assert_eq!(Budget::renewed_in(noon()), Duration::from_hours(12));
         assert_eq!(budget.left(noon() + DAY), 1);
+    }
+
+    #[test]
+    fn what_is_taken_beyond_is_spent_and_given_back_like_any_other() {
+        let budget = Arc::new(Budget::new(2));
+        let charge = Charge::to(Some(Arc::clone(&budget)));
+        charge.take_beyond(5, noon());
+        assert_eq!((budget.spent_on(noon()), budget.left(noon())), (5, 0));
+        charge.note_call();
+        drop(charge);
+        assert_eq!(budget.left(noon()), 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The limits that an operator sets, by their keys in `[limits]`.
+//! What weir refuses because it is too much: each limit by its name.
 
-/// One of them.
+/// One of them. What it is called is told in errors (`limitName`), in metrics (`limit`) and in `limits.shadow`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LimitName {
     /// The bytes of a document.
@@ -25,11 +25,52 @@ pub enum LimitName {
     PullCalls,
     /// The bytes of an answer.
     AnswerBytes,
+    /// Connections.
+    Connections,
+    /// Those of one peer.
+    ConnectionsPerPeer,
+    /// Requests that are worked on at once.
+    Requests,
+    /// The bytes that are held of all bodies.
+    HeldBodyBytes,
+    /// The bytes that are held of all answers.
+    HeldAnswerBytes,
+    /// The upstream calls of a key on a day.
+    CallsPerDay,
+    /// The bytes of one body.
+    MaxBody,
+    /// How long is waited for permits.
+    MaxWait,
+    /// The calls of one caller that wait for their permits.
+    Queue,
+    /// How deep selections and values of a document nest, fragments counted.
+    Nesting,
+    /// The bytes of a name in a document.
+    NameBytes,
+    /// The bytes of the values that are put in for the variables of a document.
+    ValueBytes,
+    /// How deep the schema's description is asked for.
+    IntrospectionDepth,
+    /// The rows of a page.
+    PageRows,
+    /// The length of a range of message counts.
+    Range,
+    /// The length of a window of distinct users.
+    Window,
+    /// The windows of a field.
+    Windows,
+    /// The totals of a field.
+    Totals,
 }
 
+/// Why a limit always refuses.
+const MEMORY: &str = "it keeps the process from running out of memory";
+const STACK: &str = "it keeps the process from running out of stack";
+const FIXED: &str = "it is no setting of the config";
+
 impl LimitName {
-    /// All of them, in the order of the config.
-    pub const ALL: [Self; 11] = [
+    /// All of them: those of the config in its order, then those that are fixed.
+    pub const ALL: [Self; 29] = [
         Self::QueryBytes,
         Self::Tokens,
         Self::Depth,
@@ -41,9 +82,27 @@ impl LimitName {
         Self::Calls,
         Self::PullCalls,
         Self::AnswerBytes,
+        Self::Connections,
+        Self::ConnectionsPerPeer,
+        Self::Requests,
+        Self::HeldBodyBytes,
+        Self::HeldAnswerBytes,
+        Self::CallsPerDay,
+        Self::MaxBody,
+        Self::MaxWait,
+        Self::Queue,
+        Self::Nesting,
+        Self::NameBytes,
+        Self::ValueBytes,
+        Self::IntrospectionDepth,
+        Self::PageRows,
+        Self::Range,
+        Self::Window,
+        Self::Windows,
+        Self::Totals,
     ];
 
-    /// Its key.
+    /// Its key in the config, where it has one.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -58,32 +117,79 @@ impl LimitName {
             Self::Calls => "calls",
             Self::PullCalls => "pull_calls",
             Self::AnswerBytes => "answer_bytes",
+            Self::Connections => "connections",
+            Self::ConnectionsPerPeer => "connections_per_peer",
+            Self::Requests => "requests",
+            Self::HeldBodyBytes => "held_body_bytes",
+            Self::HeldAnswerBytes => "held_answer_bytes",
+            Self::CallsPerDay => "calls_per_day",
+            Self::MaxBody => "max_body",
+            Self::MaxWait => "max_wait",
+            Self::Queue => "queue",
+            Self::Nesting => "nesting",
+            Self::NameBytes => "name_bytes",
+            Self::ValueBytes => "value_bytes",
+            Self::IntrospectionDepth => "introspection_depth",
+            Self::PageRows => "page_rows",
+            Self::Range => "range",
+            Self::Window => "window",
+            Self::Windows => "windows",
+            Self::Totals => "totals",
         }
     }
 
-    /// Whether it may be counted alone, without refusing anybody: not where it keeps the process from running out of memory or
-    /// out of stack.
+    /// Why it may not be counted alone, without refusing anybody; `None` if it may.
     #[must_use]
-    pub const fn may_be_shadowed(self) -> bool {
-        !matches!(self, Self::QueryBytes | Self::Tokens | Self::AnswerBytes)
+    pub const fn always_holds(self) -> Option<&'static str> {
+        match self {
+            Self::Depth
+            | Self::Fields
+            | Self::RootFields
+            | Self::Aliases
+            | Self::Directives
+            | Self::Slices
+            | Self::Calls
+            | Self::PullCalls
+            | Self::ConnectionsPerPeer
+            | Self::Requests
+            | Self::CallsPerDay => None,
+            Self::QueryBytes
+            | Self::Tokens
+            | Self::AnswerBytes
+            | Self::HeldBodyBytes
+            | Self::HeldAnswerBytes
+            | Self::MaxBody
+            | Self::ValueBytes => Some(MEMORY),
+            Self::Connections => Some("each takes one of the files that the process may open"),
+            Self::Nesting => Some(STACK),
+            Self::MaxWait => Some("what it refuses would be given up later, with its permits wasted"),
+            Self::Window => Some("the vendor answers no longer one"),
+            Self::Queue
+            | Self::NameBytes
+            | Self::IntrospectionDepth
+            | Self::PageRows
+            | Self::Range
+            | Self::Windows
+            | Self::Totals => Some(FIXED),
+        }
     }
 }
 
 /// Limits that are only counted and logged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Shadow(u16);
+pub struct Shadow(u32);
 
 impl Shadow {
     /// Whether this one is.
     #[must_use]
     pub const fn holds(self, name: LimitName) -> bool {
-        self.0 & (1 << name as u16) != 0
+        self.0 & (1 << name as u32) != 0
     }
 }
 
 impl FromIterator<LimitName> for Shadow {
     fn from_iter<I: IntoIterator<Item = LimitName>>(names: I) -> Self {
-        Self(names.into_iter().fold(0, |all, name| all | 1 << name as u16))
+        Self(names.into_iter().fold(0, |all, name| all | 1 << name as u32))
     }
 }
 
@@ -97,5 +203,6 @@ mod tests {
         let held: Vec<_> = LimitName::ALL.into_iter().filter(|name| shadow.holds(*name)).collect();
         assert_eq!(held, [LimitName::Depth, LimitName::AnswerBytes]);
         assert_eq!(LimitName::ALL.map(|name| name as usize), std::array::from_fn(|nth| nth));
+        assert!(LimitName::ALL.len() <= 32, "each has its bit");
     }
 }

@@ -90,11 +90,15 @@ pub(super) fn refuse<B>(refused: Refused, request: &Request<B>) -> Response {
     response
 }
 
+/// Who asks, if anybody had to say so.
+pub(super) fn noted(extensions: &Extensions) -> Option<&Caller> {
+    extensions.get::<RequestId>().and_then(|id| id.notes().caller())
+}
+
 /// Who asks, as [`Admission`] has noted it.
 pub(super) fn caller(extensions: &Extensions) -> Result<Caller, WeirError> {
     let unknown = || WeirError::new(Code::Unauthenticated, Refused::Nothing.to_string());
-    let noted = extensions.get::<RequestId>().and_then(|id| id.notes().caller());
-    noted.cloned().ok_or_else(unknown)
+    noted(extensions).cloned().ok_or_else(unknown)
 }
 
 /// The caller, for routes.

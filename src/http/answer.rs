@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use tracing::error;
 
 use super::negotiate::MediaType;
+use crate::domain::LimitName;
 use crate::error::{Code, WeirError};
 use crate::schema::Answer;
 
@@ -50,9 +51,9 @@ impl Refusal {
         Self::of_http(StatusCode::BAD_REQUEST, Code::BadUserInput, message)
     }
 
-    /// The status that it is answered with, whatever the media type.
-    pub(super) fn status(&self) -> Option<StatusCode> {
-        self.status
+    /// The limit that refused, if one did.
+    pub(super) fn limit(&self) -> Option<LimitName> {
+        self.answer.limit()
     }
 
     /// A well-formed request whose query cannot be run.

@@ -34,7 +34,7 @@ use super::params::Params;
 use super::{HttpConfig, Kept, Rooms, overload};
 use crate::config::Graphiql;
 use crate::document::{Limits, Operation};
-use crate::domain::{Caller, Live, RequestCost};
+use crate::domain::{Caller, LimitName, Live, RequestCost};
 use crate::error::{Code, WeirError};
 use crate::fast::{Answers, Documents, KeptAnswer, Key};
 use crate::schema::{Answer, Gateway};
@@ -92,8 +92,8 @@ async fn by_post(State(endpoint): State<Arc<Endpoint>>, Asking(caller): Asking, 
     match endpoint.read(&head.headers, body, &mut counted).await {
         Ok(body) => endpoint.respond(media, caller, Sent::ByPost(body), &head.extensions).await,
         Err(refusal) => {
-            if refusal.status() == Some(StatusCode::PAYLOAD_TOO_LARGE) {
-                endpoint.refused("max_body", &caller);
+            if let Some(limit) = refusal.limit() {
+                endpoint.refused(limit, &caller);
             }
             refuse(media, &refusal)
         }
@@ -200,15 +200,16 @@ impl Endpoint {
         };
         let bound = match self.gateway.bind(&operation, &params.variables) {
             Ok(bound) => bound,
-            Err(refusal) => return told(refuse(media, &Refusal::of_query(refusal)), None, false),
+            Err(refusal) => {
+                if let Some(limit) = refusal.limit() {
+                    self.refused(limit, &caller);
+                }
+                return told(refuse(media, &Refusal::of_query(refusal)), None, false);
+            }
         };
-        let Some(_turn) = self.load.begin(haste(&params)) else {
-            self.refused("requests", &caller);
-            return told(
-                refuse(media, &overload::refusal("too many other requests are in progress; come back")),
-                None,
-                false,
-            );
+        let _turn = match self.load.begin(haste(&params), &caller) {
+            Ok(turn) => turn,
+            Err(full) => return told(refuse(media, &overload::refusal(full)), None, false),
         };
         let (gateway, cost) = (Arc::clone(&self.gateway), Arc::new(RequestCost::of(&caller)));
         if let Some(notes) = notes {
@@ -232,7 +233,7 @@ impl Endpoint {
     }
 
     /// Counts that a limit has refused a request.
-    fn refused(&self, limit: &'static str, caller: &Caller) {
+    fn refused(&self, limit: LimitName, caller: &Caller) {
         self.gateway.service().meters().refused(limit, caller);
     }
 
@@ -241,7 +242,7 @@ impl Endpoint {
         let read = |text: &str| {
             self.gateway.read(text, &self.limits.get()).map_err(|refusal| {
                 if let Some(limit) = refusal.limit() {
-                    self.refused(limit.as_str(), caller);
+                    self.refused(limit, caller);
                 }
                 Refusal::of_query(refusal)
             })
@@ -309,11 +310,13 @@ async fn read_at_most(limit: usize, body: &mut Body, counted: &mut HeldBody) -> 
         let frame = frame.map_err(|_| Refusal::malformed("the body broke off"))?;
         let Ok(data) = frame.into_data() else { continue };
         length = length.saturating_add(data.len());
-        if length <= limit && !counted.grow(length) {
+        if length <= limit
+            && let Err(full) = counted.grow(length)
+        {
             drop((held, data));
             counted.forget();
             let _whether_or_not = timeout(HEARD_OUT, drain(limit.saturating_mul(LONG_BODY_FACTOR), body)).await;
-            return Err(overload::refusal("too many other requests are still being sent; come back"));
+            return Err(overload::refusal(full));
         }
         if held.is_empty() && length <= limit {
             held = data;
@@ -330,7 +333,7 @@ async fn read_at_most(limit: usize, body: &mut Body, counted: &mut HeldBody) -> 
     }
     counted.forget();
     let message = format!("the body is longer than {limit} bytes, the limit of this gateway");
-    let error = WeirError::new(Code::TooExpensive, message).limited(limit, None::<usize>);
+    let error = WeirError::exceeding(LimitName::MaxBody, message, limit, None::<usize>);
     Err(Refusal::of_error(StatusCode::PAYLOAD_TOO_LARGE, &error))
 }
 

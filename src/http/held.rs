@@ -19,10 +19,13 @@ use tokio::time::Instant;
 
 use super::load::Turn;
 use super::negotiate::MediaType;
+use super::overload::Full;
 use super::rows::HeldBack;
 use super::rows::problem::problem;
 use super::serve::Line;
 use super::{answer, overload};
+use crate::domain::{Caller, LimitName};
+use crate::telemetry::meters::Meters;
 
 /// So much of a body is not counted: most requests are shorter.
 const SMALL_BODY: usize = 16 << 10;
@@ -66,16 +69,17 @@ pub(super) struct HeldBody {
 }
 
 impl HeldBody {
-    /// Whether there is room for the body to become so long.
-    pub(super) fn grow(&mut self, length: usize) -> bool {
+    /// Makes room for the body to become so long.
+    pub(super) fn grow(&mut self, length: usize) -> Result<(), Full> {
         let counted = if length > SMALL_BODY { length } else { 0 };
         let more = counted.saturating_sub(self.counted);
         let fits = |held: usize| held.checked_add(more).filter(|held| *held <= self.bodies.most());
         let has_room = more == 0 || self.bodies.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
-        if has_room {
-            self.counted += more;
+        if !has_room {
+            return Err(Full { limit: LimitName::HeldBodyBytes, most: self.bodies.most() });
         }
-        has_room
+        self.counted += more;
+        Ok(())
     }
 
     /// Nothing of it is kept any more.
@@ -95,6 +99,7 @@ impl Drop for HeldBody {
 pub(super) struct Answers {
     most: AtomicUsize,
     under_way: Mutex<UnderWay>,
+    meters: Arc<Meters>,
 }
 
 #[derive(Debug, Default)]
@@ -115,14 +120,16 @@ struct Begun {
 /// For whom an answer is.
 #[derive(Debug)]
 pub(super) struct Recipient {
+    pub(super) caller: Caller,
     pub(super) line: Option<Line>,
     /// Of rows, which nobody sits before.
     pub(super) bulk: Option<Turn>,
 }
 
 impl Answers {
-    pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most: AtomicUsize::new(most), under_way: Mutex::default() })
+    /// So much is held at most; whoever is refused is counted.
+    pub(super) fn new(most: usize, meters: Arc<Meters>) -> Arc<Self> {
+        Arc::new(Self { most: AtomicUsize::new(most), under_way: Mutex::default(), meters })
     }
 
     fn most(&self) -> usize {
@@ -135,26 +142,41 @@ impl Answers {
     }
 
     /// Whether rows are asked for in vain.
-    pub(super) fn is_short(&self) -> bool {
+    fn is_short(&self) -> bool {
         self.lock().bytes > self.most() / 2
+    }
+
+    /// Says why rows are asked for in vain, if they are.
+    pub(super) fn admit_rows(&self, caller: &Caller) -> Result<(), Full> {
+        if self.is_short() { Err(self.full(caller, true)) } else { Ok(()) }
+    }
+
+    /// Counts that somebody was refused.
+    fn full(&self, caller: &Caller, is_bulk: bool) -> Full {
+        self.meters.refused(LimitName::HeldAnswerBytes, caller);
+        Full { limit: LimitName::HeldAnswerBytes, most: self.most_of(is_bulk) }
+    }
+
+    fn most_of(&self, is_bulk: bool) -> usize {
+        if is_bulk { self.most() / 2 } else { self.most() }
     }
 
     /// Counts an answer until its last byte is taken, or puts a refusal in its place.
     pub(super) fn send(self: &Arc<Self>, response: Response, to: Recipient) -> Response {
-        let Recipient { line, bulk } = to;
+        let Recipient { caller, line, bulk } = to;
         match response.body().size_hint().exact() {
             Some(length) if length <= SMALL_ANSWER as u64 => response,
             Some(length) => {
                 let is_bulk = bulk.is_some();
                 match self.hold(usize::try_from(length).unwrap_or(usize::MAX), line, is_bulk) {
                     Some(held) => response.map(|body| Body::new(Whole { body, held: Some(held), _turn: bulk })),
-                    None => refusal(&response, is_bulk),
+                    None => refusal(&response, self.full(&caller, is_bulk), is_bulk),
                 }
             }
             None => {
                 let held_back = response.extensions().get().map_or(0, |HeldBack(bytes)| *bytes);
                 let Some(held_back) = self.hold(held_back, line.clone(), true) else {
-                    return refusal(&response, true);
+                    return refusal(&response, self.full(&caller, true), true);
                 };
                 let (answers, taken) = (Arc::clone(self), Arc::default());
                 let pieces = |body| Pieces { body, answers, line, held_back: Some(held_back), taken, _turn: bulk };
@@ -165,7 +187,7 @@ impl Answers {
 
     /// Room for so much more. One alone may be as long as it is.
     fn hold(self: &Arc<Self>, bytes: usize, line: Option<Line>, is_bulk: bool) -> Option<Held> {
-        let most = if is_bulk { self.most() / 2 } else { self.most() };
+        let most = self.most_of(is_bulk);
         let mut under_way = self.lock();
         let is_too_much = under_way.bytes.saturating_add(bytes) > most;
         if is_too_much && under_way.bytes > 0 && bytes > 0 {
@@ -208,15 +230,14 @@ impl UnderWay {
     }
 }
 
-fn refusal(response: &Response, is_bulk: bool) -> Response {
-    const MESSAGE: &str = "too much of other answers is waiting to be read by those who asked for it; come back";
+fn refusal(response: &Response, full: Full, is_bulk: bool) -> Response {
     if is_bulk {
-        return problem(&overload::come_back(MESSAGE));
+        return problem(&overload::come_back(full));
     }
     let own = response.headers().get(header::CONTENT_TYPE);
     let media =
         if own == Some(&MediaType::GraphqlResponse.header()) { MediaType::GraphqlResponse } else { MediaType::Json };
-    answer::refuse(media, &overload::refusal(MESSAGE))
+    answer::refuse(media, &overload::refusal(full))
 }
 
 /// Bytes that are counted until this is dropped.

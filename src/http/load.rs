@@ -1,14 +1,24 @@
 //! How many requests are worked on at a time. Those that nobody sits before are let in to half of them, so that they go
 //! first when there is too much.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::overload::Full;
+use crate::domain::{Caller, LimitName, Shadow};
+use crate::telemetry::meters::Meters;
 
 /// The requests that are worked on.
 #[derive(Debug)]
 pub(super) struct Load {
-    most: AtomicUsize,
-    running: AtomicUsize,
+    state: Mutex<State>,
+    meters: Arc<Meters>,
+}
+
+#[derive(Debug)]
+struct State {
+    most: usize,
+    shadow: Shadow,
+    running: usize,
 }
 
 /// Whether somebody waits for the answer.
@@ -20,26 +30,57 @@ pub(super) enum Haste {
     Patient,
 }
 
+impl Haste {
+    /// How many of so many requests may be of this kind.
+    fn share_of(self, most: usize) -> usize {
+        match self {
+            Self::Interactive => most,
+            Self::Patient => most.div_ceil(2),
+        }
+    }
+}
+
 impl Load {
-    pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most: AtomicUsize::new(most), running: AtomicUsize::new(0) })
+    /// So many are worked on, and more are counted.
+    pub(super) fn new(most: usize, shadow: Shadow, meters: Arc<Meters>) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State { most, shadow, running: 0 }), meters })
     }
 
     /// From now on so many are.
-    pub(super) fn resize(&self, most: usize) {
-        self.most.store(most, Ordering::Relaxed);
+    pub(super) fn resize(&self, most: usize, shadow: Shadow) {
+        let mut state = self.lock();
+        (state.most, state.shadow) = (most, shadow);
     }
 
     /// Lets one more in, if there is room.
-    pub(super) fn begin(self: &Arc<Self>, haste: Haste) -> Option<Turn> {
-        let most = self.most.load(Ordering::Relaxed);
-        let most = match haste {
-            Haste::Interactive => most,
-            Haste::Patient => most.div_ceil(2),
-        };
-        let more = |running: usize| (running < most).then_some(running + 1);
-        self.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Turn(Arc::clone(self)))
+    pub(super) fn begin(self: &Arc<Self>, haste: Haste, caller: &Caller) -> Result<Turn, Full> {
+        let mut state = self.lock();
+        let full = state.full(haste);
+        if let Some(full) = full
+            && !state.shadow.holds(full.limit)
+        {
+            drop(state);
+            self.meters.refused(full.limit, caller);
+            return Err(full);
+        }
+        state.running += 1;
+        drop(state);
+        if let Some(full) = full {
+            self.meters.shadowed(full.limit, caller);
+        }
+        Ok(Turn(Arc::clone(self)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// What leaves no room for one more, if anything does.
+    fn full(&self, haste: Haste) -> Option<Full> {
+        let most = haste.share_of(self.most);
+        (self.running >= most).then_some(Full { limit: LimitName::Requests, most })
     }
 }
 
@@ -49,25 +90,44 @@ pub(super) struct Turn(Arc<Load>);
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.0.lock().running -= 1;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Timestamp;
+
+    fn load(most: usize, shadow: &[LimitName]) -> Arc<Load> {
+        Load::new(most, shadow.iter().copied().collect(), Meters::new(Timestamp::from_ms(0)).unwrap())
+    }
+
+    fn begin(load: &Arc<Load>, haste: Haste) -> Option<Turn> {
+        load.begin(haste, &Caller::Anonymous).ok()
+    }
 
     #[test]
     fn who_has_time_is_let_in_to_half() {
-        let load = Load::new(5);
-        let patient: Vec<_> = (0..3).map(|_| load.begin(Haste::Patient).unwrap()).collect();
-        assert!(load.begin(Haste::Patient).is_none());
-        let hasty: Vec<_> = (0..2).map(|_| load.begin(Haste::Interactive).unwrap()).collect();
-        assert!(load.begin(Haste::Interactive).is_none());
+        let load = load(5, &[]);
+        let patient: Vec<_> = (0..3).map(|_| begin(&load, Haste::Patient).unwrap()).collect();
+        assert!(begin(&load, Haste::Patient).is_none());
+        let hasty: Vec<_> = (0..2).map(|_| begin(&load, Haste::Interactive).unwrap()).collect();
+        assert!(begin(&load, Haste::Interactive).is_none());
         drop(patient);
-        assert!(load.begin(Haste::Interactive).is_some());
+        assert!(begin(&load, Haste::Interactive).is_some());
         drop(hasty);
-        assert_eq!(load.running.load(Ordering::Relaxed), 0);
-        assert!(Load::new(1).begin(Haste::Patient).is_some());
+        assert_eq!(load.lock().running, 0);
+        assert!(begin(&self::load(1, &[]), Haste::Patient).is_some());
+    }
+
+    #[test]
+    fn what_is_only_counted_lets_everybody_in() {
+        let load = load(1, &[LimitName::Requests]);
+        let all: Vec<_> = (0..9).map(|_| begin(&load, Haste::Patient).unwrap()).collect();
+        load.resize(1, Shadow::default());
+        assert!(begin(&load, Haste::Interactive).is_none(), "those who are in are counted");
+        drop(all);
+        assert!(begin(&load, Haste::Interactive).is_some());
     }
 }

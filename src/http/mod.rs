@@ -57,8 +57,9 @@ use load::{Haste, Load};
 use negotiate::{MediaType, wanted};
 use observer::Observer;
 use origin::{Sites, is_listed};
+use overload::Full;
 use peer::Proxies;
-use serve::Line;
+use serve::{Line, Share};
 
 pub use crate::document::Limits;
 pub use graphiql::is_built as has_graphiql;
@@ -66,9 +67,10 @@ pub use serve::{Door, LEAST_PER_PEER, Timeouts, Tls, TlsError, serve};
 
 use crate::access::Access;
 use crate::config::Graphiql;
-use crate::domain::Live;
+use crate::domain::{LimitName, Live};
 use crate::fast::{Answers, Documents};
 use crate::schema::Gateway;
+use crate::telemetry::meters::Meters;
 
 /// What the HTTP surface may be told. The defaults suit everybody who has no reason to differ.
 #[derive(Debug, Clone)]
@@ -124,11 +126,11 @@ struct Rooms {
 }
 
 impl Rooms {
-    fn new(config: &HttpConfig) -> Self {
+    fn new(config: &HttpConfig, meters: &Arc<Meters>) -> Self {
         Self {
             bodies: Bodies::new(config.held_bodies),
-            answers: held::Answers::new(config.held_answers),
-            load: Load::new(config.requests),
+            answers: held::Answers::new(config.held_answers, Arc::clone(meters)),
+            load: Load::new(config.requests, config.limits.shadow, Arc::clone(meters)),
         }
     }
 }
@@ -180,7 +182,7 @@ impl Site {
             documents: Arc::new(Documents::new(fast_path.document_bytes)),
         };
         let limits = Arc::clone(&kept.limits);
-        let rooms = Rooms::new(&config);
+        let rooms = Rooms::new(&config, meters);
         let routes = Router::new()
             .merge(rows::routes(gateway.service().clone()))
             .merge(graphiql::routes(mode, gateway.service().clone()))
@@ -202,15 +204,21 @@ impl Site {
         let Rooms { bodies, answers, load } = &self.guarded.rooms;
         bodies.resize(bounds.held_bodies);
         answers.resize(bounds.held_answers);
-        load.resize(bounds.requests);
+        load.resize(bounds.requests, bounds.limits.shadow);
         self.kept.limits.set(bounds.limits);
         self.kept.documents.clear();
         self.kept.answers.clear();
     }
 
-    /// Whether a peer is a proxy that is trusted to say for whom it asks.
-    fn stands_for_many(&self, peer: IpAddr) -> bool {
-        self.guarded.proxies.has(peer)
+    /// How many connections a peer may have.
+    fn share_of(&self, peer: IpAddr) -> Share {
+        if self.guarded.proxies.has(peer) {
+            Share::Any
+        } else if self.kept.limits.get().shadow.holds(LimitName::ConnectionsPerPeer) {
+            Share::Counted
+        } else {
+            Share::Bounded
+        }
     }
 
     fn of(guarded: Guarded, stopping: Stopping, kept: Kept) -> Self {
@@ -272,28 +280,24 @@ struct Guarded {
     observer: Arc<Observer>,
 }
 
-/// The limit that leaves no room for a request, and what is said of it.
-struct NoRoom(&'static str, &'static str);
-
 impl Guarded {
     /// Lets a request in, or says why there is no room for it.
-    fn room_for<B>(&self, request: &Request<B>) -> Result<Recipient, NoRoom> {
+    fn room_for<B>(&self, request: &Request<B>) -> Result<Recipient, Full> {
         let line = request.extensions().get::<Line>().cloned();
+        let caller = admission::noted(request.extensions()).cloned().unwrap_or_default();
         let path = request.uri().path();
-        if line.as_ref().is_some_and(Line::is_reserve) && !overload::is_health(path) {
-            return Err(NoRoom("connections", "all connections are taken by requests in progress; come back"));
+        if let Some(full) = line.as_ref().and_then(Line::full)
+            && !overload::is_health(path)
+        {
+            self.observer.refused(full.limit, &caller);
+            return Err(full);
         }
         if !overload::is_bulk(path) {
-            return Ok(Recipient { line, bulk: None });
+            return Ok(Recipient { caller, line, bulk: None });
         }
-        if self.rooms.answers.is_short() {
-            let message = "too much of other answers is waiting to be read by those who asked for it; come back";
-            return Err(NoRoom("held_answer_bytes", message));
-        }
-        match self.rooms.load.begin(Haste::Patient) {
-            Some(turn) => Ok(Recipient { line, bulk: Some(turn) }),
-            None => Err(NoRoom("requests", "too many other requests are in progress; come back")),
-        }
+        self.rooms.answers.admit_rows(&caller)?;
+        let turn = self.rooms.load.begin(Haste::Patient, &caller)?;
+        Ok(Recipient { caller, line, bulk: Some(turn) })
     }
 
     /// Answers a request whose caller is known.
@@ -306,11 +310,7 @@ impl Guarded {
                 let (answers, answered) = (Arc::clone(&self.rooms.answers), self.routes.call(request));
                 Either::Left(async move { Ok(answers.send(answered.await?, recipient)) })
             }
-            Err(NoRoom(limit, message)) => {
-                let caller = admission::caller(request.extensions()).unwrap_or_default();
-                self.observer.refused(limit, &caller);
-                Either::Right(ready(Ok(overload::refuse(&request, message))))
-            }
+            Err(full) => Either::Right(ready(Ok(overload::refuse(&request, full)))),
         }
     }
 }
@@ -449,9 +449,10 @@ mod tests {
     async fn a_handler_that_panics_is_answered_all_the_same() {
         let routes = Router::new().route("/", get(async || assert_eq!(1, 2, "deliberate")));
         let sites = Sites { hosts: [].into(), origins: [].into(), pages: &[] };
-        let meters = crate::telemetry::meters::Meters::new(crate::domain::Timestamp::from_ms(0)).unwrap();
+        let meters = Meters::new(crate::domain::Timestamp::from_ms(0)).unwrap();
+        let rooms = Rooms::new(&HttpConfig::default(), &meters);
         let observer = Observer::new(meters, Duration::ZERO, None);
-        let (proxies, rooms) = (Proxies::new(Vec::new()), Rooms::new(&HttpConfig::default()));
+        let (proxies, rooms) = (Proxies::new(Vec::new()), rooms);
         let admission = Admission(Access::anyone());
         let guarded = Guarded { routes, sites, proxies, admission, rooms, observer };
         let (answers, documents) = (Arc::new(Answers::new(0)), Arc::new(Documents::new(0)));

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::loggable::loggable;
-use crate::domain::{Caller, Made, RequestCost};
+use crate::domain::{Caller, LimitName, Made, RequestCost};
 use crate::error::Code;
 use crate::telemetry::meters::Meters;
 use crate::telemetry::traces::{Trace, Traces};
@@ -79,8 +79,18 @@ impl Observer {
     }
 
     /// A limit has refused a request.
-    pub(super) fn refused(&self, limit: &'static str, caller: &Caller) {
+    pub(super) fn refused(&self, limit: LimitName, caller: &Caller) {
         self.meters.refused(limit, caller);
+    }
+
+    /// A limit has refused a connection.
+    pub(super) fn turned_away(&self, limit: LimitName) {
+        self.meters.turned_away(limit);
+    }
+
+    /// A limit would have refused one, and is only counted.
+    pub(super) fn let_in(&self, limit: LimitName) {
+        self.meters.let_in(limit);
     }
 }
 

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::any::{AnyRecalled, AnyStore, Part};
 use super::key::{Gathered, Key};
-use super::{MAX_WAIT, Most, Stores};
+use super::{Most, Stores};
 use crate::domain::wording::echo;
 use crate::domain::{Ask, Budget, LimitName};
 use crate::error::{Code, WeirError};
@@ -63,12 +63,12 @@ impl Batch {
         // What somebody waits for is counted first.
         self.planned += parts.iter_mut().map(|part| part.admit(refusal.as_ref(), &ask)).sum::<usize>();
         if let Some(refusal) = &refusal {
-            let name = refusal.limit.as_ref().and_then(|limit| limit.name).map_or("calls_per_day", LimitName::as_str);
-            self.stores.refused(name, &ask);
+            if let Some(limit) = refusal.limit_name() {
+                self.stores.refused(limit, &ask);
+            }
         } else {
             for refusal in parts.iter().flat_map(|part| part.not_admitted()) {
-                // The one that names how many calls may wait is about the queue.
-                self.stores.refused(if refusal.limit.is_some() { "queue" } else { MAX_WAIT }, &ask);
+                self.stores.refused(refusal.limit_name().unwrap_or(LimitName::MaxWait), &ask);
             }
         }
         let room = self.room_for_refreshes();
@@ -114,7 +114,8 @@ impl Batch {
             return Some(Arc::new(WeirError::exceeding(LimitName::Calls, message, most, Some(planned))));
         }
         let budget = self.ask.cost.charge().budget()?;
-        (budget.left(self.ask.at) < added as u64).then(|| Arc::new(overspent(budget, added, &self.ask)))
+        let is_refused = budget.left(self.ask.at) < added as u64 && !self.most.spares(budget);
+        is_refused.then(|| Arc::new(overspent(budget, added, &self.ask)))
     }
 
     /// Charges the caller what the parts would add; why it may not, if others were charged meanwhile.
@@ -122,13 +123,22 @@ impl Batch {
         let charge = self.ask.cost.charge();
         let budget = charge.budget()?;
         let added = self.survey(parts);
-        (!charge.take(added as u64, self.ask.at)).then(|| Arc::new(overspent(budget, added, &self.ask)))
+        if charge.take(added as u64, self.ask.at) {
+            return None;
+        }
+        if !self.most.spares(budget) {
+            return Some(Arc::new(overspent(budget, added, &self.ask)));
+        }
+        charge.take_beyond(added as u64, self.ask.at);
+        self.stores.shadowed(LimitName::CallsPerDay, &self.ask);
+        None
     }
 
     /// How many calls may refresh what is stale: those that neither the request nor its caller needs otherwise.
     fn room_for_refreshes(&self) -> usize {
         let room = self.most.calls.saturating_sub(self.planned);
-        let left = self.ask.cost.charge().budget().map(|budget| budget.left(self.ask.at));
+        let budget = self.ask.cost.charge().budget().filter(|budget| !self.most.spares(budget));
+        let left = budget.map(|budget| budget.left(self.ask.at));
         left.map_or(room, |left| room.min(usize::try_from(left).unwrap_or(usize::MAX)))
     }
 }
@@ -165,12 +175,13 @@ pub(super) fn overspent(budget: &Budget, added: usize, ask: &Ask) -> WeirError {
     let (name, per_day, left) = (echo(ask.caller.name()), budget.per_day(), budget.left(ask.at));
     if per_day == 0 {
         let message = format!("`{name}` is answered from what is held alone, and this takes {added} upstream calls");
-        return WeirError::new(Code::Forbidden, message).limited(per_day, Some(added));
+        return WeirError::new(Code::Forbidden, message).limited_by(LimitName::CallsPerDay, per_day, Some(added));
     }
     let message = format!(
         "the request takes {added} upstream calls, and `{name}` has {left} left of {per_day} a day (UTC); what is held is \
          answered still"
     );
-    let refusal = WeirError::new(Code::QuotaWaitTooLong, message).limited(per_day, Some(added));
+    let refusal =
+        WeirError::new(Code::QuotaWaitTooLong, message).limited_by(LimitName::CallsPerDay, per_day, Some(added));
     WeirError { retryable: true, retry_after: Some(Budget::renewed_in(ask.at)), ..refusal }
 }

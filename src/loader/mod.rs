@@ -20,7 +20,7 @@ use batch::Batch;
 use key::{Answer, Gathered, Key};
 
 use crate::archive::Collected;
-use crate::domain::{Account, Ask, Class, Facts, LimitName, Operation, Sent, Shadow, Slice, Step, Window};
+use crate::domain::{Account, Ask, Budget, Class, Facts, LimitName, Operation, Sent, Shadow, Slice, Step, Window};
 use crate::error::{Code, WeirError};
 use crate::planner::Command;
 use crate::quota::{Limiter, QuotaStatus};
@@ -64,7 +64,7 @@ impl Stores {
     }
 
     /// Counts that a limit has refused a part of a request. What is only explained is not refused.
-    fn refused(&self, limit: &'static str, ask: &Ask) {
+    fn refused(&self, limit: LimitName, ask: &Ask) {
         if !ask.explain {
             self.meters.refused(limit, &ask.caller);
         }
@@ -123,9 +123,6 @@ impl Stores {
     }
 }
 
-/// What metrics call the limit on the wait for permits.
-const MAX_WAIT: &str = "max_wait";
-
 /// How one operation of an account stands.
 #[derive(Debug, Clone, Copy)]
 pub struct Status {
@@ -146,8 +143,16 @@ pub struct Most {
     pub slices: u64,
     /// Upstream calls that it plans.
     pub calls: usize,
-    /// Which of them are only counted.
+    /// Which limits are only counted.
     pub shadow: Shadow,
+}
+
+impl Most {
+    /// Whether a caller whose calls of the day are spent is let through. Whoever may have none at all is not: that is no limit
+    /// but a right.
+    fn spares(&self, budget: &Budget) -> bool {
+        budget.per_day() > 0 && self.shadow.holds(LimitName::CallsPerDay)
+    }
 }
 
 /// The loader of one request: made with it, dropped with it.
@@ -198,7 +203,7 @@ impl Loader {
     }
 
     /// Counts that a limit has refused the request, or a part of it.
-    pub fn refused(&self, limit: &'static str) {
+    pub fn refused(&self, limit: LimitName) {
         self.stores.refused(limit, &self.ask);
     }
 
@@ -224,7 +229,7 @@ impl Loader {
             self.stores.shadowed(LimitName::Slices, &self.ask);
             return Ok(());
         }
-        self.refused("slices");
+        self.refused(LimitName::Slices);
         let message = format!(
             "the request asks for {asked} slices (days of channels and phones, windows of applications), and {most} are \
              the most; ask for shorter ranges, longer windows or fewer phones at a time"
@@ -325,7 +330,12 @@ impl Loader {
         if let Some(budget) = charge.budget()
             && !charge.take(1, self.ask.at)
         {
-            return Err(batch::overspent(budget, 1, &self.ask).of(account));
+            if !self.most.spares(budget) {
+                self.refused(LimitName::CallsPerDay);
+                return Err(batch::overspent(budget, 1, &self.ask).of(account));
+            }
+            charge.take_beyond(1, self.ask.at);
+            self.stores.shadowed(LimitName::CallsPerDay, &self.ask);
         }
         let (_, metrics) = self.stores.of::<alibaba_cams::PhoneNumberMetrics>()?;
         let (metrics, account, channel) = (Arc::clone(metrics), account.clone(), request.channel.clone());
@@ -334,7 +344,7 @@ impl Loader {
         };
         let answered = command.run(request, &self.ask, landed).await;
         if answered.as_ref().is_err_and(|error| error.code == Code::QuotaWaitTooLong) {
-            self.refused(MAX_WAIT);
+            self.refused(LimitName::MaxWait);
         }
         answered.map(Some)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::Ask;
+use crate::domain::{Ask, LimitName};
 use crate::error::{Code, WeirError};
 use crate::quota::Limiter;
 
@@ -49,7 +49,7 @@ pub(crate) fn admit_queued(limiter: &Limiter, ahead: usize, calls: usize, ask: &
     let message = format!(
         "{queued} upstream calls wait for their permits already, and with {calls} more they would be more than {most}"
     );
-    let refusal = WeirError::new(Code::QuotaWaitTooLong, message).limited(most, Some(all));
+    let refusal = WeirError::new(Code::QuotaWaitTooLong, message).limited_by(LimitName::Queue, most, Some(all));
     Err(WeirError { retryable: true, retry_after: Some(limiter.least_wait(all - most + 1)), ..refusal })
 }
 

@@ -65,7 +65,7 @@ pub async fn one(
     dimension: Dimension,
     range: TimeRange,
 ) -> Result<Option<DistributionWindow>, Arc<WeirError>> {
-    let window = range.distribution_window(request.now(), &app.zone, request.earliest())?;
+    let window = request.judged(range.distribution_window(request.now(), &app.zone, request.earliest()))?;
     exactly(request, app, dimension, window).await
 }
 
@@ -105,8 +105,9 @@ impl Windows {
     ) -> Result<Self, WeirError> {
         let mut wants = Vec::new();
         for app in apps {
-            let tiling = range.distribution_windows(step, request.now(), &app.zone, |n| request.take_slices(n))?;
-            check_window_count((wants.len() + tiling.windows.len()) as u128)?;
+            let tiling = range.distribution_windows(step, request.now(), &app.zone, |n| request.take_slices(n));
+            let tiling = request.judged(tiling)?;
+            request.judged(check_window_count((wants.len() + tiling.windows.len()) as u128))?;
             let want = |window| (Want::new(app, dimension, window), tiling.is_calendar);
             wants.extend(tiling.windows.into_iter().map(want));
         }
@@ -149,7 +150,7 @@ impl Windows {
         let Some(series) = request.series::<OperationDistributions>(asked).await? else { return Ok(None) };
         let mut answered: HashMap<usize, _> = series.into_iter().map(|one| (one.want, one.outcome)).collect();
         let (mut next, freshness) = (0.., request.ask().freshness);
-        let answer = |want: Want| match check_window_length(want.slice.window.length()) {
+        let answer = |want: Want| match request.judged(check_window_length(want.slice.window.length())) {
             Ok(()) => match answered.remove(&next.next()?)? {
                 Ok(served) => DistributionWindow::new(want, served, freshness).map(Ok),
                 Err(error) => Some(Err(error)),
@@ -202,7 +203,7 @@ pub async fn bounds(
     dimension: Dimension,
     range: TimeRange,
 ) -> Result<Option<Bounds>, Arc<WeirError>> {
-    let (span, windows) = cover(request, app, dimension, range).await?;
+    let (span, windows) = request.judged(cover(request, app, dimension, range).await)?;
     request.take_slices(windows.len() as u64)?;
     let wants = windows.iter().map(|window| Slice { subject: subject(app, dimension), window: *window }).collect();
     let Some(series) = request.series::<OperationDistributions>(wants).await? else { return Ok(None) };

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::cursor::{self, Position, Seal};
 use super::range::TimeRange;
 use super::rows::{Row, Rows};
-use crate::domain::{Key, Point, Window};
+use crate::domain::{Key, LimitName, Point, Window};
 use crate::error::WeirError;
 
 /// Rows on a page when nobody says how many.
@@ -58,7 +58,7 @@ impl<K: Key> Walk<K> {
             Some(Ok(first)) if first <= MAX_FIRST => first,
             Some(asked) => {
                 let refusal = WeirError::bad_input(format!("first must be between 0 and {MAX_FIRST}"));
-                return Err(refusal.limited(MAX_FIRST, asked.ok()));
+                return Err(refusal.limited_by(LimitName::PageRows, MAX_FIRST, asked.ok()));
             }
         };
         Ok(Self { window, first, after, seal })

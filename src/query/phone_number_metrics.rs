@@ -66,13 +66,13 @@ impl MetricQuery {
     /// # Errors
     /// A range or a cursor that makes no sense, or what failed upstream.
     pub async fn page(self, paging: Paging<'_>, request: &Request) -> Result<Option<MetricPage>, Arc<WeirError>> {
-        let walk = Walk::new(paging, self.range, self.window(request)?, self.parts(request))?;
+        let walk = request.judged(Walk::new(paging, self.range, self.window(request)?, self.parts(request)))?;
         let rows = self.rows_in(walk.window, request).await?;
         Ok(rows.map(|rows| Page::new(rows, walk)))
     }
 
     fn window(&self, request: &Request) -> Result<Window, WeirError> {
-        self.range.metric_window(self.subject.granularity, request.quarter())
+        request.judged(self.range.metric_window(self.subject.granularity, request.quarter()))
     }
 
     /// The rows whose own start lies in a window.

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::domain::calendar::{CalendarStep, calendar_windows, ceil_hour, floor_hour};
 use crate::domain::time::{DAY, HOUR};
-use crate::domain::{Timestamp, Window};
+use crate::domain::{LimitName, Timestamp, Window};
 use crate::error::{Code, WeirError};
 use crate::vendor::alibaba_cams::Granularity;
 use crate::vendor::volcengine_rtc;
@@ -57,7 +57,7 @@ impl TimeRange {
                 Code::RangeTooLong,
                 format!("a range of message counts may span at most {MAX_METRIC_DAYS} days"),
             )
-            .limited(DAY * MAX_METRIC_DAYS, Some(window.length())));
+            .limited_by(LimitName::Range, DAY * MAX_METRIC_DAYS, Some(window.length())));
         }
         Ok(window)
     }
@@ -142,7 +142,7 @@ impl TimeRange {
                 Code::TooExpensive,
                 format!("the range needs more than {MAX_COVER} windows, and the vendor keeps 30 days"),
             )
-            .limited(MAX_COVER, None::<usize>));
+            .limited_by(LimitName::Windows, MAX_COVER, None::<usize>));
         }
         Ok((span, windows))
     }
@@ -249,7 +249,7 @@ pub(super) fn check_window_count(count: u128) -> Result<(), WeirError> {
              fewer applications at a time"
         ),
     )
-    .limited(MAX_WINDOWS, u64::try_from(count).ok()))
+    .limited_by(LimitName::Windows, MAX_WINDOWS, u64::try_from(count).ok()))
 }
 
 /// Whether the vendor answers a window of this length in one piece.
@@ -263,7 +263,7 @@ pub(super) fn check_window_length(length: Duration) -> Result<(), WeirError> {
                 most.as_secs() / DAY.as_secs()
             ),
         )
-        .limited(most, Some(length))),
+        .limited_by(LimitName::Window, most, Some(length))),
         _ => Ok(()),
     }
 }

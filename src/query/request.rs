@@ -10,14 +10,22 @@ use super::quota::Quota;
 use super::reuse::{Epoch, Lasting, Reuse};
 use crate::archive::Collected;
 use crate::domain::{
-    AppId, Ask, Caller, Facts, Freshness, Held, Mask, Operation, PhoneNumber, Sent, Slice, Source, Subject, Timestamp,
-    Vendor, Window,
+    AppId, Ask, Caller, Facts, Freshness, Held, LimitName, Mask, Operation, PhoneNumber, Sent, Slice, Source, Subject,
+    Timestamp, Vendor, Window,
 };
 use crate::error::{Code, WeirError};
 use crate::loader::Loader;
 use crate::store::Series;
 use crate::vendor::alibaba_cams::{EnableWhatsappRoi, WhatsappRoiEnabled};
 use crate::vendor::volcengine_rtc::{self, Dimension};
+
+/// The bound of what may be asked that has refused, if one has: others are counted where they are kept.
+pub(super) fn bound_of_questions(error: &WeirError) -> Option<LimitName> {
+    error.limit_name().filter(|name| {
+        use LimitName::{PageRows, Range, Window, Windows};
+        matches!(name, PageRows | Range | Window | Windows)
+    })
+}
 
 /// The longest code of a software vendor: no more than an address carries.
 const LONGEST_CODE: usize = 512;
@@ -105,8 +113,16 @@ impl Request {
     }
 
     /// Counts that a limit has refused the request, or a part of it.
-    pub fn refused(&self, limit: &'static str) {
+    pub fn refused(&self, limit: LimitName) {
         self.loader.refused(limit);
+    }
+
+    /// Counts that a bound of what may be asked has refused a question, if one has.
+    pub(super) fn judged<T>(&self, result: Result<T, WeirError>) -> Result<T, WeirError> {
+        if let Some(limit) = result.as_ref().err().and_then(bound_of_questions) {
+            self.refused(limit);
+        }
+        result
     }
 
     /// Counts the slices that a question is about to want of so many subjects, before any of them is made.

@@ -64,8 +64,8 @@ impl TemplateQuery {
     /// # Errors
     /// A range or a cursor that makes no sense, or what failed upstream.
     pub async fn page(self, paging: Paging<'_>, request: &Request) -> Result<Option<TemplatePage>, Arc<WeirError>> {
-        let window = self.range.metric_window(self.subject.granularity, request.quarter())?;
-        let walk = Walk::new(paging, self.range, window, self.parts(request))?;
+        let window = request.judged(self.range.metric_window(self.subject.granularity, request.quarter()))?;
+        let walk = request.judged(Walk::new(paging, self.range, window, self.parts(request)))?;
         let (subject, asked) = (self.subject.clone(), vec![self.subject]);
         let rows = counts::rows::<Templates>(request, subject, asked, walk.window, |_| true).await?;
         Ok(rows.map(|rows| Page::new(rows, walk)))

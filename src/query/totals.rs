@@ -17,8 +17,8 @@ use super::zone::{channel_zone, is_midnight, warn_of_edges};
 use crate::domain::calendar::{CalendarStep, Date, calendar_windows, hours, time_zone, zone_name};
 use crate::domain::time::{DAY, HOUR};
 use crate::domain::wording::echo;
-use crate::domain::{Caller, ChannelId, Finality, Freshness, MessageCount, PhoneNumber, Timestamp, Window};
-use crate::error::{Code, WeirError};
+use crate::domain::{Caller, ChannelId, Finality, Freshness, LimitName, MessageCount, PhoneNumber, Timestamp, Window};
+use crate::error::WeirError;
 use crate::vendor::alibaba_cams::{Granularity, PhoneNumberPoint, PhoneNumbers};
 
 /// The most totals of one answer.
@@ -150,7 +150,7 @@ impl TotalsQuery {
     /// # Errors
     /// A range, a zone or a period that makes no sense, too many totals, or what failed upstream.
     pub async fn answer(&self, request: &Request) -> Result<Option<Vec<Total>>, Arc<WeirError>> {
-        let window = self.window(request.quarter())?;
+        let window = request.judged(self.window(request.quarter()))?;
         let all = (0..self.channels.len()).map(|channel| self.points(channel, window, request));
         let Some(all) = try_join_all(all).await?.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
         let mut sums = Sums::new(self, window);
@@ -340,7 +340,7 @@ impl<'q> Sums<'q> {
                     newest,
                 });
                 if totals.len() > MAX_TOTALS {
-                    return Err(Arc::new(too_many()));
+                    return Err(too_many(request));
                 }
             }
         }
@@ -443,7 +443,7 @@ impl ChannelSums {
                 self.add_slice(totals, window, &served.held.data, |phone| query.wants(phone))
                     .map_err(|refusal| totals.explain_edge(channel, refusal))?;
                 if self.n_sums > MAX_TOTALS {
-                    return Err(Arc::new(too_many()));
+                    return Err(too_many(request));
                 }
             }
         }
@@ -591,9 +591,10 @@ impl TotalsQuery {
     }
 }
 
-fn too_many() -> WeirError {
+fn too_many(request: &Request) -> Arc<WeirError> {
+    request.refused(LimitName::Totals);
     let message = format!(
         "there are more than {MAX_TOTALS} totals; ask for longer periods, a shorter range or fewer phone numbers at a time"
     );
-    WeirError::new(Code::TooExpensive, message).limited(MAX_TOTALS, None::<usize>)
+    Arc::new(WeirError::exceeding(LimitName::Totals, message, MAX_TOTALS, None::<usize>))
 }

@@ -41,7 +41,7 @@ impl Answer {
     #[must_use]
     pub fn refusal(error: &WeirError) -> Self {
         let response = Response::from_errors(vec![error::refused(error, None)]);
-        Self { is_refused: true, ..Self::new(response, None, 0) }
+        Self { is_refused: true, limit: error.limit_name(), ..Self::new(response, None, 0) }
     }
 
     /// The answer to a document, or to values sent with it, that cannot be run.
@@ -50,11 +50,11 @@ impl Answer {
         let errors = complaints.iter().take(MAX_ERRORS);
         let errors = errors.map(|complaint| error::refused(&complaint.error, complaint.at)).collect();
         let n_untold = complaints.len().saturating_sub(MAX_ERRORS);
-        let limit = complaints.iter().find_map(|complaint| complaint.error.limit.as_ref()?.name);
+        let limit = complaints.iter().find_map(|complaint| complaint.error.limit_name());
         Self { is_refused: true, limit, ..Self::new(Response::from_errors(errors), None, n_untold) }
     }
 
-    /// The limit of documents that refused it.
+    /// The limit that refused it, if one did.
     #[must_use]
     pub fn limit(&self) -> Option<LimitName> {
         self.limit

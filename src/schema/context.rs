@@ -49,7 +49,7 @@ impl RequestContext {
 
     /// What is said of an answer that has no more room; it is counted as refused.
     pub(super) fn too_large(&self) -> WeirError {
-        self.query.refused("answer_bytes");
+        self.query.refused(LimitName::AnswerBytes);
         let most = self.answer_bytes;
         let message =
             format!("the answer would be longer than {most} bytes, the limit of this gateway; ask for less at a time");

@@ -93,19 +93,26 @@ impl Meters {
         self.kept.inc();
     }
 
-    /// A limit has refused a request, or a field of it. `limit` is the name of the limit: never what a caller wrote.
-    pub fn refused(&self, limit: &'static str, caller: &Caller) {
-        if let Ok(refusals) = self.refusals.get_metric_with_label_values(&[limit, caller.label()]) {
-            refusals.inc();
-        }
+    /// A limit has refused a request, or a field of it.
+    pub fn refused(&self, limit: LimitName, caller: &Caller) {
+        count(&self.refusals, limit, caller.label());
+    }
+
+    /// A limit has refused a connection, on which nobody has said who they are.
+    pub fn turned_away(&self, limit: LimitName) {
+        count(&self.refusals, limit, NOBODY);
+    }
+
+    /// A limit would have refused a connection, and is only counted.
+    pub fn let_in(&self, limit: LimitName) {
+        info!(limit = limit.as_str(), caller = NOBODY, "a limit that is only counted is exceeded");
+        count(&self.shadowed, limit, NOBODY);
     }
 
     /// A limit would have refused a request, or a field of it, and is only counted.
     pub fn shadowed(&self, limit: LimitName, caller: &Caller) {
         info!(limit = limit.as_str(), caller = caller.label(), "a limit that is only counted is exceeded");
-        if let Ok(shadowed) = self.shadowed.get_metric_with_label_values(&[limit.as_str(), caller.label()]) {
-            shadowed.inc();
-        }
+        count(&self.shadowed, limit, caller.label());
     }
 
     /// What the calls of one operation of one account are counted with.
@@ -307,6 +314,15 @@ impl Readings {
             gauges.get_metric_with_label_values(labels)?.set(value);
         }
         Ok(())
+    }
+}
+
+/// Who stands behind a connection before its first request.
+const NOBODY: &str = "anonymous";
+
+fn count(counters: &IntCounterVec, limit: LimitName, caller: &str) {
+    if let Ok(counter) = counters.get_metric_with_label_values(&[limit.as_str(), caller]) {
+        counter.inc();
     }
 }
 

@@ -305,6 +305,19 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     (
         "[queue]",
+        "[limits]\nshadow = [\"depth\", \"answer_bytes\"]\n[queue]",
+        "weir.toml:29: `limits.shadow`: the limit answer_bytes has no shadow, because it keeps the process from running out of \
+         memory; these can be counted alone: depth, fields, root_fields, aliases, directives, slices, calls, pull_calls, \
+         connections_per_peer, requests, calls_per_day",
+    ),
+    (
+        "[queue]",
+        "[limits]\nshadow = [\"alias\"]\n[queue]",
+        "weir.toml:29: `limits.shadow`: there is no such limit; did you mean `aliases`?; these can be counted alone: depth, fields, \
+         root_fields, aliases, directives, slices, calls, pull_calls, connections_per_peer, requests, calls_per_day",
+    ),
+    (
+        "[queue]",
         "[limits]\nheld_body_bytes = \"1KiB\"\n[queue]",
         "weir.toml:29: `limits.held_body_bytes`: must be at least `http.max_body`, or a body of that length is never read",
     ),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use weir::http::{HttpConfig, Timeouts};
+use weir::domain::LimitName;
+use weir::http::{HttpConfig, Limits, Timeouts};
 use weir::sim::{Fault, Scope, Times};
 
 use crate::support::process::in_time;
@@ -37,6 +38,7 @@ async fn a_body_over_the_limit_is_refused_while_it_streams() {
     }
     let refused = server.raw(format!("{head}content-length: 2000\r\n\r\n{}", padded(2_000))).await;
     assert!(refused.contains(r#""code":"TOO_EXPENSIVE""#) && refused.contains("1000 bytes"), "{refused}");
+    assert!(refused.contains(r#""limitName":"max_body""#), "{refused}");
 }
 
 #[tokio::test]
@@ -66,6 +68,16 @@ async fn a_head_that_never_ends_is_given_up() {
     assert!(!answer.contains("200"), "{answer}");
     assert!(started.elapsed() >= Timeouts::default().head, "{:?}", started.elapsed());
 }
+
+/// What a limit has refused so far, or would have.
+async fn refusals(server: &Server, name: &str, limit: &str) -> usize {
+    let metrics = server.raw("GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+    let series = format!("{name}{{caller=\"anonymous\",limit=\"{limit}\"}} ");
+    metrics.lines().find_map(|line| line.strip_prefix(series.as_str())).map_or(0, |count| count.parse().unwrap())
+}
+
+const REFUSED: &str = "weir_refusals_total";
+const SHADOWED: &str = "weir_shadow_refusals_total";
 
 const HALF: &str = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 26\r\n\r\n{\"query\":";
 const OTHER_HALF: &str = "\"{ __typename }\"}";
@@ -196,17 +208,14 @@ async fn where_all_are_in_a_request_health_is_told_and_others_come_back() {
     let server = Server::start(HttpConfig::default(), few(3)).await;
     let mut busy = Vec::new();
     for _ in 0..3 {
-        let mut one = server.connect().await;
-        one.write_all(HALF.replacen("\r\n", "\r\nexpect: 100-continue\r\n", 1).as_bytes()).await.unwrap();
-        // The server says so once it reads the body.
-        in_time(one.read_exact(&mut [0; 25])).await.unwrap();
-        busy.push(one);
+        busy.push(busy_connection_of(&server).await);
     }
     let ask = "GET /graphql?query=%7B__typename%7D HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     let refused = server.raw(ask).await;
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
     assert!(refused.contains("\r\nretry-after: 1\r\n"), "{refused}");
     assert!(refused.contains(r#""code":"QUOTA_WAIT_TOO_LONG""#), "{refused}");
+    assert!(refused.contains(r#""limit":3,"limitName":"connections""#), "{refused}");
     let rows = server.raw("GET /rows/measurements.csv HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     assert!(rows.starts_with("HTTP/1.1 503 ") && rows.contains("application/problem+json"), "{rows}");
     // Many that ask for nothing take the reserve from nobody either.
@@ -224,6 +233,59 @@ async fn where_all_are_in_a_request_health_is_told_and_others_come_back() {
     }
     let answer = server.raw(ask).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(
+        refusals(&server, REFUSED, "connections").await,
+        2,
+        "those who asked; who is silent was refused nothing"
+    );
+}
+
+/// A connection beyond even the reserve is closed without a word, and counted all the same.
+#[tokio::test]
+async fn whoever_finds_no_place_at_all_is_counted() {
+    let server = Server::start(HttpConfig::default(), Timeouts { max_reserve: 0, ..few(1) }).await;
+    let mut busy = busy_connection_of(&server).await;
+    let turned_away = in_time(read_all(&mut server.connect().await)).await;
+    assert_eq!(turned_away, "");
+    busy.write_all(OTHER_HALF.as_bytes()).await.unwrap();
+    in_time(busy.read_exact(&mut [0; 12])).await.unwrap();
+    drop(busy);
+    assert_eq!(refusals(&server, REFUSED, "connections").await, 1);
+}
+
+/// A share that is only counted lets a peer have more, and tells how often.
+#[tokio::test]
+async fn the_share_of_a_peer_may_be_counted_alone() {
+    let shadow = [LimitName::ConnectionsPerPeer].into_iter().collect();
+    for (limits, status, of_refused, of_shadowed) in
+        [(Limits::default(), "503", 1, 0), (Limits { shadow, ..Limits::default() }, "200", 0, 2)]
+    {
+        let config = HttpConfig { limits, ..HttpConfig::default() };
+        let server = Server::start(config, Timeouts { max_per_peer: 2, ..few(9) }).await;
+        let mut busy = [busy_connection_of(&server).await, busy_connection_of(&server).await];
+        let ask = "GET /graphql?query=%7B__typename%7D HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        let answer = server.raw(ask).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        if status == "503" {
+            assert!(answer.contains(r#""limit":2,"limitName":"connections_per_peer""#), "{answer}");
+            busy[0].write_all(OTHER_HALF.as_bytes()).await.unwrap();
+            in_time(busy[0].read_exact(&mut [0; 12])).await.unwrap();
+        }
+        let limit = "connections_per_peer";
+        let counted = (refusals(&server, REFUSED, limit).await, refusals(&server, SHADOWED, limit).await);
+        assert_eq!(counted.0, of_refused);
+        // The look at the metrics is a connection as well.
+        assert!(counted.1 >= of_shadowed && (of_shadowed > 0 || counted.1 == 0), "{counted:?}");
+    }
+}
+
+/// A connection in the middle of a request, where there may be no room for a second.
+async fn busy_connection_of(server: &Server) -> TcpStream {
+    let mut one = server.connect().await;
+    one.write_all(HALF.replacen("\r\n", "\r\nexpect: 100-continue\r\n", 1).as_bytes()).await.unwrap();
+    // The server says so once it reads the body.
+    in_time(one.read_exact(&mut [0; 25])).await.unwrap();
+    one
 }
 
 /// How many asks wait for a permit of RTC.
@@ -313,6 +375,7 @@ async fn bodies_are_held_up_to_a_measure_and_short_ones_always() {
     let refused = in_time(read_all(&mut other)).await;
     assert!(refused.starts_with("503 "), "{refused}");
     assert!(refused.contains("\r\nretry-after: 1\r\n") && refused.contains("QUOTA_WAIT_TOO_LONG"), "{refused}");
+    assert!(refused.contains(r#""limit":80000,"limitName":"held_body_bytes""#), "{refused}");
     let again = server.raw(&whole).await;
     assert!(again.starts_with("HTTP/1.1 503 "), "{again}");
     let short = server.raw(format!("{head}content-length: 10000\r\n\r\n{}", padded(10_000))).await;
@@ -322,6 +385,7 @@ async fn bodies_are_held_up_to_a_measure_and_short_ones_always() {
     assert!(answer.contains(r#""data":{"__typename":"Query"}"#), "{answer}");
     let answer = server.raw(&whole).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(refusals(&server, REFUSED, "held_body_bytes").await, 2);
 }
 
 #[tokio::test]
@@ -363,4 +427,28 @@ async fn so_many_requests_are_worked_on_and_those_that_have_time_go_first() {
         assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
         tokio::spawn(async move { read_all(&mut hanging).await });
     }
+    assert_eq!(refusals(&server, REFUSED, "requests").await, 4);
+    assert_eq!(refusals(&server, SHADOWED, "requests").await, 0);
+}
+
+#[tokio::test]
+async fn requests_at_once_may_be_counted_alone() {
+    let gateway = TestGateway::start();
+    gateway.sim().faults().push(Fault::Hang, Scope::Operation(DISTRIBUTION.to_owned()), Times::Next(1));
+    let limits = Limits { shadow: [LimitName::Requests].into_iter().collect(), ..Limits::default() };
+    let config = HttpConfig { requests: 1, limits, ..HttpConfig::default() };
+    let server = Server::before(gateway.gateway(), config, Timeouts::default()).await;
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    let mut hanging = server.connect().await;
+    let pull = "/rows/operation_distributions.csv?app_id=app-one&last=P1D";
+    hanging.write_all(get(pull).as_bytes()).await.unwrap();
+    while gateway.calls(DISTRIBUTION) < 1 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for path in ["/graphql?query=%7Bquotas%7Bqueued%7D%7D", "/rows/measurements.csv?limit=1&cust_space_id=cams-alpha"] {
+        let answer = in_time(server.raw(get(path))).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    assert_eq!(refusals(&server, SHADOWED, "requests").await, 2);
+    assert_eq!(refusals(&server, REFUSED, "requests").await, 0);
 }

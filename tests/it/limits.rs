@@ -16,6 +16,7 @@ use weir::config::Config;
 use weir::domain::LimitName;
 use weir::http::{HttpConfig, Site};
 
+use crate::operations::Samples;
 use crate::support::{METRIC, TestGateway, cpu};
 
 /// A refusal takes no more of the processor: unoptimised as tests are, some ten times what a release takes.
@@ -118,7 +119,7 @@ fn hostile() -> Vec<(String, &'static str, Option<&'static str>)> {
     add(format!("query cop {{ __typename {} }}", "@aa".repeat(10)), wrong, None);
     // graphql-cop: introspection that goes round in circles.
     let round = nested(5, "fields { type", "name").replace(" }", " } }");
-    add(format!("query cop {{ __schema {{ types {{ {round} }} }} }}"), too_much, None);
+    add(format!("query cop {{ __schema {{ types {{ {round} }} }} }}"), too_much, Some("introspection_depth"));
     // GraphQL Armor: aliases, directives, depth, tokens, length.
     for n in [101, 500, 1_000, 4_000] {
         add(format!("{{ {} }}", many(n, |n| format!("a{n}: channels {{ account }}"))), too_much, Some("aliases"));
@@ -143,8 +144,8 @@ fn hostile() -> Vec<(String, &'static str, Option<&'static str>)> {
             Some("depth"),
         );
     }
-    add(format!("{{ {} }}", nested(200, "... ", "channels { account }")), too_much, None);
-    add(format!("{{ channels(x: {}{}) {{ account }} }}", "[".repeat(200), "]".repeat(200)), too_much, None);
+    add(format!("{{ {} }}", nested(200, "... ", "channels { account }")), too_much, Some("nesting"));
+    add(format!("{{ channels(x: {}{}) {{ account }} }}", "[".repeat(200), "]".repeat(200)), too_much, Some("nesting"));
     add(format!("{{ {} }}", "channels { account } ".repeat(12_000)), too_much, Some("query_bytes"));
     add(format!("{{ {} }}", "a ".repeat(40_001)), too_much, Some("tokens"));
     add(format!("{{ {}channels {{ account }} }}", "{".repeat(41_000)), too_much, Some("tokens"));
@@ -171,8 +172,8 @@ fn hostile() -> Vec<(String, &'static str, Option<&'static str>)> {
         add((*text).to_owned(), wrong, None);
     }
     for length in [257, 10_000, 120_000] {
-        add(format!("{{ {}: channels {{ account }} }}", "a".repeat(length)), too_much, None);
-        add(format!("query {} {{ channels {{ account }} }}", "a".repeat(length)), too_much, None);
+        add(format!("{{ {}: channels {{ account }} }}", "a".repeat(length)), too_much, Some("name_bytes"));
+        add(format!("query {} {{ channels {{ account }} }}", "a".repeat(length)), too_much, Some("name_bytes"));
     }
     add(format!("{{ channels {{ {} }} }}", "q".repeat(200)), wrong, None);
     add(format!("{{ {}(a: 1) }}", "ä".repeat(100)), wrong, None);
@@ -204,6 +205,12 @@ async fn each_hostile_document_is_refused_with_its_code_for_little() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(gateway.calls(METRIC), 0);
+    let counted = Samples::of(&site).await;
+    for name in LimitName::ALL.map(LimitName::as_str) {
+        let refused = hostile.iter().filter(|(_, _, limit)| *limit == Some(name)).count();
+        let told = counted.count("weir_refusals_total", &[("limit", name), ("caller", "anonymous")]);
+        assert_eq!(told, i64::try_from(refused).unwrap(), "{name}");
+    }
 }
 
 /// graphql-cop's checks of what is asked how.
@@ -284,7 +291,8 @@ async fn what_is_shadowed_refuses_nobody_and_is_counted() {
         let shadow = TestGateway::builder()
             .config(|config| {
                 small(config);
-                config.limits.shadow = LimitName::ALL.into_iter().filter(|name| name.may_be_shadowed()).collect();
+                config.limits.shadow =
+                    LimitName::ALL.into_iter().filter(|name| name.always_holds().is_none()).collect();
             })
             .build();
         let site = site(&shadow);
@@ -295,6 +303,66 @@ async fn what_is_shadowed_refuses_nobody_and_is_counted() {
         let metrics = self::metrics(&site).await;
         assert!(metrics.contains(&line("weir_shadow_refusals_total")), "{metrics}");
         assert!(!metrics.contains(&line("weir_refusals_total")), "{metrics}");
+    }
+}
+
+/// Bounds that no config sets refuse under a name of their own, are counted like the others, and keep their codes.
+#[tokio::test(start_paused = true)]
+async fn bounds_of_a_question_have_names_as_well() {
+    let gateway = TestGateway::start();
+    let site = site(&gateway);
+    let metrics = |range: &str, more: &str| {
+        format!("{{ phoneNumberMetrics(custSpaceId: \"cams-alpha\", range: {range}{more}) {{ totalCount }} }}")
+    };
+    let template = "{ templateMetrics(custSpaceId: \"cams-alpha\", templateCode: \"a\", range: {last: \"P9999D\"}) \
+                    { totalCount } }";
+    let users = |field: &str, range: &str, more: &str| format!("{{ {field}: {range}{more}) {{ start }} }}");
+    let values = json!({ "a": "x".repeat(70_000) });
+    let many_uses =
+        many(80, |n| format!("a{n}: phoneNumberMetrics(custSpaceId: $a, range: {{last: \"P1D\"}}) {{ totalCount }}"));
+    let of_variables = json!({ "query": format!("query($a: ID!) {{ {many_uses} }}"), "variables": values });
+    let query = |text: String| json!({ "query": text });
+    for (limit, code, n, body) in [
+        ("page_rows", "BAD_USER_INPUT", 1, query(metrics("{last: \"P1D\"}", ", first: 100001"))),
+        ("page_rows", "BAD_USER_INPUT", 2, query(metrics("{last: \"P1D\"}", ", first: -1"))),
+        ("range", "RANGE_TOO_LONG", 1, query(metrics("{last: \"P9999D\"}", ""))),
+        ("range", "RANGE_TOO_LONG", 2, query(template.to_owned())),
+        (
+            "window",
+            "RANGE_TOO_LONG",
+            1,
+            query(users("operationDistribution(appId: \"app-one\", range", "{last: \"P20D\"}", "")),
+        ),
+        (
+            "windows",
+            "TOO_EXPENSIVE",
+            1,
+            query(users(
+                "operationDistributions(appIds: [\"app-one\"], range",
+                "{between: {start: \"2026-01-01T00:00:00Z\", end: \"2026-11-01T00:00:00Z\"}}",
+                ", window: \"PT1S\"",
+            )),
+        ),
+        ("value_bytes", "TOO_EXPENSIVE", 1, of_variables),
+    ] {
+        let (_, answer) = post(&site, &body).await;
+        let error = &answer["errors"][0]["extensions"];
+        assert_eq!((&error["limitName"], &error["code"]), (&json!(limit), &json!(code)), "{answer}");
+        assert_eq!(Samples::of(&site).await.count("weir_refusals_total", &[("limit", limit)]), n, "{limit}");
+    }
+    for (limit, n, path) in [
+        ("page_rows", 3, "phone_number_metrics.csv?limit=0"),
+        ("range", 3, "phone_number_metrics.json?last=P9999D"),
+        ("range", 4, "phone_number_totals.csv?last=P9999D"),
+        ("windows", 2, "operation_distributions.csv?start=2016-01-01T00:00:00Z&end=2026-11-20T00:00:00Z&window=PT1S"),
+        ("totals", 1, "phone_number_totals.csv?last=P3000D&granularity=HALF_HOUR&period=HOUR&fill=true"),
+    ] {
+        let request = Request::get(format!("/rows/{path}")).header("host", "localhost").body(Body::empty()).unwrap();
+        let response = site.clone().oneshot(request).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let problem: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(problem["limitName"], limit, "{problem}");
+        assert_eq!(Samples::of(&site).await.count("weir_refusals_total", &[("limit", limit)]), n, "{limit}");
     }
 }
 

@@ -11,6 +11,8 @@ use tokio::time::{advance, timeout};
 
 use super::super::load::{Haste, Load};
 use super::*;
+use crate::domain::{Identity, Rights, Shadow, Timestamp};
+use crate::telemetry::meters::Readings;
 
 const KB: usize = 1 << 10;
 
@@ -22,25 +24,37 @@ fn whole(length: usize) -> Response {
     vec![b'x'; length].into_response()
 }
 
+fn meters() -> Arc<Meters> {
+    Meters::new(Timestamp::from_ms(0)).unwrap()
+}
+
+fn answers(most: usize) -> Arc<Answers> {
+    Answers::new(most, meters())
+}
+
 fn to(line: Option<&Line>) -> Recipient {
-    Recipient { line: line.cloned(), bulk: None }
+    Recipient { caller: Caller::Anonymous, line: line.cloned(), bulk: None }
 }
 
 fn bulk() -> Recipient {
     let line = Line::alone(IpAddr::from([192, 0, 2, 1]));
-    Recipient { line: Some(line), bulk: Load::new(9).begin(Haste::Patient) }
+    let turn = Load::new(9, Shadow::default(), meters()).begin(Haste::Patient, &Caller::Anonymous);
+    Recipient { caller: Caller::Anonymous, line: Some(line), bulk: turn.ok() }
 }
 
 #[test]
 fn bodies_are_counted_together_and_short_ones_not_at_all() {
     let bodies = Bodies::new(100 * KB);
     let mut small: Vec<_> = (0..50).map(|_| bodies.hold()).collect();
-    assert!(small.iter_mut().all(|body| body.grow(SMALL_BODY)));
+    assert!(small.iter_mut().all(|body| body.grow(SMALL_BODY).is_ok()));
     let (mut one, mut other) = (bodies.hold(), bodies.hold());
-    assert!(one.grow(20 * KB) && one.grow(60 * KB) && other.grow(40 * KB));
-    assert!(!other.grow(41 * KB) && one.grow(60 * KB));
+    let fits = |body: &mut HeldBody, length: usize| body.grow(length).is_ok();
+    assert!(fits(&mut one, 20 * KB) && fits(&mut one, 60 * KB) && fits(&mut other, 40 * KB));
+    let full = Full { limit: LimitName::HeldBodyBytes, most: 100 * KB };
+    assert_eq!(other.grow(41 * KB), Err(full));
+    assert!(fits(&mut one, 60 * KB));
     one.forget();
-    assert!(other.grow(100 * KB) && !other.grow(101 * KB));
+    assert!(fits(&mut other, 100 * KB) && !fits(&mut other, 101 * KB));
     drop((one, other));
     assert_eq!(bodies.bytes.load(Ordering::Relaxed), 0);
 }
@@ -48,7 +62,7 @@ fn bodies_are_counted_together_and_short_ones_not_at_all() {
 /// Bytes count until whoever sends them has sent them, not only until they are handed over.
 #[tokio::test(start_paused = true)]
 async fn an_answer_counts_until_its_last_byte_is_taken() {
-    let answers = Answers::new(1_000 * KB);
+    let answers = answers(1_000 * KB);
     let small = answers.send(whole(SMALL_ANSWER), to(None));
     assert_eq!(bytes_of(&answers), 0);
     let mut first = answers.send(whole(600 * KB), to(None)).into_body();
@@ -73,7 +87,7 @@ async fn an_answer_counts_until_its_last_byte_is_taken() {
 
 #[tokio::test(start_paused = true)]
 async fn rows_are_refused_first() {
-    let answers = Answers::new(1_000 * KB);
+    let answers = answers(1_000 * KB);
     let _other = answers.send(whole(400 * KB), to(None));
     assert!(!answers.is_short());
     let refused = answers.send(whole(200 * KB), bulk());
@@ -86,9 +100,31 @@ async fn rows_are_refused_first() {
     assert!(answers.is_short());
 }
 
+/// Whoever is refused when their answer is to be sent is counted by name, at whichever door.
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_an_answer_is_counted() {
+    let meters = meters();
+    let answers = Answers::new(1_000 * KB, Arc::clone(&meters));
+    let _other = answers.send(whole(900 * KB), to(None));
+    let known = || Caller::known(Identity::new("dashboards", Rights::default(), None));
+    let pieces = || Body::from_stream(stream::pending::<Result<Bytes, axum::Error>>()).into_response();
+    let mut begun = pieces();
+    begun.extensions_mut().insert(HeldBack(200 * KB));
+    for (response, to) in [(whole(200 * KB), to(None)), (whole(200 * KB), bulk()), (begun, bulk())] {
+        let refused = answers.send(response, Recipient { caller: known(), ..to });
+        let body = refused.into_body().collect().await.unwrap().to_bytes();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert!(body.contains(r#""limitName":"held_answer_bytes""#), "{body}");
+    }
+    assert!(answers.admit_rows(&known()).is_err());
+    let told = meters.exposition(&Readings::default());
+    let line = "weir_refusals_total{caller=\"dashboards\",limit=\"held_answer_bytes\"} 4";
+    assert!(told.contains(line), "{told}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn rows_that_are_not_read_are_made_no_further_where_room_is_short() {
-    let answers = Answers::new(1_000 * KB);
+    let answers = answers(1_000 * KB);
     let pieces = stream::iter(0..9).map(|_| Ok::<_, axum::Error>(Bytes::from(vec![b'x'; 100 * KB])));
     let mut response = Body::from_stream(pieces).into_response();
     response.extensions_mut().insert(HeldBack(250 * KB));
@@ -119,7 +155,7 @@ async fn rows_that_are_not_read_are_made_no_further_where_room_is_short() {
 /// Whoever takes its last piece is given the next, however short room is for others.
 #[tokio::test(start_paused = true)]
 async fn who_reads_goes_on() {
-    let answers = Answers::new(100 * KB);
+    let answers = answers(100 * KB);
     let _other = answers.hold_anyway(900 * KB, None);
     let pieces = stream::iter(0..3).map(|_| Ok::<_, axum::Error>(Bytes::from(vec![b'x'; 100 * KB])));
     let mut body = answers.send(Body::from_stream(pieces).into_response(), bulk()).into_body();
@@ -132,7 +168,7 @@ async fn who_reads_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn the_answer_that_has_been_under_way_for_longest_is_cut_off_for_others() {
-    let answers = Answers::new(1_000 * KB);
+    let answers = answers(1_000 * KB);
     let lines: Vec<_> = (0..3).map(|n| Line::alone(IpAddr::from([192, 0, 2, n]))).collect();
     let mut under_way = Vec::new();
     for line in &lines {

@@ -235,7 +235,7 @@ mod tests {
     use tokio::task::JoinHandle;
     use tokio::time::{Instant, sleep, timeout};
 
-    use super::super::table::{Places, Table};
+    use super::super::table::{Places, Share, Table};
     use super::*;
 
     const LENGTH: usize = 100_000;
@@ -259,7 +259,7 @@ mod tests {
         let (caller, server) = duplex(1_000);
         let (phase, told) = watch::channel(Phase::Serving);
         let remote = IpAddr::from([127, 0, 0, 1]);
-        let seated = table.enter(remote, false).unwrap();
+        let seated = table.enter(remote, Share::Bounded).unwrap();
         let (seat, stopping) = (Arc::clone(seated.seat()), Stopping::default());
         let terms = Terms { timeouts: Timeouts::default(), phase: told, stopping: stopping.clone() };
         let serving = tokio::spawn(connection(server, boxed(router), seated, remote, terms));

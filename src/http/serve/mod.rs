@@ -19,8 +19,11 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::Site;
+use super::overload::Full;
 use connection::{Terms, connection};
 use table::{Places, Rank, Seat, Seated, Table};
+
+pub(super) use table::Share;
 pub use tls::{Tls, TlsError};
 
 /// For how many callers the server is there, and how long it waits for each.
@@ -114,7 +117,7 @@ impl Line {
     #[cfg(test)]
     pub(super) fn alone(peer: IpAddr) -> Self {
         let places = Places { all: 1, per_peer: 1, reserve: 0 };
-        Table::new(places).enter(peer, false).map(|seated| Self::of(seated.seat())).unwrap()
+        Table::new(places).enter(peer, Share::Bounded).map(|seated| Self::of(seated.seat())).unwrap()
     }
 
     /// Whether it has to end.
@@ -123,9 +126,9 @@ impl Line {
         self.0.is_cut()
     }
 
-    /// Whether only the health of the process is told on it.
-    pub(super) fn is_reserve(&self) -> bool {
-        self.0.rank() == Rank::Reserve
+    /// The limit for which only the health of the process is told on it, if it is so.
+    pub(super) fn full(&self) -> Option<Full> {
+        self.0.over().filter(|_| self.0.rank() == Rank::Reserve)
     }
 }
 
@@ -153,10 +156,20 @@ pub async fn serve(door: impl Into<Door>, site: Site, timeouts: Timeouts, shutdo
     let mut connections = JoinSet::new();
     let table = Table::new(timeouts.places());
     let take = |connections: &mut JoinSet<()>, stream, from| {
-        let Some(seated) = table.enter(from, site.stands_for_many(from)) else {
-            debug!("a connection was turned away, all are taken");
-            return;
+        let observer = &site.guarded.observer;
+        let seated = match table.enter(from, site.share_of(from)) {
+            Ok(seated) => seated,
+            Err(full) => {
+                debug!(limit = full.limit.as_str(), "a connection was turned away, all are taken");
+                observer.turned_away(full.limit);
+                return;
+            }
         };
+        if let Some(over) = seated.seat().over()
+            && seated.seat().rank() == Rank::Ordinary
+        {
+            observer.let_in(over.limit);
+        }
         let (site, terms) = (site.clone(), terms.clone());
         match &tls {
             None => connections.spawn(connection(stream, site, seated, from, terms)),

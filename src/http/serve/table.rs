@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::domain::LimitName;
+use crate::http::overload::Full;
+
 /// How many places there are.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Places {
@@ -31,6 +34,17 @@ pub(super) enum Rank {
     Ordinary,
     /// It came when there was no room: it is told about the health of the process, or to come back.
     Reserve,
+}
+
+/// How many places one peer may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum Share {
+    /// Its share of all.
+    Bounded,
+    /// The same, beyond which it is only counted.
+    Counted,
+    /// Any number: it stands for many callers.
+    Any,
 }
 
 /// All connections.
@@ -53,6 +67,8 @@ pub(super) struct Seat {
     id: u64,
     peer: IpAddr,
     rank: Rank,
+    /// The limit that kept it from an ordinary place, or would have.
+    over: Option<Full>,
     began: Instant,
     /// Since when it has no request in progress, in nanoseconds after the table's beginning; or [`BUSY`].
     idle_since: AtomicU64,
@@ -69,25 +85,36 @@ impl Table {
         Arc::new(Self { places, began: Instant::now(), seats: Mutex::default() })
     }
 
-    /// A place for a new connection of `peer`, for which another may be told to leave; `None` where there is none at all.
-    /// `is_many`: the peer stands for many callers, and may have any number of places.
-    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, is_many: bool) -> Option<Seated> {
+    /// A place for a new connection of `peer`, for which another may be told to leave. What leaves no room, where there is no
+    /// place at all.
+    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, share: Share) -> Result<Seated, Full> {
         let peer = household(peer);
         let mut seats = self.lock();
-        let is_greedy = !is_many && seats.by_peer.get(&peer).is_some_and(|n| *n >= self.places.per_peer);
-        let is_full = seats.ordinary >= self.places.all;
-        let made_room = !(is_greedy || is_full)
-            || seats.show_out(|seat| seat.rank == Rank::Ordinary && (!is_greedy || seat.peer == peer));
+        let is_own = |seat: &Seat| seat.rank == Rank::Ordinary && seat.peer == peer;
+        let is_greedy = share != Share::Any && seats.by_peer.get(&peer).is_some_and(|n| *n >= self.places.per_peer);
+        let is_counted = is_greedy && share == Share::Counted;
+        let greed = Full { limit: LimitName::ConnectionsPerPeer, most: self.places.per_peer };
+        // Whoever is only counted would have been refused where none of its own can leave.
+        let mut over = (is_counted && seats.idlest(is_own).is_none()).then_some(greed);
+        let made_room = if is_greedy && !is_counted {
+            seats.show_out(is_own)
+        } else {
+            seats.ordinary < self.places.all || seats.show_out(|seat| seat.rank == Rank::Ordinary)
+        };
         let rank = if made_room { Rank::Ordinary } else { Rank::Reserve };
-        let in_reserve = seats.by_id.len() - seats.ordinary;
-        let is_crowded = rank == Rank::Reserve && in_reserve >= self.places.reserve;
-        if is_crowded && !seats.show_out(|seat| seat.rank == Rank::Reserve) {
-            return None;
+        if rank == Rank::Reserve {
+            let all = Full { limit: LimitName::Connections, most: self.places.all };
+            let full = *over.insert(if is_greedy && !is_counted { greed } else { all });
+            let in_reserve = seats.by_id.len() - seats.ordinary;
+            if in_reserve >= self.places.reserve && !seats.show_out(|seat| seat.rank == Rank::Reserve) {
+                return Err(full);
+            }
         }
         let seat = Arc::new(Seat {
             id: seats.last_id + 1,
             peer,
             rank,
+            over,
             began: self.began,
             idle_since: AtomicU64::new(0),
             is_stuck: AtomicBool::new(false),
@@ -97,7 +124,7 @@ impl Table {
         seat.note_idle();
         seats.take(&seat);
         drop(seats);
-        Some(Seated { seat, table: Arc::clone(self) })
+        Ok(Seated { seat, table: Arc::clone(self) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Seats> {
@@ -118,15 +145,16 @@ impl Seats {
     /// Takes the place of the connection that has been without a request for longest, among those that `may` leave. One that
     /// begins a request at this very moment leaves after it.
     fn show_out(&mut self, may: impl Fn(&Seat) -> bool) -> bool {
-        let idle = self.by_id.values().filter(|seat| may(seat) && seat.is_idle());
-        let Some(id) = idle.min_by_key(|seat| (seat.idle_since.load(Ordering::Relaxed), seat.id)).map(|seat| seat.id)
-        else {
-            return false;
-        };
+        let Some(id) = self.idlest(may) else { return false };
         if let Some(seat) = self.give_up(id) {
             seat.leave.notify_one();
         }
         true
+    }
+
+    fn idlest(&self, may: impl Fn(&Seat) -> bool) -> Option<u64> {
+        let idle = self.by_id.values().filter(|seat| may(seat) && seat.is_idle());
+        idle.min_by_key(|seat| (seat.idle_since.load(Ordering::Relaxed), seat.id)).map(|seat| seat.id)
     }
 
     fn give_up(&mut self, id: u64) -> Option<Arc<Seat>> {
@@ -170,6 +198,11 @@ impl Seat {
 
     pub(super) fn rank(&self) -> Rank {
         self.rank
+    }
+
+    /// The limit that kept it from an ordinary place; or, where it has one, that would have and is only counted.
+    pub(super) fn over(&self) -> Option<Full> {
+        self.over
     }
 
     /// Ends the connection, whatever is in progress.
@@ -243,14 +276,14 @@ mod tests {
         let table = Table::new(PLACES);
         let mut all = Vec::new();
         for n in 0..4 {
-            all.push(table.enter(peer(n), false).unwrap());
+            all.push(table.enter(peer(n), Share::Bounded).unwrap());
             advance(Duration::from_secs(1)).await;
         }
         all[0].seat.note_busy();
         all[1].seat.note_busy();
         advance(Duration::from_secs(1)).await;
         all[1].seat.note_idle();
-        let fifth = table.enter(peer(9), false).unwrap();
+        let fifth = table.enter(peer(9), Share::Bounded).unwrap();
         assert_eq!(fifth.seat.rank, Rank::Ordinary);
         let mut left = Vec::new();
         for seated in &all {
@@ -262,19 +295,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn where_all_are_busy_there_is_a_reserve_and_then_nothing() {
         let table = Table::new(PLACES);
-        let all: Vec<_> = (0..4).map(|n| table.enter(peer(n), false).unwrap()).collect();
+        let all: Vec<_> = (0..4).map(|n| table.enter(peer(n), Share::Bounded).unwrap()).collect();
         for seated in &all {
             seated.seat.note_busy();
         }
-        let reserve: Vec<_> = (0..2).map(|_| table.enter(peer(9), false).unwrap()).collect();
+        let reserve: Vec<_> = (0..2).map(|_| table.enter(peer(9), Share::Bounded).unwrap()).collect();
         assert!(reserve.iter().all(|seated| seated.seat.rank == Rank::Reserve));
-        let third = table.enter(peer(9), false).unwrap();
+        let third = table.enter(peer(9), Share::Bounded).unwrap();
         assert!(has_to_leave(&reserve[0]).await, "it has not asked yet");
         reserve[1].seat.note_busy();
         third.seat.note_busy();
-        assert!(table.enter(peer(9), false).is_none());
+        let full = Full { limit: LimitName::Connections, most: 4 };
+        assert_eq!(reserve[1].seat.over, Some(full));
+        assert_eq!(table.enter(peer(9), Share::Bounded).err(), Some(full));
         drop(all);
-        assert_eq!(table.enter(peer(9), false).unwrap().seat.rank, Rank::Ordinary);
+        assert_eq!(table.enter(peer(9), Share::Bounded).unwrap().seat.rank, Rank::Ordinary);
         drop((reserve, third));
         let seats = table.lock();
         assert_eq!((seats.by_id.len(), seats.ordinary, seats.by_peer.len()), (0, 0, 0));
@@ -283,36 +318,58 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_still_has_to_be_sent_is_a_request_in_progress() {
         let table = Table::new(PLACES);
-        let all: Vec<_> = (0..4).map(|n| table.enter(peer(n), false).unwrap()).collect();
+        let all: Vec<_> = (0..4).map(|n| table.enter(peer(n), Share::Bounded).unwrap()).collect();
         for seated in &all {
             seated.seat.note_stuck(true);
         }
-        assert_eq!(table.enter(peer(9), false).unwrap().seat.rank, Rank::Reserve);
+        assert_eq!(table.enter(peer(9), Share::Bounded).unwrap().seat.rank, Rank::Reserve);
         all[2].seat.note_stuck(false);
-        assert_eq!(table.enter(peer(9), false).unwrap().seat.rank, Rank::Ordinary);
+        assert_eq!(table.enter(peer(9), Share::Bounded).unwrap().seat.rank, Rank::Ordinary);
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_peer_has_its_share_unless_it_stands_for_many() {
         let table = Table::new(PLACES);
-        let own: Vec<_> = (0..3).map(|_| table.enter(peer(1), false).unwrap()).collect();
+        let own: Vec<_> = (0..3).map(|_| table.enter(peer(1), Share::Bounded).unwrap()).collect();
         advance(Duration::from_secs(1)).await;
-        let more = table.enter(peer(1), false).unwrap();
+        let more = table.enter(peer(1), Share::Bounded).unwrap();
         assert_eq!(more.seat.rank, Rank::Ordinary);
         assert!(has_to_leave(&own[0]).await, "one of its own makes room");
         for seated in own.iter().chain([&more]) {
             seated.seat.note_busy();
         }
-        assert_eq!(table.enter(peer(1), false).unwrap().seat.rank, Rank::Reserve);
-        let other = table.enter(peer(2), false).unwrap();
+        assert_eq!(table.enter(peer(1), Share::Bounded).unwrap().seat.rank, Rank::Reserve);
+        let full = Full { limit: LimitName::ConnectionsPerPeer, most: 3 };
+        assert_eq!(table.enter(peer(1), Share::Bounded).unwrap().seat.over, Some(full));
+        let other = table.enter(peer(2), Share::Bounded).unwrap();
         assert_eq!(other.seat.rank, Rank::Ordinary, "there is room for others");
         drop((own, more, other));
 
-        let many: Vec<_> = (0..4).map(|_| table.enter(peer(1), true).unwrap()).collect();
+        let many: Vec<_> = (0..4).map(|_| table.enter(peer(1), Share::Any).unwrap()).collect();
         assert!(many.iter().all(|seated| seated.seat.rank == Rank::Ordinary));
         for seated in &many {
             assert!(!has_to_leave(seated).await);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_that_is_only_counted_costs_nobody_a_place() {
+        let table = Table::new(PLACES);
+        let own: Vec<_> = (0..3).map(|_| table.enter(peer(1), Share::Counted).unwrap()).collect();
+        let more = table.enter(peer(1), Share::Counted).unwrap();
+        assert_eq!((more.seat.rank, more.seat.over), (Rank::Ordinary, None), "one of its own could have made room");
+        assert!(!has_to_leave(&own[0]).await);
+        drop(more);
+        for seated in &own {
+            seated.seat.note_busy();
+        }
+        let full = Full { limit: LimitName::ConnectionsPerPeer, most: 3 };
+        let more = table.enter(peer(1), Share::Counted).unwrap();
+        assert_eq!((more.seat.rank, more.seat.over), (Rank::Ordinary, Some(full)));
+        more.seat.note_busy();
+        let none = table.enter(peer(1), Share::Counted).unwrap();
+        let all = Full { limit: LimitName::Connections, most: 4 };
+        assert_eq!((none.seat.rank, none.seat.over), (Rank::Reserve, Some(all)), "what all share holds");
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub use batch::Batch;
 pub use question::MAX_LIMIT;
 pub use walk::Pairs;
 
-use super::request::{QUARTER, Request};
+use super::request::{QUARTER, Request, bound_of_questions};
 use super::service::Service;
 use super::totals::{Sums, TotalsQuery};
 use super::zone::channel_zone;
@@ -109,6 +109,15 @@ impl Service {
     /// # Errors
     /// Parameters that make no sense, unknown channels and applications, and those that the caller may not see.
     pub fn pull(&self, caller: Caller, dataset: Dataset, path: &str, pairs: Pairs) -> Result<Pull, WeirError> {
+        let asking = caller.clone();
+        self.pull_of(caller, dataset, path, pairs).inspect_err(|error| {
+            if let Some(limit) = bound_of_questions(error) {
+                self.meters().refused(limit, &asking);
+            }
+        })
+    }
+
+    fn pull_of(&self, caller: Caller, dataset: Dataset, path: &str, pairs: Pairs) -> Result<Pull, WeirError> {
         let question = Question::read(dataset, path, pairs, self.now())?;
         let max_wait = question.controls.max_wait.unwrap_or(self.limits().bulk_max_wait);
         let class = question.controls.class(&caller, Class::Bulk)?;
@@ -252,7 +261,7 @@ impl Pull {
             self.service.meters().shadowed(LimitName::PullCalls, &self.caller);
             return Ok(());
         }
-        self.service.meters().refused("pull_calls", &self.caller);
+        self.service.meters().refused(LimitName::PullCalls, &self.caller);
         let message = format!(
             "the pull takes more than {most} upstream calls; ask for a shorter range, or for fewer channels or applications \
              at a time"

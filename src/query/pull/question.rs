@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::walk::{Pairs, RowPosition, Walk};
-use crate::domain::Timestamp;
 use crate::domain::dataset::{Column, Dataset};
 use crate::domain::duration::parse_iso;
 use crate::domain::time::DAY;
 use crate::domain::wording::{echo, hint};
+use crate::domain::{LimitName, Timestamp};
 use crate::error::WeirError;
 use crate::query::controls::{Controls, Setting};
 use crate::query::range::TimeRange;
@@ -209,7 +209,7 @@ fn limit(text: &str) -> Result<usize, WeirError> {
         WeirError::bad_input(format!(
             "limit must be a whole number between 1 and {MAX_LIMIT}; without it all rows come, to the end"
         ))
-        .limited(MAX_LIMIT, asked)
+        .limited_by(LimitName::PageRows, MAX_LIMIT, asked)
     })
 }
 

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
 use weir::config::access::{Phones, Priority};
-use weir::domain::Timestamp;
+use weir::domain::{LimitName, Timestamp};
 
 use super::{api_key, ask, ask_with, door, get, send};
 use crate::support::log::Log;
@@ -130,6 +130,39 @@ async fn calls_of_a_day_are_counted_and_come_again() {
     assert_eq!(ask(&site, "weir_rich", &of("cams-gamma")).await.json().get("errors"), None, "others have their own");
     tokio::time::advance(std::time::Duration::from_hours(14)).await;
     assert_eq!(ask(&site, "weir_poor", &of("cams-delta")).await.json().get("errors"), None, "another day");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_a_day_may_be_counted_alone() {
+    let gateway = TestGateway::builder()
+        .config(|config| {
+            let mut poor = api_key("poor", "weir_poor");
+            poor.calls_per_day = Some(1);
+            let mut none = api_key("none", "weir_none");
+            none.calls_per_day = Some(0);
+            config.api_keys = vec![poor, none];
+            config.limits.shadow = vec![LimitName::CallsPerDay];
+        })
+        .build();
+    let site = door(&gateway);
+    for (n, days) in [(1, 3), (2, 9)] {
+        let query = DAY.replace("P3D", &format!("P{days}D"));
+        let got = ask(&site, "weir_poor", &query).await;
+        assert!(got.codes().is_empty(), "{}", got.text());
+        assert_eq!(gateway.calls(METRIC), n);
+    }
+    let enable = "mutation { enableWhatsappRoiMetric(custSpaceId: \"cams-alpha\") { requestId } }";
+    assert!(ask(&site, "weir_poor", enable).await.codes().is_empty());
+    let nothing = ask(&site, "weir_none", &DAY.replace("P3D", "P20D")).await;
+    assert_eq!(nothing.codes(), ["FORBIDDEN"], "to have none at all is no limit but a right");
+    let counted = get(&site, "weir_poor", "/metrics").await.text();
+    for line in [
+        "weir_shadow_refusals_total{caller=\"poor\",limit=\"calls_per_day\"} 2",
+        "weir_refusals_total{caller=\"none\",limit=\"calls_per_day\"} 1",
+    ] {
+        assert!(counted.contains(line), "{line}\n{counted}");
+    }
+    assert!(!counted.contains("weir_refusals_total{caller=\"poor\""), "{counted}");
 }
 
 #[tokio::test(start_paused = true)]

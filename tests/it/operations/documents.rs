@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use weir::domain::LimitName;
 use weir::error::Code;
 use weir::telemetry::names::{ALL, Kind};
 
@@ -144,6 +145,24 @@ fn expressions() -> Vec<String> {
 }
 
 /// Grafana itself is not run here: what can be wrong without it is looked for.
+#[test]
+fn every_limit_is_explained_by_its_name() {
+    let told = include_str!("../../../docs/operations/metrics.md");
+    let (_, told) = told.split_once("\n- `limit`: ").unwrap();
+    let (told, _) = told.split_once("\n- `caller`: ").unwrap();
+    let told: BTreeSet<&str> = told.split('`').skip(1).step_by(2).collect();
+    let untold: Vec<_> =
+        LimitName::ALL.map(LimitName::as_str).into_iter().filter(|name| !told.contains(name)).collect();
+    assert!(untold.is_empty(), "{untold:?}");
+    let decided = include_str!("../../../docs/decisions/0024-limits.md");
+    for name in LimitName::ALL {
+        let says =
+            |line: &str| line.split('|').nth(1).is_some_and(|cell| cell.contains(&format!("`{}`", name.as_str())));
+        let row = decided.lines().find(|line| says(line));
+        assert_eq!(row.is_some(), name.always_holds().is_some(), "{}", name.as_str());
+    }
+}
+
 #[test]
 fn the_dashboard_holds_together() {
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
