@@ -106,6 +106,7 @@ fn bounds(config: &Config) -> http::Bounds {
         held_bodies: bytes(limits.held_body_bytes),
         held_answers: bytes(limits.held_answer_bytes),
         requests: limits.requests as usize,
+        requests_per_caller: limits.requests_per_caller as usize,
     }
 }
 
@@ -125,7 +126,7 @@ pub(super) async fn serve(
     let mut hosts = config.http.hosts.clone();
     // The address itself is a name that nobody else can be reached under.
     hosts.extend(door.listener.local_addr().ok().map(|own| own.to_string()));
-    let http::Bounds { limits, held_bodies, held_answers, requests } = bounds(config);
+    let http::Bounds { limits, held_bodies, held_answers, requests, requests_per_caller } = bounds(config);
     let http = HttpConfig {
         hosts,
         cors_origins: config.http.cors_origins.clone(),
@@ -137,6 +138,7 @@ pub(super) async fn serve(
         held_bodies,
         held_answers,
         requests,
+        requests_per_caller,
         ..HttpConfig::default()
     };
     let timeouts = http::Timeouts {

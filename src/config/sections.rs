@@ -332,6 +332,8 @@ pub struct Limits {
     pub connections_per_peer: u32,
     /// The most requests that are worked on at once.
     pub requests: u32,
+    /// The most of one caller; zero for a quarter of all.
+    pub requests_per_caller: u32,
     /// What of all bodies is held at once, in bytes.
     #[serde(deserialize_with = "units::size")]
     pub held_body_bytes: u64,
@@ -362,6 +364,7 @@ impl Default for Limits {
             connections: 10_000,
             connections_per_peer: 0,
             requests: 1_000,
+            requests_per_caller: 0,
             held_body_bytes: 32 * 1024 * 1024,
             held_answer_bytes: 64 * 1024 * 1024,
         }

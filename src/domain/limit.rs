@@ -31,6 +31,8 @@ pub enum LimitName {
     ConnectionsPerPeer,
     /// Requests that are worked on at once.
     Requests,
+    /// Those of one caller.
+    RequestsPerCaller,
     /// The bytes that are held of all bodies.
     HeldBodyBytes,
     /// The bytes that are held of all answers.
@@ -70,7 +72,7 @@ const FIXED: &str = "it is no setting of the config";
 
 impl LimitName {
     /// All of them: those of the config in its order, then those that are fixed.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::QueryBytes,
         Self::Tokens,
         Self::Depth,
@@ -85,6 +87,7 @@ impl LimitName {
         Self::Connections,
         Self::ConnectionsPerPeer,
         Self::Requests,
+        Self::RequestsPerCaller,
         Self::HeldBodyBytes,
         Self::HeldAnswerBytes,
         Self::CallsPerDay,
@@ -120,6 +123,7 @@ impl LimitName {
             Self::Connections => "connections",
             Self::ConnectionsPerPeer => "connections_per_peer",
             Self::Requests => "requests",
+            Self::RequestsPerCaller => "requests_per_caller",
             Self::HeldBodyBytes => "held_body_bytes",
             Self::HeldAnswerBytes => "held_answer_bytes",
             Self::CallsPerDay => "calls_per_day",
@@ -152,6 +156,7 @@ impl LimitName {
             | Self::PullCalls
             | Self::ConnectionsPerPeer
             | Self::Requests
+            | Self::RequestsPerCaller
             | Self::CallsPerDay => None,
             Self::QueryBytes
             | Self::Tokens

@@ -53,7 +53,7 @@ use admission::Admission;
 use health::Stopping;
 use held::{Bodies, Recipient};
 use ipnet::IpNet;
-use load::{Haste, Load};
+use load::{Haste, Load, Room};
 use negotiate::{MediaType, wanted};
 use observer::Observer;
 use origin::{Sites, is_listed};
@@ -97,6 +97,8 @@ pub struct HttpConfig {
     pub held_answers: usize,
     /// How many requests are worked on at once; more are answered 503, of rows beyond half of it.
     pub requests: usize,
+    /// The same of one caller who shows a key or a token; zero for a quarter of all, and 64 at least.
+    pub requests_per_caller: usize,
 }
 
 impl Default for HttpConfig {
@@ -113,7 +115,14 @@ impl Default for HttpConfig {
             held_bodies: 32 << 20,
             held_answers: 64 << 20,
             requests: 1_000,
+            requests_per_caller: 0,
         }
+    }
+}
+
+impl HttpConfig {
+    fn room(&self) -> Room {
+        Room { all: self.requests, per_caller: self.requests_per_caller, shadow: self.limits.shadow }
     }
 }
 
@@ -130,7 +139,7 @@ impl Rooms {
         Self {
             bodies: Bodies::new(config.held_bodies),
             answers: held::Answers::new(config.held_answers, Arc::clone(meters)),
-            load: Load::new(config.requests, config.limits.shadow, Arc::clone(meters)),
+            load: Load::new(config.room(), Arc::clone(meters)),
         }
     }
 }
@@ -146,6 +155,14 @@ pub struct Bounds {
     pub held_answers: usize,
     /// As in [`HttpConfig`].
     pub requests: usize,
+    /// As in [`HttpConfig`].
+    pub requests_per_caller: usize,
+}
+
+impl Bounds {
+    fn room(&self) -> Room {
+        Room { all: self.requests, per_caller: self.requests_per_caller, shadow: self.limits.shadow }
+    }
 }
 
 /// All routes, ready for [`serve`](serve()) or for a test that calls them directly. Cheap to clone.
@@ -204,7 +221,7 @@ impl Site {
         let Rooms { bodies, answers, load } = &self.guarded.rooms;
         bodies.resize(bounds.held_bodies);
         answers.resize(bounds.held_answers);
-        load.resize(bounds.requests, bounds.limits.shadow);
+        load.resize(bounds.room());
         self.kept.limits.set(bounds.limits);
         self.kept.documents.clear();
         self.kept.answers.clear();

@@ -29,6 +29,7 @@ impl Full {
             LimitName::ConnectionsPerPeer => {
                 "all connections of your address are taken by requests in progress; come back"
             }
+            LimitName::RequestsPerCaller => "too many other requests of yours are in progress; come back",
             LimitName::HeldBodyBytes => "too many other requests are still being sent; come back",
             LimitName::HeldAnswerBytes => {
                 "too much of other answers is waiting to be read by those who asked for it; come back"

@@ -308,13 +308,13 @@ const CASES: &[(&str, &str, &str)] = &[
         "[limits]\nshadow = [\"depth\", \"answer_bytes\"]\n[queue]",
         "weir.toml:29: `limits.shadow`: the limit answer_bytes has no shadow, because it keeps the process from running out of \
          memory; these can be counted alone: depth, fields, root_fields, aliases, directives, slices, calls, pull_calls, \
-         connections_per_peer, requests, calls_per_day",
+         connections_per_peer, requests, requests_per_caller, calls_per_day",
     ),
     (
         "[queue]",
         "[limits]\nshadow = [\"alias\"]\n[queue]",
         "weir.toml:29: `limits.shadow`: there is no such limit; did you mean `aliases`?; these can be counted alone: depth, fields, \
-         root_fields, aliases, directives, slices, calls, pull_calls, connections_per_peer, requests, calls_per_day",
+         root_fields, aliases, directives, slices, calls, pull_calls, connections_per_peer, requests, requests_per_caller, calls_per_day",
     ),
     (
         "[queue]",

@@ -9,7 +9,7 @@ use futures_util::stream;
 use http_body_util::BodyExt;
 use tokio::time::{advance, timeout};
 
-use super::super::load::{Haste, Load};
+use super::super::load::{Haste, Load, Room};
 use super::*;
 use crate::domain::{Identity, Rights, Shadow, Timestamp};
 use crate::telemetry::meters::Readings;
@@ -38,7 +38,8 @@ fn to(line: Option<&Line>) -> Recipient {
 
 fn bulk() -> Recipient {
     let line = Line::alone(IpAddr::from([192, 0, 2, 1]));
-    let turn = Load::new(9, Shadow::default(), meters()).begin(Haste::Patient, &Caller::Anonymous);
+    let room = Room { all: 9, per_caller: 0, shadow: Shadow::default() };
+    let turn = Load::new(room, meters()).begin(Haste::Patient, &Caller::Anonymous);
     Recipient { caller: Caller::Anonymous, line: Some(line), bulk: turn.ok() }
 }
 

@@ -1,14 +1,20 @@
 //! Keys: shown in three ways, replaced, expired, bounded.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
+use tokio::time::sleep;
 use weir::config::access::{Phones, Priority};
 use weir::domain::{LimitName, Timestamp};
+use weir::http::{Bounds, HttpConfig, Site};
+use weir::sim::{Fault, Scope, Times};
 
 use super::{api_key, ask, ask_with, door, get, send};
 use crate::support::log::Log;
-use crate::support::{METRIC, TestGateway};
+use crate::support::{DISTRIBUTION, METRIC, TestGateway, window};
 
 const DAY: &str = "{ phoneNumberMetrics(custSpaceId: \"cams-alpha\", range: {last: \"P3D\"}) { nodes { start } } }";
 
@@ -163,6 +169,42 @@ async fn calls_of_a_day_may_be_counted_alone() {
         assert!(counted.contains(line), "{line}\n{counted}");
     }
     assert!(!counted.contains("weir_refusals_total{caller=\"poor\""), "{counted}");
+}
+
+/// One key takes no more than its share of the requests that are worked on, rows half of it.
+#[tokio::test(start_paused = true)]
+async fn one_key_leaves_room_for_the_others() {
+    let gateway = TestGateway::builder()
+        .config(|config| config.api_keys = ["one", "other"].map(|name| api_key(name, name)).to_vec())
+        .build();
+    let config = HttpConfig { requests_per_caller: 1, ..HttpConfig::default() };
+    let site = Site::new(config, gateway.gateway(), Arc::clone(gateway.app().access()));
+    gateway.sim().faults().push(Fault::Hang, Scope::operation(DISTRIBUTION), Times::Next(1));
+    let hanging = tokio::spawn({
+        let site = site.clone();
+        async move { ask(&site, "one", &window("app-one", 0)).await }
+    });
+    while gateway.calls(DISTRIBUTION) == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let quotas = "{ quotas { operation } }";
+    let rows = "/rows/phone_number_metrics.csv?limit=1";
+    for refused in [ask(&site, "one", quotas).await, get(&site, "one", rows).await] {
+        assert_eq!((refused.status, refused.codes()), (503, vec!["QUOTA_WAIT_TOO_LONG".to_owned()]));
+        assert!(refused.text().contains("\"limitName\":\"requests_per_caller\""), "{}", refused.text());
+        assert_eq!(refused.header("retry-after"), Some("1"));
+    }
+    for answered in [ask(&site, "other", quotas).await, get(&site, "other", rows).await] {
+        assert_eq!(answered.status, 200, "{}", answered.text());
+    }
+    let counted = get(&site, "one", "/metrics").await.text();
+    let line = "weir_refusals_total{caller=\"one\",limit=\"requests_per_caller\"} 2";
+    assert!(counted.contains(line), "{counted}");
+    let HttpConfig { limits, held_bodies, held_answers, requests, .. } = HttpConfig::default();
+    site.set_bounds(&Bounds { limits, held_bodies, held_answers, requests, requests_per_caller: 2 });
+    assert_eq!(ask(&site, "one", quotas).await.status, 200, "a reload changes it");
+    assert!(!hanging.is_finished());
+    hanging.abort();
 }
 
 #[tokio::test(start_paused = true)]
