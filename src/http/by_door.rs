@@ -10,7 +10,8 @@ use crate::error::WeirError;
 
 /// A refusal in the form of the door that was asked.
 pub(super) fn refuse<B>(request: &Request<B>, status: StatusCode, error: &WeirError) -> Response {
-    if request.uri().path().starts_with("/rows") {
+    let path = request.uri().path();
+    if path == "/rows" || path.starts_with("/rows/") {
         problem::with_status(status, error)
     } else {
         let media = wanted(request.headers()).media.unwrap_or(MediaType::Json);

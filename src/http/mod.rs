@@ -54,7 +54,6 @@ use health::Stopping;
 use held::{Bodies, Recipient};
 use ipnet::IpNet;
 use load::{Haste, Load, Room};
-use negotiate::{MediaType, wanted};
 use observer::Observer;
 use origin::{Sites, is_listed};
 use overload::Full;
@@ -347,9 +346,9 @@ where
     fn call(&mut self, mut request: Request<B>) -> Answering {
         self.proxies.resolve(&mut request);
         let entry = access_log::Entry::begin(&mut request, &self.observer);
-        if let Err(refusal) = self.sites.check(&request) {
-            let media = wanted(request.headers()).media.unwrap_or(MediaType::Json);
-            return Box::pin(guard(entry, ready(Ok(answer::refuse(media, &refusal)))));
+        if let Err((status, error)) = self.sites.check(&request) {
+            let refusal = by_door::refuse(&request, status, &error);
+            return Box::pin(guard(entry, ready(Ok(refusal))));
         }
         match self.admission.admit_now(&mut request) {
             Some(Ok(())) => Box::pin(guard(entry, self.answer(request))),

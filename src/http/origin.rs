@@ -12,9 +12,8 @@ use std::sync::Arc;
 use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 
-use super::answer::Refusal;
 use super::negotiate::wanted;
-use crate::error::Code;
+use crate::error::{Code, WeirError};
 
 /// What a page cannot set and a browser tells of it: how near the page is that made it ask.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -33,15 +32,13 @@ pub(super) struct Sites {
 }
 
 impl Sites {
-    /// Lets a request through, or says why not.
-    pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+    /// Lets a request through, or says why not and with which status.
+    pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), (StatusCode, WeirError)> {
         let host = host(request)?;
         if !host.is_none_or(|host| self.is_ours(host)) {
-            return Err(Refusal::of_http(
-                StatusCode::MISDIRECTED_REQUEST,
-                Code::BadUserInput,
-                "weir is not asked under this name; use localhost, or add the name to `http.hosts` in the config",
-            ));
+            let message =
+                "weir is not asked under this name; use localhost, or add the name to `http.hosts` in the config";
+            return Err((StatusCode::MISDIRECTED_REQUEST, WeirError::bad_input(message)));
         }
         let headers = request.headers();
         let sites = headers.get_all(SEC_FETCH_SITE);
@@ -56,11 +53,8 @@ impl Sites {
         if origins.iter().all(is_let_in) && (is_named || !is_foreign || self.is_visit(request)) {
             return Ok(());
         }
-        Err(Refusal::of_http(
-            StatusCode::FORBIDDEN,
-            Code::Forbidden,
-            "a page of another site asked; if it may, add its origin to `http.cors_origins` in the config",
-        ))
+        let message = "a page of another site asked; if it may, add its origin to `http.cors_origins` in the config";
+        Err((StatusCode::FORBIDDEN, WeirError::new(Code::Forbidden, message)))
     }
 
     fn is_ours(&self, host: &str) -> bool {
@@ -84,13 +78,16 @@ pub(super) fn is_listed(origins: &[String], origin: &HeaderValue) -> bool {
 }
 
 /// The host that is asked. Only HTTP/1.0, which no browser speaks, may leave it out.
-fn host<B>(request: &Request<B>) -> Result<Option<&str>, Refusal> {
+fn host<B>(request: &Request<B>) -> Result<Option<&str>, (StatusCode, WeirError)> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let target = request.uri().authority().map(Authority::as_str);
     match (hosts.next().map(HeaderValue::to_str), hosts.next()) {
         (None, _) if request.version() < Version::HTTP_11 => Ok(target),
         (Some(Ok(host)), None) if target.is_none_or(|target| target.eq_ignore_ascii_case(host)) => Ok(Some(host)),
-        _ => Err(Refusal::malformed("send exactly one Host header, and no other host in the request target")),
+        _ => {
+            let message = "send exactly one Host header, and no other host in the request target";
+            Err((StatusCode::BAD_REQUEST, WeirError::bad_input(message)))
+        }
     }
 }
 
@@ -156,10 +153,7 @@ mod tests {
 
     /// The status of a refusal; `None` where the request is let through.
     fn refused(request: axum::http::request::Builder) -> Option<u16> {
-        let refusal = sites().check(&request.body(()).unwrap()).err();
-        refusal.map(|refusal| {
-            super::super::answer::refuse(super::super::negotiate::MediaType::Json, &refusal).status().as_u16()
-        })
+        sites().check(&request.body(()).unwrap()).err().map(|(status, _)| status.as_u16())
     }
 
     #[test]

@@ -85,6 +85,30 @@ async fn a_rebound_name_reads_nothing_and_makes_no_call() {
     assert_eq!((answer.status.as_u16(), gateway.calls(DISTRIBUTION)), (200, 1), "{}", answer.body);
 }
 
+/// Whoever asks for rows is refused in the form of rows, and with the same code and status.
+#[tokio::test(start_paused = true)]
+async fn rows_are_refused_in_their_own_form() {
+    let gateway = TestGateway::start();
+    let foreign: &[(&str, &str)] = &[("host", "localhost"), ("origin", "https://evil.example")];
+    for path in ["/rows", "/rows/operation_distributions.csv", "/rows/operation_distributions.parquet?last=P1D"] {
+        for (headers, status, code) in [
+            (&[("host", "evil.example")][..], 421, "BAD_USER_INPUT"),
+            (foreign, 403, "FORBIDDEN"),
+            (&[("host", "localhost"), ("sec-fetch-site", "cross-site")], 403, "FORBIDDEN"),
+            (&[("host", "localhost"), ("host", "localhost")], 400, "BAD_USER_INPUT"),
+        ] {
+            let answer = ask(&gateway, HttpConfig::default(), (Method::GET, path), headers).await;
+            assert_eq!((answer.status.as_u16(), answer.header("content-type")), (status, "application/problem+json"));
+            let problem: Value = serde_json::from_str(&answer.body).unwrap();
+            assert_eq!((&problem["status"], &problem["code"]), (&json!(status), &json!(code)), "{path} {problem}");
+            assert!(problem["detail"].as_str().unwrap().len() > 20 && problem["errors"].is_null(), "{problem}");
+        }
+    }
+    let elsewhere = ask(&gateway, HttpConfig::default(), (Method::GET, "/rowsandmore"), foreign).await;
+    assert_eq!(elsewhere.error().0, "FORBIDDEN");
+    assert_eq!(gateway.calls(DISTRIBUTION), 0);
+}
+
 #[tokio::test]
 async fn every_spelling_of_loopback_is_let_in_without_any_other_header() {
     let gateway = TestGateway::start();
