@@ -90,9 +90,9 @@ fn of_config(read: Read, changing: Changing, site: http::Site) -> Reload {
 /// The certificate and its key, as they are in their files when SIGHUP comes.
 fn of_certificate(tls: Arc<Tls>) -> Reload {
     let prepare = move || {
-        let config = tls.prepare().map_err(|error| error.to_string())?;
+        let certified = tls.prepare().map_err(|error| error.to_string())?;
         let tls = Arc::clone(&tls);
-        Ok(Box::new(move || tls.put(config)) as Prepared)
+        Ok(Box::new(move || tls.put(certified)) as Prepared)
     };
     Reload { what: "certificate", prepare: Box::new(prepare) }
 }
@@ -135,6 +135,7 @@ pub(super) async fn serve(
         slow: config.log.slow,
         max_body: usize::try_from(config.http.max_body).unwrap_or(usize::MAX),
         trusted_proxies: config.http.trusted_proxies.iter().map(|net| net.0).collect(),
+        tls: door.tls.clone(),
         held_bodies,
         held_answers,
         requests,

@@ -14,6 +14,7 @@ use super::Kept;
 use super::admission::Asking;
 use super::answer::{Refusal, refuse};
 use super::negotiate::MediaType;
+use super::serve::Tls;
 use crate::archive::Standing;
 use crate::domain::{Class, Timestamp};
 use crate::error::{Code, WeirError};
@@ -29,12 +30,13 @@ struct Sources {
     gateway: Arc<Gateway>,
     answers: Arc<Answers>,
     documents: Arc<Documents>,
+    tls: Option<Arc<Tls>>,
 }
 
 /// `/metrics`.
-pub(super) fn routes(gateway: Arc<Gateway>, kept: &Kept) -> Router {
+pub(super) fn routes(gateway: Arc<Gateway>, kept: &Kept, tls: Option<Arc<Tls>>) -> Router {
     let (answers, documents) = (Arc::clone(&kept.answers), Arc::clone(&kept.documents));
-    let sources = Arc::new(Sources { gateway, answers, documents });
+    let sources = Arc::new(Sources { gateway, answers, documents, tls });
     Router::new().route("/metrics", get(exposition)).with_state(sources)
 }
 
@@ -62,6 +64,9 @@ async fn exposition(State(sources): State<Arc<Sources>>, Asking(caller): Asking)
     }
     for one in service.collections().seen_by(&caller) {
         collection(&one, &mut readings);
+    }
+    if let Some(ends_at) = sources.tls.as_ref().and_then(|tls| tls.ends_at()) {
+        readings.set(&names::CERTIFICATE_END, &[], since_epoch(ends_at));
     }
     let text = service.meters().exposition(&readings);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
@@ -131,6 +136,11 @@ fn collection(collection: &Collection, readings: &mut Readings) {
 
 fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no certificate lasts for 2^53 milliseconds")]
+fn since_epoch(at: Timestamp) -> f64 {
+    at.as_ms() as f64 / 1_000.0
 }
 
 fn flag(is_set: bool) -> f64 {

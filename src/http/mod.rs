@@ -62,7 +62,7 @@ use serve::{Line, Share};
 
 pub use crate::document::Limits;
 pub use graphiql::is_built as has_graphiql;
-pub use serve::{Door, LEAST_PER_PEER, Timeouts, Tls, TlsError, serve};
+pub use serve::{Certified, Door, LEAST_PER_PEER, Timeouts, Tls, TlsError, serve};
 
 use crate::access::Access;
 use crate::config::Graphiql;
@@ -86,6 +86,8 @@ pub struct HttpConfig {
     pub cors_origins: Vec<String>,
     /// Proxies that are believed when they say for whom they ask.
     pub trusted_proxies: Vec<IpNet>,
+    /// How its door speaks TLS, if it does: metrics tell when the certificate ends.
+    pub tls: Option<Arc<Tls>>,
     /// What a single query may ask for.
     pub limits: Limits,
     /// A request that takes longer is logged with what it cost; zero logs none.
@@ -109,6 +111,7 @@ impl Default for HttpConfig {
             hosts: Vec::new(),
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            tls: None,
             limits: Limits::default(),
             slow: Duration::from_secs(1),
             held_bodies: 32 << 20,
@@ -202,7 +205,7 @@ impl Site {
         let routes = Router::new()
             .merge(rows::routes(gateway.service().clone()))
             .merge(graphiql::routes(mode, gateway.service().clone()))
-            .merge(metrics::routes(Arc::clone(&gateway), &kept))
+            .merge(metrics::routes(Arc::clone(&gateway), &kept, config.tls.clone()))
             .merge(graphql::routes(&config, gateway, &kept, &rooms))
             .merge(health::routes(stopping.clone()))
             .route("/schema.graphql", get(async move |uri: Uri| schema(limits.get().introspection, sdl, uri).await))

@@ -59,6 +59,12 @@ pub const BUILD: Name = gauge("weir_build_info", &["version"], "1, with the vers
 /// Since when it runs.
 pub const START: Name =
     gauge("process_start_time_seconds", &[], "When the gateway started, in seconds since 1970-01-01T00:00:00Z.");
+/// Until when it can be trusted.
+pub const CERTIFICATE_END: Name = gauge(
+    "weir_certificate_end_time_seconds",
+    &[],
+    "When the certificate of `http.tls` that is shown now ends, or one that leads from it to its issuer, in seconds since 1970-01-01T00:00:00Z. Absent without TLS.",
+);
 /// Requests by how they ended.
 pub const REQUESTS: Name = counter(
     "weir_requests_total",
@@ -210,9 +216,10 @@ pub const COLLECTION_IS_COLLECTOR: Name =
     gauge("weir_collection_is_collector", SERIES, "1 if this process collects the series, else 0.");
 
 /// All of them.
-pub const ALL: [Name; 35] = [
+pub const ALL: [Name; 36] = [
     BUILD,
     START,
+    CERTIFICATE_END,
     REQUESTS,
     REQUEST_DURATION,
     KEPT,

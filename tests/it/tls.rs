@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use weir::domain::Timestamp;
 use weir::http::{Door, HttpConfig, Timeouts, Tls, TlsError};
 
 use crate::support::certificate;
@@ -29,8 +30,12 @@ struct Pair {
 impl Pair {
     /// `None` where there is no openssl, after saying so.
     fn make(dir: &Path, name: &str) -> Option<Self> {
+        Self::lasting(dir, name, 30)
+    }
+
+    fn lasting(dir: &Path, name: &str, days: u32) -> Option<Self> {
         let [certificate, key] = ["crt", "key"].map(|kind| dir.join(format!("{name}.{kind}")));
-        let certificate = certificate::make(certificate, &key, "IP:127.0.0.1")?;
+        let certificate = certificate::lasting(certificate, &key, "IP:127.0.0.1", days)?;
         Some(Self { certificate, key })
     }
 
@@ -63,7 +68,51 @@ async fn probe(stream: &mut TlsStream<TcpStream>) {
 
 async fn served(tls: &Arc<Tls>, timeouts: Timeouts) -> Server {
     let door = |listener| Door { listener, tls: Some(Arc::clone(tls)) };
-    Server::behind(door, HttpConfig::default(), timeouts).await
+    Server::behind(door, HttpConfig { tls: Some(Arc::clone(tls)), ..HttpConfig::default() }, timeouts).await
+}
+
+/// When openssl says that a certificate ends, in seconds of Unix.
+fn end_of(certificate: &Path) -> i64 {
+    let told = std::process::Command::new("openssl")
+        .args(["x509", "-noout", "-enddate", "-dateopt", "iso_8601", "-in"])
+        .arg(certificate)
+        .output()
+        .unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    let instant = told.trim().strip_prefix("notAfter=").unwrap().replacen(' ', "T", 1);
+    Timestamp::parse_rfc3339(&instant).unwrap().as_ms() / 1_000
+}
+
+/// What metrics tell of the certificate that is shown.
+async fn told_end(stream: &mut TlsStream<TcpStream>) -> i64 {
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _closed = in_time(stream.read_to_end(&mut answer)).await;
+    let answer = String::from_utf8(answer).unwrap();
+    let told = answer.lines().find_map(|line| line.strip_prefix("weir_certificate_end_time_seconds "));
+    told.unwrap_or_else(|| panic!("{answer}")).parse().unwrap()
+}
+
+/// What ends first is told: the certificate, or one that leads to its issuer; and of another, once that is shown.
+#[tokio::test]
+async fn the_end_of_what_is_shown_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(own) = Pair::make(dir.path(), "own") else { return };
+    let long = Pair::lasting(dir.path(), "long", 90).unwrap();
+    let tls = Arc::new(Tls::open(&own.certificate, &own.key).unwrap());
+    let server = served(&tls, Timeouts::default()).await;
+    let address = server.address.to_string();
+    let (first, second) = (end_of(&own.certificate), end_of(&long.certificate));
+    assert!(second > first + 50 * 86_400, "{first} {second}");
+    assert_eq!(told_end(&mut own.connect(&address).await.unwrap()).await, first);
+    long.copy_to(&own);
+    assert_eq!(tls.ends_at().unwrap().as_ms() / 1_000, first, "it is not shown yet");
+    tls.put(tls.prepare().unwrap());
+    assert_eq!(told_end(&mut long.connect(&address).await.unwrap()).await, second);
+    let chain = [&long, &Pair::make(dir.path(), "issuer").unwrap()].map(|one| std::fs::read(&one.certificate).unwrap());
+    std::fs::write(&own.certificate, chain.concat()).unwrap();
+    tls.put(tls.prepare().unwrap());
+    assert_eq!(tls.ends_at().unwrap().as_ms() / 1_000, end_of(&dir.path().join("issuer.crt")));
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ use connection::{Terms, connection};
 use table::{Places, Rank, Seat, Seated, Table};
 
 pub(super) use table::Share;
-pub use tls::{Tls, TlsError};
+pub use tls::{Certified, Tls, TlsError};
 
 /// For how many callers the server is there, and how long it waits for each.
 #[derive(Debug, Clone, Copy)]

@@ -9,12 +9,23 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
+use x509_cert::der::Decode as _;
+
+use crate::domain::Timestamp;
 
 /// What makes connections of TLS. Who is connected already goes on with the certificate that it was shown.
 pub struct Tls {
     certificate: PathBuf,
     key: PathBuf,
-    config: RwLock<Arc<ServerConfig>>,
+    certified: RwLock<Certified>,
+}
+
+/// A certificate with its key, ready to be shown.
+#[derive(Debug, Clone)]
+pub struct Certified {
+    config: Arc<ServerConfig>,
+    /// Of those in the file, from the certificate to its issuer, the end of the one that ends first.
+    ends_at: Option<Timestamp>,
 }
 
 /// The files do not do for TLS.
@@ -34,25 +45,31 @@ impl Tls {
     /// # Errors
     /// A file that is not there or holds something else, and a key of another certificate.
     pub fn open(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let config = RwLock::new(read(certificate, key)?);
-        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), config })
+        let certified = RwLock::new(read(certificate, key)?);
+        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), certified })
     }
 
     /// Reads the files again, for [`Tls::put`].
     ///
     /// # Errors
     /// As [`Tls::open`]; then the certificate of before stays.
-    pub fn prepare(&self) -> Result<Arc<ServerConfig>, TlsError> {
+    pub fn prepare(&self) -> Result<Certified, TlsError> {
         read(&self.certificate, &self.key)
     }
 
     /// Shows another certificate from now on.
-    pub fn put(&self, config: Arc<ServerConfig>) {
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    pub fn put(&self, certified: Certified) {
+        *self.certified.write().unwrap_or_else(PoisonError::into_inner) = certified;
+    }
+
+    /// When what is shown now is valid no more, as far as that can be read.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        self.certified.read().unwrap_or_else(PoisonError::into_inner).ends_at
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner)).into()
+        Arc::clone(&self.certified.read().unwrap_or_else(PoisonError::into_inner).config).into()
     }
 }
 
@@ -62,7 +79,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+fn read(certificate: &Path, key: &Path) -> Result<Certified, TlsError> {
     let bad_certificate = |why: String| TlsError::Certificate(why, certificate.to_owned());
     let bad_key = |why: String| TlsError::Key(why, key.to_owned());
     let no_certificate = |error| bad_certificate(in_words(error, "certificate", "BEGIN CERTIFICATE"));
@@ -71,6 +88,7 @@ fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     if chain.is_empty() {
         return Err(no_certificate(PemError::NoItemsFound));
     }
+    let ends_at = chain.iter().filter_map(end_of).min();
     let private = PrivateKeyDer::from_pem_file(key);
     let private = private.map_err(|error| bad_key(in_words(error, "private key", "BEGIN PRIVATE KEY")))?;
     let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
@@ -82,7 +100,13 @@ fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
         _ => bad_key("holds a key that cannot be used; an RSA key of 2048 bits or an EC key of P-256 can".to_owned()),
     })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(Certified { config: Arc::new(config), ends_at })
+}
+
+fn end_of(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+    let read = x509_cert::Certificate::from_der(certificate).ok()?;
+    let end = read.tbs_certificate.validity.not_after.to_unix_duration();
+    i64::try_from(end.as_millis()).ok().map(Timestamp::from_ms)
 }
 
 /// Never repeats what the file holds.
