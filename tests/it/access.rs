@@ -6,6 +6,7 @@ mod keys;
 mod reload;
 mod tenants;
 mod tokens;
+mod written;
 
 use std::sync::Arc;
 

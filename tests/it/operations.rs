@@ -4,7 +4,7 @@ mod counted;
 mod documents;
 mod names;
 mod slow;
-mod traces;
+pub(crate) mod traces;
 
 use std::collections::BTreeMap;
 

@@ -67,7 +67,7 @@ async fn keys_are_told_to_nobody() {
     assert!(log.text().contains("request answered"), "something was logged");
 }
 
-fn basic(key: &str) -> String {
+pub(super) fn basic(key: &str) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(format!("anybody:{key}"))
 }

@@ -1,6 +1,7 @@
 //! Tokens of an issuer: those that are good, and all the ways in which others are not.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -24,13 +25,13 @@ const QUERY: &str = "{ channels { custSpaceId } phoneNumberMetrics(custSpaceId: 
 const ISSUER: &str = "https://login.example.com";
 
 /// An issuer with two keys.
-struct Issuer {
+pub(super) struct Issuer {
     rsa: RsaKeyPair,
     ec: EcdsaKeyPair,
 }
 
 impl Issuer {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let rsa = RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
         Self { rsa, ec: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap() }
     }
@@ -64,7 +65,7 @@ impl Issuer {
     }
 
     /// A token as it should be, with other claims.
-    fn token(&self, change: &Value) -> String {
+    pub(super) fn token(&self, change: &Value) -> String {
         self.sign(&json!({ "alg": "RS256", "kid": "r1", "typ": "JWT" }), &claims(change))
     }
 }
@@ -100,7 +101,12 @@ fn gateway(jwks: &str) -> TestGateway {
     TestGateway::builder().config(move |config| config.jwt = Some(jwt)).build()
 }
 
-fn file(issuer: &Issuer) -> NamedTempFile {
+/// The lines of a config that lets its tokens in.
+pub(super) fn jwt_lines(jwks: &Path) -> String {
+    format!("[jwt]\nissuer = {ISSUER:?}\naudience = \"weir\"\njwks = {jwks:?}\n")
+}
+
+pub(super) fn file(issuer: &Issuer) -> NamedTempFile {
     let file = NamedTempFile::new().unwrap();
     std::fs::write(file.path(), issuer.jwks().to_string()).unwrap();
     file

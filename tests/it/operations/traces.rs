@@ -24,10 +24,10 @@ const PHONE: &str = "8613800138000";
 
 /// A collector that keeps what it is sent.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<Bytes>>>);
+pub(crate) struct Collector(Arc<Mutex<Vec<Bytes>>>);
 
 impl Collector {
-    async fn start() -> (Self, String) {
+    pub(crate) async fn start() -> (Self, String) {
         let this = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -41,7 +41,7 @@ impl Collector {
     }
 
     /// Every span that came, as bytes and read.
-    fn spans(&self) -> (Vec<u8>, Vec<Span>) {
+    pub(crate) fn spans(&self) -> (Vec<u8>, Vec<Span>) {
         let all = self.0.lock().unwrap().clone();
         let read = |body: &Bytes| ExportTraceServiceRequest::decode(body.clone()).unwrap();
         let resources = all.iter().map(read).flat_map(|request| request.resource_spans);
