@@ -1,6 +1,6 @@
 # The commands that a person and CI type. Anything longer than a few lines lives in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: run test check count bench dist web help
+.PHONY: run test check count fuzz bench dist web help
 
 run: ## build what is needed and start the demo: the gateway in front of invented data
 	@scripts/web.sh || echo "make run: going on without GraphiQL's assets"
@@ -14,6 +14,9 @@ check: ## format, lints, docs, dependencies, schema snapshot
 
 count: ## count the instructions of the hot paths and compare with what is committed (needs valgrind)
 	@scripts/count.sh
+
+fuzz: ## fuzz what comes from outside, WEIR_FUZZ_SECONDS (60) for each target (needs cargo-fuzz)
+	@scripts/fuzz.sh
 
 bench: ## measure weir under load beside two yardsticks, and write the result into the documents (needs wrk)
 	@scripts/bench.sh

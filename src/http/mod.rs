@@ -11,6 +11,8 @@ mod access_log;
 mod admission;
 mod answer;
 mod by_door;
+#[doc(hidden)]
+pub mod fuzzing;
 mod graphiql;
 mod graphql;
 mod health;

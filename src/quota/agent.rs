@@ -16,10 +16,10 @@ use tokio::time::Instant;
 use super::Rule;
 use super::elsewhere::Elsewhere;
 use super::lease::{Answer, Lease, LeaseRequest, Terms, Told};
-use super::limiter::{Limiter, Shared};
+use super::limiter::{Limiter, QueueEntry, Shared};
 use super::stamp::Stamp;
 use super::turns::{CLASSES, Turns};
-use crate::domain::Account;
+use crate::domain::{Account, Caller, Class};
 use crate::redis::{Lost, Redis};
 
 /// The script behind every call.
@@ -77,6 +77,30 @@ impl Limiter {
         tokio::spawn(agent.run(Arc::downgrade(&limiter.shared), Arc::clone(&limiter.shared.changed)));
         limiter
     }
+}
+
+/// A limiter for which so many asks wait and that hears these answers of the script, one after the other; the asks, and how many
+/// of the answers made sense. Asks nobody: for fuzzing, since whatever stands between may answer anything. Must run inside a
+/// tokio runtime.
+#[doc(hidden)]
+#[must_use]
+pub fn heard(
+    rule: Rule,
+    lessor: LeaseClient,
+    waiting: usize,
+    answers: &[Vec<String>],
+) -> (Limiter, Vec<QueueEntry>, usize) {
+    let limiter = Limiter::without_permits(rule);
+    let asks = (0..waiting).map(|_| limiter.enqueue(Class::Interactive, Caller::Anonymous)).collect();
+    let mut agent = Agent::new(lessor, rule.permits);
+    let mut n_heard = 0;
+    for answer in answers {
+        if let Some(answer) = agent.read(answer, Stamp::now()) {
+            Shared::take_answer(&limiter.shared, answer);
+            n_heard += 1;
+        }
+    }
+    (limiter, asks, n_heard)
 }
 
 /// Speaks with Redis for one limiter, one call at a time, for as long as the limiter lives.

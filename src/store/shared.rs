@@ -168,23 +168,8 @@ impl<O: Operation> SharedAnswers<O> {
         let Ok(values) = read.await else { return false };
         let (at, mut told) = (self.clock.now(), Vec::new());
         for ((slice, (_, text)), value) in wanted.iter().zip(keys).zip(values) {
-            let Some(json) = value.as_deref().and_then(|value| value.split_once(' ')).map(|(_, json)| json) else {
-                continue;
-            };
-            let Ok(entry) = serde_json::from_str::<Entry<O::Data>>(json) else { continue };
-            if entry.key != text || (entry.keep == Keep::Unproven && !in_flight) {
-                continue;
-            }
-            self.operation.learn_from(slice, &entry.data, entry.sent_at.min(at));
-            let Entry { sent_at, keep, is_empty, bytes, data, .. } = entry;
-            let held = self.memory.adopt(slice, keep, at.since(sent_at), |fresh_until, stale_until| Held {
-                data: Arc::new(data),
-                sent_at,
-                fresh_until,
-                stale_until,
-                is_empty,
-                bytes,
-            });
+            let Some(value) = value else { continue };
+            let Some((sent_at, held)) = self.take_in(slice, &text, &value, in_flight, at) else { continue };
             taken.insert(slice.clone());
             // What is held instead was kept when it came.
             if held.sent_at == sent_at {
@@ -195,6 +180,43 @@ impl<O: Operation> SharedAnswers<O> {
             archive.keep_told(told);
         }
         true
+    }
+
+    /// Takes over what another replica has put under the key of a slice, and answers when it was asked for and what is held
+    /// then; nothing if it cannot be read, or is of something else.
+    fn take_in(
+        &self,
+        slice: &Slice<O::Subject>,
+        key: &str,
+        value: &str,
+        in_flight: bool,
+        at: Timestamp,
+    ) -> Option<(Timestamp, Arc<Held<O::Data>>)> {
+        let (_, json) = value.split_once(' ')?;
+        let entry: Entry<O::Data> = serde_json::from_str(json).ok()?;
+        if entry.key != key || (entry.keep == Keep::Unproven && !in_flight) {
+            return None;
+        }
+        self.operation.learn_from(slice, &entry.data, entry.sent_at.min(at));
+        let Entry { sent_at, keep, is_empty, bytes, data, .. } = entry;
+        let held = self.memory.adopt(slice, keep, at.since(sent_at), |fresh_until, stale_until| Held {
+            data: Arc::new(data),
+            sent_at,
+            fresh_until,
+            stale_until,
+            is_empty,
+            bytes,
+        });
+        Some((sent_at, held))
+    }
+
+    /// What is held after `value` was found in Redis under the key of a slice; nothing if it was not taken over. Asks nobody:
+    /// for fuzzing, since whoever writes into Redis may have written anything.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn hear(&self, slice: &Slice<O::Subject>, value: &str) -> Option<Arc<Held<O::Data>>> {
+        let (_, key) = self.slice_key(slice);
+        self.take_in(slice, &key, value, true, self.clock.now()).map(|(_, held)| held)
     }
 
     /// How long a claim stands at most: its call and a margin.

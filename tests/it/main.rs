@@ -52,6 +52,7 @@ mod rows;
 mod rows_command;
 mod schema;
 mod sdk_clients;
+mod seeds;
 mod signing;
 mod signing_verifiers;
 mod stale;

@@ -1,0 +1,6 @@
+//! archives in libfuzzer's loop.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    weir_fuzz::archives::run(data);
+});

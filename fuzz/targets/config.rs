@@ -1,0 +1,6 @@
+//! config in libfuzzer's loop.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    weir_fuzz::config::run(data);
+});

@@ -1,0 +1,6 @@
+//! documents in libfuzzer's loop.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    weir_fuzz::documents::run(data);
+});

@@ -1,0 +1,6 @@
+//! requests in libfuzzer's loop.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    weir_fuzz::requests::run(data);
+});

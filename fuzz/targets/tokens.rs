@@ -1,0 +1,6 @@
+//! tokens in libfuzzer's loop.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    weir_fuzz::tokens::run(data);
+});
