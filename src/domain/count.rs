@@ -5,9 +5,14 @@ use std::ops::Add;
 
 use serde::{Deserialize, Serialize};
 
+/// What was read as a count counts less than nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a count below nothing")]
+pub struct BelowNothing;
+
 /// Messages sent or delivered. Adds up over time and over phone numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "i64", into = "i64")]
 pub struct MessageCount(i64);
 
 impl MessageCount {
@@ -28,6 +33,20 @@ impl MessageCount {
     #[expect(clippy::cast_precision_loss, reason = "counts beyond 2^53 lose digits that no rate shows")]
     pub fn share_of(self, all: Self) -> Option<f64> {
         (all.0 > 0).then(|| self.0 as f64 / all.0 as f64)
+    }
+}
+
+impl TryFrom<i64> for MessageCount {
+    type Error = BelowNothing;
+
+    fn try_from(count: i64) -> Result<Self, BelowNothing> {
+        Self::new(count).ok_or(BelowNothing)
+    }
+}
+
+impl From<MessageCount> for i64 {
+    fn from(count: MessageCount) -> Self {
+        count.0
     }
 }
 
@@ -73,7 +92,7 @@ impl UserBounds {
 
 /// Distinct users over one exact window. No `Add`, no `Sum`: a user seen in two windows would count twice.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "f64", into = "f64")]
 pub struct DistinctUsers(f64);
 
 impl DistinctUsers {
@@ -87,5 +106,34 @@ impl DistinctUsers {
     #[must_use]
     pub const fn as_f64(self) -> f64 {
         self.0
+    }
+}
+
+impl TryFrom<f64> for DistinctUsers {
+    type Error = BelowNothing;
+
+    fn try_from(count: f64) -> Result<Self, BelowNothing> {
+        Self::new(count).ok_or(BelowNothing)
+    }
+}
+
+impl From<DistinctUsers> for f64 {
+    fn from(count: DistinctUsers) -> Self {
+        count.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_less_than_nothing_is_not_read() {
+        assert_eq!(serde_json::from_str::<MessageCount>("0").unwrap().as_i64(), 0);
+        assert!(serde_json::from_str::<MessageCount>("-1").is_err());
+        assert!(serde_json::from_str::<DistinctUsers>("-0.5").is_err());
+        let written = serde_json::to_string(&(MessageCount(7), DistinctUsers(7.5))).unwrap();
+        assert_eq!(written, "[7,7.5]");
+        assert_eq!(serde_json::from_str::<(MessageCount, DistinctUsers)>(&written).unwrap().0, MessageCount(7));
     }
 }

@@ -100,6 +100,10 @@ pub trait Operation: Send + Sync + 'static {
     /// [`CallErrorKind::OutOfRetention`] beyond the vendor's lookback.
     fn check_retention(&self, call: &Slice<Self::Subject>, at: Timestamp) -> Result<(), CallError>;
 
+    /// How many rows there are in what another replica tells of a slice; `None` if no reply can have brought it: types alone do
+    /// not say so.
+    fn rows_told(&self, slice: &Slice<Self::Subject>, data: &Self::Data) -> Option<usize>;
+
     /// Learns from a slice that another replica asked for at `sent_at`.
     fn learn_from(&self, _slice: &Slice<Self::Subject>, _data: &Self::Data, _sent_at: Timestamp) {}
 

@@ -197,6 +197,11 @@ impl<O: Operation> SharedAnswers<O> {
         if entry.key != key || (entry.keep == Keep::Unproven && !in_flight) {
             return None;
         }
+        // What could not have been fetched is not believed, whoever has put it there.
+        let n_rows = self.operation.rows_told(slice, &entry.data)?;
+        if entry.is_empty != (n_rows == 0) {
+            return None;
+        }
         self.operation.learn_from(slice, &entry.data, entry.sent_at.min(at));
         let Entry { sent_at, keep, is_empty, bytes, data, .. } = entry;
         let held = self.memory.adopt(slice, keep, at.since(sent_at), |fresh_until, stale_until| Held {

@@ -81,6 +81,10 @@ impl Operation for Days {
         PhoneNumberMetrics::new(DAY).facts()
     }
 
+    fn rows_told(&self, _: &Slice<Self::Subject>, _: &Self::Data) -> Option<usize> {
+        None
+    }
+
     fn masked(&self, _: &u32, _: &Mask) -> Option<u32> {
         None
     }

@@ -34,6 +34,10 @@ impl Operation for Counting {
         self.0.facts()
     }
 
+    fn rows_told(&self, _: &Slice<Self::Subject>, _: &Self::Data) -> Option<usize> {
+        None
+    }
+
     fn masked(&self, data: &Vec<PhoneNumberPoint>, mask: &Mask) -> Option<Vec<PhoneNumberPoint>> {
         self.0.masked(data, mask)
     }

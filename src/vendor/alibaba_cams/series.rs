@@ -3,6 +3,7 @@
 //! Slices are UTC days: a grid for storage that says nothing about where the vendor's buckets begin. A row belongs to
 //! the day that holds its `start`; no edge of a bucket is ever computed.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::Hash;
@@ -224,6 +225,21 @@ impl<C: Counts> Operation for Series<C> {
     /// The vendor documents no lookback: whatever it still has, it may be asked for.
     fn check_retention(&self, _call: &Slice<C::Subject>, _at: Timestamp) -> Result<(), CallError> {
         Ok(())
+    }
+
+    fn rows_told(&self, slice: &Slice<C::Subject>, data: &Vec<C::Point>) -> Option<usize> {
+        let (subject, longest) = (&slice.subject, slice.subject.granularity().longest());
+        let is_own = |point: &C::Point| {
+            slice.window.contains(point.start())
+                && point.start() < point.end()
+                && point.end().since(point.start()) <= longest
+                && subject.key().is_none_or(|key| key == point.key())
+        };
+        let in_order = |one: &C::Point, next: &C::Point| match one.key().cmp(next.key()) {
+            Ordering::Equal => one.end() <= next.start(),
+            order => order.is_lt(),
+        };
+        (data.iter().all(is_own) && data.is_sorted_by(in_order)).then_some(data.len())
     }
 
     fn learn_from(&self, slice: &Slice<C::Subject>, data: &Vec<C::Point>, sent_at: Timestamp) {

@@ -2,6 +2,7 @@
 //!
 //! A window is one slice and one call, whole: its users are distinct over exactly this span.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -167,6 +168,15 @@ impl Operation for OperationDistributions {
 
     fn joint_subject(&self, subjects: &[&DistributionSubject]) -> DistributionSubject {
         subjects[0].clone()
+    }
+
+    fn rows_told(&self, _: &Slice<DistributionSubject>, data: &Distribution) -> Option<usize> {
+        let is_one = |share: &Share| share.proportion.is_finite() && share.proportion >= 0.0;
+        let names: HashSet<&str> = data.shares.iter().map(|share| share.name.as_str()).collect();
+        let is_sound = data.shares.iter().all(is_one)
+            && data.shares.is_sorted_by(|one, next| one.users >= next.users)
+            && names.len() == data.shares.len();
+        is_sound.then_some(data.shares.len())
     }
 
     /// The first instant that is still answered lies 30 days before `at`.
