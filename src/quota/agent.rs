@@ -36,6 +36,12 @@ const RETRY: Duration = Duration::from_millis(100);
 const DRIFT_PART: u32 = 200;
 /// How many marks are kept for one lease.
 const MARKS: u32 = 100;
+/// More asks than these wait at no replica: forecasts count them one by one.
+const MOST_WAITING: usize = 100_000;
+/// And not at more replicas than these.
+const MOST_OTHERS: usize = 100;
+/// No call takes longer.
+const LONGEST_TRIP: Duration = Duration::from_hours(1);
 
 /// Where the permits of one (account, operation) are leased.
 #[derive(Debug, Clone)]
@@ -230,7 +236,9 @@ impl Agent {
         else {
             return None;
         };
-        if status != "ok" {
+        let limit = self.limit as usize;
+        // Nothing is believed of what hands out more than there is.
+        if status != "ok" || granted.len() > limit {
             return None;
         }
         let now = Instant::now();
@@ -248,7 +256,7 @@ impl Agent {
         if self.marks.back().is_none_or(|(_, told)| *told + self.wait() / MARKS <= now) {
             self.marks.push_back((event, now));
         }
-        let free = free.parse().ok()?;
+        let free = limit.min(free.parse().ok()?);
         let wished: usize = self.last_wish.iter().sum();
         self.unmet = (free > 0).then(|| wished.saturating_sub(granted.len()));
         let usable = self.lessor.terms.usable();
@@ -259,21 +267,22 @@ impl Agent {
             Some(Lease { number: number.parse().ok()?, event, epoch, class, asked, usable })
         };
         let turns: [_; 3] = [first, second, third].map(|list| list.split_once('*').unwrap_or_default());
+        let waiting = |list| numbers(list).take(MOST_OTHERS).map(|n: usize| n.min(MOST_WAITING)).collect();
         Some(Answer {
             granted: granted.iter().map(lease).collect::<Option<_>>()?,
             paused: Duration::from_millis(paused.parse().ok()?),
             told: Told {
                 at: now,
                 opens_at: (open != "1").then(|| self.marks.front().map_or(now, |(_, told)| *told) + self.wait()),
-                budget: budget.parse().ok()?,
+                budget: limit.min(budget.parse().ok()?),
                 free,
-                ages: numbers(ages).map(Duration::from_millis).collect(),
+                ages: numbers(ages).take(limit).map(Duration::from_millis).collect(),
                 elsewhere: Elsewhere {
-                    before: turns.map(|(before, _)| numbers(before).collect()),
-                    after: turns.map(|(_, after)| numbers(after).collect()),
+                    before: turns.map(|(before, _)| waiting(before)),
+                    after: turns.map(|(_, after)| waiting(after)),
                     turns: Turns::since_bulk(since.parse().ok()?),
                 },
-                round_trip: Duration::from_millis(trip.parse().ok()?),
+                round_trip: LONGEST_TRIP.min(Duration::from_millis(trip.parse().ok()?)),
             },
         })
     }

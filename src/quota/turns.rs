@@ -19,7 +19,8 @@ pub(super) struct Turns {
 impl Turns {
     /// After so many permits to interactive asks in a row.
     pub(super) fn since_bulk(permits: usize) -> Self {
-        Self { since_bulk: permits }
+        // It is as much bulk's turn after any more.
+        Self { since_bulk: permits.min(BULK_TURN - 1) }
     }
 
     /// The class that the next permit goes to, where so many wait of each.
