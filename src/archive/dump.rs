@@ -7,7 +7,9 @@ use super::Dated;
 use super::tables::{COLLECTED, RESTATED, Table, key_of, phone_lines, slice_of};
 use crate::domain::calendar::Date;
 use crate::domain::dataset::{Column, Dataset, Value};
-use crate::domain::{ArchiveKey, ArchiveRow, ArchivedSlice, Finality, Number, Timestamp, Window};
+use crate::domain::{
+    ArchiveKey, ArchiveRow, ArchivedSlice, Finality, MessageCount, Number, PhoneNumber, Timestamp, Window,
+};
 
 /// A table of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,8 +98,12 @@ impl Row<'_> {
 
     /// The key of a row of `dataset`, whose entity is in the column of this name.
     fn key(&self, dataset: Dataset, entity: &str, name: Option<String>) -> Option<ArchiveKey> {
-        let kind = self.text(Table::of(dataset).kind)?;
-        Some(ArchiveKey { name, ..key_of(dataset, self.text("account")?, self.text(entity), kind)? })
+        let (table, entity) = (Table::of(dataset), self.text(entity));
+        // Only of channels may an account have one without a name.
+        if entity.is_none() && !table.has_phones() {
+            return None;
+        }
+        Some(ArchiveKey { name, ..key_of(dataset, self.text("account")?, entity, self.text(table.kind)?)? })
     }
 }
 
@@ -128,7 +134,11 @@ pub fn slices(
             let [one, other] = own.numbers;
             let finality = Finality::named(row.text("finality")?)?;
             let numbers = [row.number(one)?, row.number(other)?];
-            let name = row.text(own.row_name)?.into();
+            let name = row.text(own.row_name)?;
+            if !numbers.into_iter().all(counts) || (own.has_phones() && !is_phone(name)) {
+                return None;
+            }
+            let name = name.into();
             let archived = ArchiveRow { name, start: window.start(), end: window.end(), numbers, finality };
             let date = match row.get("date") {
                 Some(Value::Date(date)) => Some(*date),
@@ -149,6 +159,9 @@ pub fn slices(
             }
             let read = || {
                 let name = row.text("phone_number").map(str::to_owned);
+                if name.as_deref().is_some_and(|name| !is_phone(name)) {
+                    return None;
+                }
                 let key = row.key(table, "entity", name)?;
                 let Number::Integer(count) = row.number("row_count")? else { return None };
                 let line = (key, row.window()?, Finality::named(row.text("finality")?)?, row.instant("fetched_at")?);
@@ -190,6 +203,19 @@ pub fn restated(lines: Vec<Vec<Value>>) -> Result<Vec<Vec<Value>>, String> {
         makes_sense().ok_or_else(|| format!("line {n} of what was told otherwise makes no sense"))?;
     }
     Ok(lines)
+}
+
+/// Whether a number can be one of a slice: what is below nothing, or no number at all, could never be answered.
+fn counts(number: Number) -> bool {
+    match number {
+        Number::Integer(count) => MessageCount::new(count).is_some(),
+        Number::Float(number) => number.is_finite() && number >= 0.0,
+    }
+}
+
+/// Whether a name is a phone number as slices hold them: its digits.
+fn is_phone(name: &str) -> bool {
+    PhoneNumber::parse(name).is_some_and(|phone| phone.expose() == name)
 }
 
 fn slice((key, window, finality, fetched_at): (ArchiveKey, Window, Finality, Timestamp), rows: &Slices) -> Dated {

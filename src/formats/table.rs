@@ -131,7 +131,9 @@ fn of_field(column: &Column, field: Option<&Field>) -> Result<Value, String> {
         (Kind::Instant, Some(Field::TimestampMillis(ms))) => Some(Value::Instant(Timestamp::from_ms(*ms))),
         (Kind::Date, Some(Field::Date(days))) => Some(Value::Date(Date::of_days(*days))),
         (Kind::Integer, Some(Field::Long(number))) => Some(Value::Integer(*number)),
-        (Kind::Float, Some(Field::Double(number))) => Some(Value::Float(*number)),
+        (Kind::Float, Some(Field::Double(number))) => {
+            Some(*number).filter(|number| number.is_finite()).map(Value::Float)
+        }
         (Kind::Flag, Some(Field::Bool(flag))) => Some(Value::Flag(*flag)),
         _ => None,
     };
