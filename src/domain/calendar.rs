@@ -33,10 +33,12 @@ impl Date {
         EPOCH.until(date).ok().map(|span| Self(span.get_days()))
     }
 
-    /// The date so many days after 1970-01-01.
+    /// The date so many days after 1970-01-01; `None` before the year -9999 and after 9999, which no date is written with.
     #[must_use]
-    pub const fn of_days(days: i32) -> Self {
-        Self(days)
+    pub fn of_days(days: i32) -> Option<Self> {
+        let [first, last] =
+            [civil::Date::MIN, civil::Date::MAX].map(|end| EPOCH.until(end).map(|span| span.get_days()));
+        (first.ok()?..=last.ok()?).contains(&days).then_some(Self(days))
     }
 
     /// Days since 1970-01-01, as Parquet counts them.
@@ -219,6 +221,17 @@ mod tests {
 
     fn zone(name: &str) -> TimeZone {
         TimeZone::get(name).unwrap()
+    }
+
+    #[test]
+    fn every_date_can_be_written() {
+        for (days, written) in [(-4_371_587, "-009999-01-01"), (0, "1970-01-01"), (2_932_896, "9999-12-31")] {
+            let date = Date::of_days(days).unwrap();
+            assert_eq!((date.to_string().as_str(), Date::parse(written)), (written, Some(date)));
+        }
+        for days in [i32::MIN, -4_371_588, 2_932_897, i32::MAX] {
+            assert_eq!(Date::of_days(days), None, "{days}");
+        }
     }
 
     #[test]

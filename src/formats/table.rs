@@ -129,7 +129,7 @@ fn of_field(column: &Column, field: Option<&Field>) -> Result<Value, String> {
         (_, Some(Field::Null)) if column.is_nullable => Some(Value::Null),
         (Kind::Text, Some(Field::Str(text))) => Some(Value::Text(text.clone())),
         (Kind::Instant, Some(Field::TimestampMillis(ms))) => Some(Value::Instant(Timestamp::from_ms(*ms))),
-        (Kind::Date, Some(Field::Date(days))) => Some(Value::Date(Date::of_days(*days))),
+        (Kind::Date, Some(Field::Date(days))) => Date::of_days(*days).map(Value::Date),
         (Kind::Integer, Some(Field::Long(number))) => Some(Value::Integer(*number)),
         (Kind::Float, Some(Field::Double(number))) => {
             Some(*number).filter(|number| number.is_finite()).map(Value::Float)

@@ -126,7 +126,7 @@ fn value(row: &Row, at: usize, kind: Kind) -> Result<Value, Fault> {
             let days = |date: civil::Date| civil::date(1970, 1, 1).until(date).map(|span| span.get_days());
             let date = row.try_get::<_, Option<civil::Date>>(at)?;
             let days = date.map(days).transpose().map_err(|_out_of_range| Fault::Nonsense("date"))?;
-            days.map(|days| Value::Date(Date::of_days(days)))
+            days.and_then(Date::of_days).map(Value::Date)
         }
         Kind::Integer => row.try_get::<_, Option<i64>>(at)?.map(Value::Integer),
         Kind::Float => row.try_get::<_, Option<f64>>(at)?.map(Value::Float),
