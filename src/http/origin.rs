@@ -106,6 +106,11 @@ impl<'a> Host<'a> {
         } else {
             let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
             let name = name.strip_suffix('.').unwrap_or(name);
+            // Of anything else readers of addresses differ in where the name ends.
+            let is_letter = |letter: u8| letter.is_ascii_alphanumeric() || b"-._".contains(&letter);
+            if !name.bytes().all(is_letter) {
+                return None;
+            }
             (name.parse::<Ipv4Addr>().map_or(Self::Name(name), |address| Self::Address(address.into())), port)
         };
         let is_port = |port: &str| port.bytes().all(|digit| digit.is_ascii_digit());
@@ -200,6 +205,9 @@ mod tests {
             "localhost:80x",
             "user@localhost",
             "localhost/evil.example",
+            "evil.example/.localhost",
+            "evil.example#.localhost",
+            "evil.example\\.localhost",
         ] {
             assert_eq!(refused(Request::get("/").header("host", other)), Some(421), "{other}");
         }
