@@ -51,7 +51,7 @@ impl<'a> Document<'a> {
         if !errors.is_empty() {
             let mut without_quotes = BTreeSet::new();
             for error in errors {
-                let span = error.span().unwrap_or(0..0);
+                let span = error.span().unwrap_or_else(|| deepest(text));
                 let message = match quotes::missing(text, span.start) {
                     // The parser may find several faults in one such value.
                     Some((line, _)) if !without_quotes.insert(line) => continue,
@@ -104,6 +104,16 @@ impl<'a> Document<'a> {
         }
         self.text.get(node.span.clone()).unwrap_or_default()
     }
+}
+
+/// Where most is begun on one line: the parser does not say where something nests too deep for it.
+fn deepest(text: &str) -> Range<usize> {
+    let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1));
+    let begun = |start: &usize| {
+        text[*start..].bytes().take_while(|byte| *byte != b'\n').filter(|byte| b".[{".contains(byte)).count()
+    };
+    let at = starts.max_by_key(begun).unwrap_or_default();
+    at..at
 }
 
 /// An error of the parser may hold several lines.
