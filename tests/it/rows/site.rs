@@ -88,6 +88,29 @@ async fn the_head_of_a_long_pull_costs_its_first_rows_alone() {
     }
 }
 
+/// `DuckDB` asks for the head first, and refuses a file that has another length than that told.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_had_to_fetch_its_rows_has_the_length_of_the_answer_that_comes_next() {
+    for format in ["csv", "json", "jsonl"] {
+        for query in ["last=P2D&app_id=app-one&window=P1D", "last=P2D&app_id=app-one&window=PT6H&limit=40"] {
+            let gateway = TestGateway::builder().legs(20..80, 20..80).build();
+            let site = door(&gateway);
+            let uri = format!("/rows/operation_distributions.{format}?{query}");
+            let head = send(&site, Method::HEAD, &uri, &[]).await;
+            let calls = gateway.calls(DISTRIBUTION);
+            let got = get(&site, &uri).await;
+            assert_eq!(head.headers()["content-length"], got.body.len().to_string(), "{uri}");
+            assert_eq!((gateway.calls(DISTRIBUTION), calls > 0), (calls, true), "{uri}: all was held by then");
+            assert!(got.text().contains("CACHE"), "{uri}");
+        }
+        // What may be no older is fetched once for the head, and not twice.
+        let gateway = TestGateway::start();
+        let uri = format!("/rows/operation_distributions.{format}?last=P1D&app_id=app-one&window=P1D&max_stale=PT0S");
+        let head = send(&door(&gateway), Method::HEAD, &uri, &[]).await;
+        assert_eq!((head.status().as_u16(), gateway.calls(DISTRIBUTION)), (200, 1), "{uri}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn compressed_rows_can_be_read_as_they_arrive() {
     let gateway = TestGateway::builder().legs(20..80, 20..80).build();
