@@ -44,6 +44,8 @@ venv tests/clients/sql/requirements.txt tests/clients/sql/.venv ||
     leave_out "SQLAlchemy, pandas and DuckDB on an archive: they cannot be installed (python3 with venv, and once the network)"
 venv tests/clients/superset/requirements.txt tests/clients/superset/.venv ||
     leave_out "Superset on an archive: it cannot be installed (python3 with venv, and once the network)"
+venv tests/clients/dbt/requirements.txt tests/clients/dbt/.venv ||
+    leave_out "dbt on an archive: it cannot be installed (python3 with venv, and once the network)"
 command -v sqlite3 >/dev/null || install sqlite3 ||
     leave_out "archives as sqlite3 reads them: sqlite3 is not installed (apt-get install sqlite3)"
 command -v psql >/dev/null || install postgresql-client ||

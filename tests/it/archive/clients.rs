@@ -1,6 +1,7 @@
 //! The archive as BI tools read it: real clients of SQL on what a gateway has filled, a file and a server, beside what that
 //! gateway's own rows say. What `docs/bi/archive.md` shows is run from there.
 
+mod dbt;
 mod recipes;
 mod superset;
 
@@ -20,7 +21,7 @@ use super::written;
 use crate::support::postgres::Postgres;
 use crate::support::process::in_time;
 use crate::support::server::Server;
-use crate::support::{DISTRIBUTION, METRIC, TestGateway, require};
+use crate::support::{DISTRIBUTION, METRIC, NOW, TestGateway, require};
 
 /// What is asked of the gateway, and the column and its value that the same rows have in their table.
 const SAME: [(&str, &str, [&str; 2]); 3] = [
@@ -69,14 +70,18 @@ fn watch(dataset: Watched) -> Watch {
     }
 }
 
+/// A gateway with this archive that keeps what may still change, too.
+fn gateway_at(now: &str, archive: &str) -> TestGateway {
+    let builder = TestGateway::builder().now(now).config(|config| {
+        config.archive.url = archive.to_owned().into();
+        config.archive.reader = if archive.starts_with("postgres") { "bi".to_owned() } else { String::new() };
+        config.watch = vec![watch(Watched::PhoneNumberMetrics), watch(Watched::OperationDistributions)];
+    });
+    builder.build()
+}
+
 async fn fill(archive: &str, url: String) -> Filled {
-    let gateway = TestGateway::builder()
-        .config(|config| {
-            config.archive.url = archive.to_owned().into();
-            config.archive.reader = if archive.starts_with("postgres") { "bi".to_owned() } else { String::new() };
-            config.watch = vec![watch(Watched::PhoneNumberMetrics), watch(Watched::OperationDistributions)];
-        })
-        .build();
+    let gateway = gateway_at(NOW, archive);
     let server = Server::before(gateway.gateway(), HttpConfig::default(), Timeouts::default()).await;
     let filled = Filled { gateway, server, url };
     tokio::spawn(filled.gateway.app().watch().expect("there is something to watch").clone().run());

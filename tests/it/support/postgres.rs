@@ -56,6 +56,11 @@ impl Postgres {
         panic!("the server found no free port");
     }
 
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where weir's archive is.
     pub(crate) fn url(&self) -> String {
         self.url_of("weir")
