@@ -43,7 +43,7 @@ venv tests/clients/bi/requirements.txt tests/clients/bi/.venv ||
 venv tests/clients/sql/requirements.txt tests/clients/sql/.venv ||
     leave_out "SQLAlchemy, pandas and DuckDB on an archive: they cannot be installed (python3 with venv, and once the network)"
 venv tests/clients/superset/requirements.txt tests/clients/superset/.venv ||
-    leave_out "Superset on an archive: it cannot be installed (python3 with venv, and once the network)"
+    leave_out "Superset on an archive and on rows: it cannot be installed (python3 with venv, and once the network)"
 venv tests/clients/dbt/requirements.txt tests/clients/dbt/.venv ||
     leave_out "dbt on an archive: it cannot be installed (python3 with venv, and once the network)"
 command -v sqlite3 >/dev/null || install sqlite3 ||

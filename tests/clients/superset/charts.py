@@ -1,13 +1,18 @@
-"""Superset on archives: charts.py RANGES URL SCHEMA [URL SCHEMA].
+"""Superset on archives, and on rows by DuckDB: charts.py RANGES SOURCES.
 
-Adds each archive as a database and a dataset on its messages, and asks for charts as a browser does: messages by day, over the
-ranges, each of a time column. Prints a line of JSON for each archive: what Superset knows of its tables and columns, and the charts."""
+Adds each source as a database and a dataset on its messages, and asks for charts as a browser does: messages by day, over the
+ranges, each of a time column. A source is its address, its schema, and of rows the statement that is the dataset; before that come
+statements that make its file. Prints a line of JSON for each source: what Superset knows of its tables and columns, and the charts."""
 
 import datetime
+import glob
+import importlib.util
 import json
 import logging
 import os
 import sys
+
+import duckdb
 
 logging.disable(logging.CRITICAL)
 os.environ["SUPERSET_CONFIG_PATH"] = os.path.join(os.path.dirname(os.path.abspath(__file__)), "superset_config.py")
@@ -49,10 +54,13 @@ class Asker:
             sys.exit(f"{path}: {answer.status_code} {answer.text}")
         return answer.json
 
-    def archive(self, url, schema, ranges):
-        database = self.ask("POST", "database/", {"database_name": f"weir in {schema}", "sqlalchemy_uri": url})["id"]
+    def source(self, source, ranges):
+        url, schema = source["url"], source["schema"]
+        database = self.ask("POST", "database/", {"database_name": f"weir at {url}", "sqlalchemy_uri": url})["id"]
         tables = self.ask("GET", f"database/{database}/tables/?q=(schema_name:{schema})")["result"]
-        dataset = self.ask("POST", "dataset/", {"database": database, "schema": schema, "table_name": "phone_number_metrics"})["id"]
+        of_statement = {"sql": source["dataset"]} if "dataset" in source else {}
+        named = {"database": database, "schema": schema, "table_name": "phone_number_metrics", **of_statement}
+        dataset = self.ask("POST", "dataset/", named)["id"]
         columns = self.ask("GET", f"dataset/{dataset}")["result"]["columns"]
         told = {
             "tables": sorted(table["value"] for table in tables),
@@ -71,18 +79,29 @@ class Asker:
 
 
 def milliseconds(day):
-    """A day of a chart: text from SQLite, a number from PostgreSQL."""
+    """A day of a chart: text from SQLite, a number from the others."""
     if not isinstance(day, str):
         return int(day)
     return int(datetime.datetime.fromisoformat(day).replace(tzinfo=datetime.timezone.utc).timestamp() * 1_000)
 
 
-def main(ranges, *archives):
+def make(file, statements):
+    """A file of DuckDB. It would fetch its extension from the network; it is installed from a package instead."""
+    package = os.path.dirname(importlib.util.find_spec("duckdb_extension_httpfs").origin)
+    (extension,) = glob.glob(os.path.join(package, "extensions", "*", "httpfs.duckdb_extension"))
+    with duckdb.connect(file) as database:
+        database.execute(f"INSTALL '{extension}'")
+        database.execute(statements)
+
+
+def main(ranges, sources):
     app = create_app()
     furnish(app)
     asker = Asker(app)
-    for url, schema in zip(archives[::2], archives[1::2]):
-        print(json.dumps(asker.archive(url, schema, json.loads(ranges))))
+    for source in json.loads(sources):
+        if "file" in source:
+            make(source["file"], source["statements"])
+        print(json.dumps(asker.source(source, json.loads(ranges))))
 
 
 main(*sys.argv[1:])

@@ -138,6 +138,8 @@ async fn every_block_of_the_documents_does_what_it_says() {
                 assert_eq!(ran.out, "parsed\n", "{what}");
                 assert_eq!(bench.get("/rows/phone_number_metrics.csv?last=P7D").await.0, 200);
             }
+            // Superset is given these, where it is tested.
+            "text" if text.starts_with("duckdb:") => {}
             "text" => assert_eq!(bench.urls_answer(&text).await, 1, "{what}"),
             _ => panic!("nothing runs this block of {language}: {what}"),
         }

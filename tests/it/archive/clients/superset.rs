@@ -1,4 +1,5 @@
-//! Superset itself on an archive: it is given both stores as databases, and its charts say what the gateway's rows say.
+//! Superset itself on an archive, and by DuckDB on `/rows`: it is given both stores as databases, and a file and a statement of
+//! DuckDB as `docs/bi/README.md` has them; its charts say what the gateway's rows say.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use weir::domain::Timestamp;
 
-use super::{SAME, Shop};
+use super::{Filled, SAME, Shop};
 use crate::support::require;
 
 /// Messages by the UTC day on which their bucket begins, of the rows that are chosen.
@@ -18,6 +19,29 @@ fn by_day(rows: &[Map<String, Value>], is_chosen: impl Fn(&Map<String, Value>) -
             row["sent_count"].as_u64().unwrap();
     }
     days
+}
+
+fn in_an_archive((filled, schema): (&Filled, &str)) -> Value {
+    json!({"url": filled.url.replace("postgresql+psycopg", "postgresql"), "schema": schema})
+}
+
+/// The two ways that the document shows: a file with a view, and a statement as the dataset.
+fn by_duckdb(shop: &Shop) -> [Value; 2] {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/bi/README.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    let (_, section) = document.split_once("\n## Superset and Metabase\n").unwrap();
+    let section = section.replace("http://127.0.0.1:8080", &shop.filled[0].server.url());
+    let block = |kind: &str| section.split(&format!("```{kind}\n")).nth(1).unwrap().split("```").next().unwrap();
+    let file = shop.dir.path().join("weir.duckdb");
+    let mut addresses = block("text").lines().map(|line| line.replace("/srv/weir/weir.duckdb", file.to_str().unwrap()));
+    let mut address = || addresses.next().unwrap();
+    let view = block("sql");
+    let (_, dataset) = view.split_once(" AS ").unwrap();
+    let (dataset, _) = dataset.split_once(';').unwrap();
+    [
+        json!({"url": address(), "schema": "main", "file": file, "statements": view}),
+        json!({"url": address(), "schema": "main", "dataset": dataset}),
+    ]
 }
 
 #[tokio::test]
@@ -36,30 +60,35 @@ async fn superset_charts_what_the_gateway_says() {
         ["date", "2026-11-19T00:00:00 : 2026-11-21T00:00:00"]
     ])
     .to_string();
-    let urls = shop.filled.iter().map(|filled| filled.url.replace("postgresql+psycopg", "postgresql"));
-    let urls: Vec<String> = urls.collect();
-    let mut args = vec![program.to_str().unwrap(), &ranges];
-    args.extend(urls.iter().zip(["main", "weir"]).flat_map(|(url, schema)| [url.as_str(), schema]));
-    let told = shop.run(&python, &args).await;
+    let sources: Vec<Value> = shop.filled.iter().zip(["main", "weir"]).map(in_an_archive).collect();
+    let duckdb = by_duckdb(&shop);
+    let all = json!([&sources[..], &duckdb[..]].concat()).to_string();
+    let told = shop.run(&python, &[program.to_str().unwrap(), &ranges, &all]).await;
     let told: Vec<Value> =
         told.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(told.len(), shop.filled.len());
-    for (filled, told) in shop.filled.iter().zip(&told) {
+    assert_eq!(told.len(), sources.len() + duckdb.len());
+    let (of_archives, of_rows) = told.split_at(sources.len());
+    for told in of_archives {
         for table in ["phone_number_metrics", "operation_distributions", "collected"] {
             assert!(told["tables"].as_array().unwrap().contains(&json!(table)), "{told}");
         }
+    }
+    assert_eq!(of_rows[0]["tables"], json!(["phone_number_metrics"]));
+    // The gateway with the file has the door that DuckDB reads, too.
+    let filled = shop.filled.iter().zip(of_archives).map(|(filled, told)| (filled, SAME[0].1, filled.is_file(), told));
+    let at_the_door = of_rows.iter().map(|told| (&shop.filled[0], "last=P7D", false, told));
+    for (filled, query, compares_texts, told) in filled.chain(at_the_door) {
         for (column, is_time) in
             [("start_time", true), ("fetched_at", true), ("sent_count", false), ("finality", false)]
         {
             assert_eq!(told["columns"][column][1], json!(is_time), "{column}: {told}");
         }
-        let (dataset, query, _) = SAME[0];
-        let rows = filled.rows(dataset, query).await;
+        let rows = filled.rows("phone_number_metrics", query).await;
         let of_dates = |days: [&'static str; 2]| {
             by_day(&rows, |row| days.iter().any(|day| row["date"] == format!("2026-11-{day}")))
         };
         // What the document warns of: in a file Superset compares a date with the text of an instant.
-        let of_dates = if filled.is_file() { of_dates(["20", "21"]) } else { of_dates(["19", "20"]) };
+        let of_dates = if compares_texts { of_dates(["20", "21"]) } else { of_dates(["19", "20"]) };
         let inside = ["2026-11-18T16:00:00Z", "2026-11-19T16:00:00Z"];
         let of_instants = by_day(&rows, |row| inside.contains(&row["start_time"].as_str().unwrap()));
         assert_eq!(of_instants.len(), 2, "{rows:?}");
