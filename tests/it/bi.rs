@@ -1,6 +1,7 @@
 //! Rows as real tools read them, from pandas to curl, before a gateway in the test's own process. What `docs/bi` shows is run from there ([`recipes`]).
 
 mod frames;
+mod moments;
 mod recipes;
 
 use std::path::{Path, PathBuf};
@@ -62,24 +63,22 @@ impl Bench {
         Some(Self { gateway, server, python, home: tempfile::tempdir().unwrap() })
     }
 
-    /// Runs a program in an environment that holds nothing of ours: no proxy, no key of somebody's own.
-    async fn run(&self, program: &Path, args: &[&str]) -> Ran {
+    /// A program in an environment that holds nothing of ours: no proxy, no key of somebody's own.
+    fn command(&self, program: &Path, args: &[&str]) -> Command {
         let home = self.home.path();
-        let output = Command::new(program)
-            .args(args)
-            .current_dir(home)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", home)
-            .env("LANG", "C.UTF-8")
-            .env("PYTHONUTF8", "1")
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env("RUNTIME__DLTHUB_TELEMETRY", "false")
-            // For root dlt would choose a folder of the system, and find there what another test has left.
-            .env("DLT_DATA_DIR", home.join("dlt"))
-            .kill_on_drop(true)
-            .output();
-        let output = in_time(output).await.unwrap();
+        let mut command = Command::new(program);
+        command.args(args).current_dir(home).env_clear().kill_on_drop(true);
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home);
+        command.env("LANG", "C.UTF-8").env("PYTHONUTF8", "1").env("PYTHONDONTWRITEBYTECODE", "1");
+        command.env("RUNTIME__DLTHUB_TELEMETRY", "false");
+        // For root dlt would choose a folder of the system, and find there what another test has left.
+        command.env("DLT_DATA_DIR", home.join("dlt"));
+        command
+    }
+
+    /// Runs it to its end.
+    async fn run(&self, program: &Path, args: &[&str]) -> Ran {
+        let output = in_time(self.command(program, args).output()).await.unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let what = format!("{} {}", program.display(), args.join(" "));
         Ran { what, code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
