@@ -3,6 +3,23 @@
 use crate::domain::dataset::{Dataset, Field, Kind};
 use crate::formats::Format;
 
+/// What totals are asked with as well: without it they would be a single row.
+const OF_TOTALS: [(&str, &str); 2] = [("period", "DAY"), ("by", "CHANNEL")];
+
+fn more(dataset: Dataset) -> impl Iterator<Item = (&'static str, &'static str)> {
+    OF_TOTALS.into_iter().filter(move |_| dataset == Dataset::PhoneNumberTotals)
+}
+
+/// A range of a dataset.
+fn of(url: &str, range: &str, dataset: Dataset) -> String {
+    let more: Vec<_> = more(dataset).map(|(name, value)| format!("&{name}={value}")).collect();
+    format!("{url}?{range}{}", more.concat())
+}
+
+fn week(url: &str, dataset: Dataset) -> String {
+    of(url, "last=P7D", dataset)
+}
+
 /// A tool that reads a URL.
 pub(super) struct Tool {
     pub(super) name: &'static str,
@@ -12,40 +29,52 @@ pub(super) struct Tool {
 }
 
 pub(super) const TOOLS: &[Tool] = &[
-    Tool { name: "curl", format: Format::Csv, line: |url, _| format!("curl --fail --compressed '{url}?last=P7D'") },
-    Tool { name: "Excel", format: Format::Csv, line: |url, _| format!("{url}?last=P7D&bom=true") },
-    Tool { name: "LibreOffice", format: Format::Csv, line: |url, _| format!("{url}?last=P7D") },
+    Tool {
+        name: "curl",
+        format: Format::Csv,
+        line: |url, dataset| format!("curl --fail --compressed '{}'", week(url, dataset)),
+    },
+    Tool { name: "Excel", format: Format::Csv, line: |url, dataset| week(url, dataset) + "&bom=true" },
+    Tool { name: "LibreOffice", format: Format::Csv, line: week },
     Tool {
         name: "Power BI",
         format: Format::Csv,
-        line: |url, _| {
+        line: |url, dataset| {
+            let more: Vec<_> = more(dataset).map(|(name, value)| format!(", {name} = \"{value}\"")).collect();
+            let more = more.concat();
             format!(
-                "Table.PromoteHeaders(Csv.Document(Web.Contents(\"{url}\", [Query = [last = \"P7D\"]]), [Encoding = 65001]))"
+                "Table.PromoteHeaders(Csv.Document(Web.Contents(\"{url}\", [Query = [last = \"P7D\"{more}]]), \
+                 [Encoding = 65001]))"
             )
         },
     },
-    Tool { name: "Google Sheets", format: Format::Csv, line: |url, _| format!("=IMPORTDATA(\"{url}?last=P7D\")") },
-    Tool { name: "Tableau", format: Format::Json, line: |url, _| format!("{url}?last=P7D") },
+    Tool {
+        name: "Google Sheets",
+        format: Format::Csv,
+        line: |url, dataset| format!("=IMPORTDATA(\"{}\")", week(url, dataset)),
+    },
+    Tool { name: "Tableau", format: Format::Json, line: week },
     Tool {
         name: "Grafana (Infinity)",
         format: Format::Json,
-        line: |url, _| format!("{url}?start=${{__from:date:iso}}&end=${{__to:date:iso}}"),
+        line: |url, dataset| of(url, "start=${__from:date:iso}&end=${__to:date:iso}", dataset),
     },
     Tool {
         name: "pandas",
         format: Format::Parquet,
-        line: |url, _| format!("rows = pandas.read_parquet(\"{url}?last=P7D\")"),
+        line: |url, dataset| format!("rows = pandas.read_parquet(\"{}\")", week(url, dataset)),
     },
     Tool {
         name: "polars",
         format: Format::Parquet,
-        line: |url, _| format!("rows = polars.read_parquet(\"{url}?last=P7D\")"),
+        line: |url, dataset| format!("rows = polars.read_parquet(\"{}\")", week(url, dataset)),
     },
     Tool {
         name: "pyarrow",
         format: Format::Parquet,
-        line: |url, _| {
-            format!("rows = pyarrow.parquet.read_table(io.BytesIO(urllib.request.urlopen(\"{url}?last=P7D\").read()))")
+        line: |url, dataset| {
+            let url = week(url, dataset);
+            format!("rows = pyarrow.parquet.read_table(io.BytesIO(urllib.request.urlopen(\"{url}\").read()))")
         },
     },
     Tool {
@@ -53,8 +82,9 @@ pub(super) const TOOLS: &[Tool] = &[
         format: Format::Parquet,
         line: |url, dataset| {
             format!(
-                "dlt.pipeline(\"weir\", destination=\"duckdb\").run(pandas.read_parquet(\"{url}?last=P7D\"), \
+                "dlt.pipeline(\"weir\", destination=\"duckdb\").run(pandas.read_parquet(\"{}\"), \
                  table_name=\"{}\", write_disposition=\"replace\")",
+                week(url, dataset),
                 dataset.as_str()
             )
         },
@@ -62,13 +92,14 @@ pub(super) const TOOLS: &[Tool] = &[
     Tool {
         name: "DuckDB",
         format: Format::Parquet,
-        line: |url, _| format!("SELECT * FROM read_parquet('{url}?last=P7D');"),
+        line: |url, dataset| format!("SELECT * FROM read_parquet('{}');", week(url, dataset)),
     },
     Tool {
         name: "Superset, Metabase",
         format: Format::Parquet,
         line: |url, dataset| {
-            format!("CREATE VIEW {} AS SELECT * FROM read_parquet('{url}?last=P7D');", dataset.as_str())
+            let url = week(url, dataset);
+            format!("CREATE VIEW {} AS SELECT * FROM read_parquet('{url}');", dataset.as_str())
         },
     },
     Tool {
@@ -76,10 +107,14 @@ pub(super) const TOOLS: &[Tool] = &[
         format: Format::Csv,
         line: |url, dataset| {
             let texts: Vec<_> = ids(dataset).map(|name| format!("{name} = \"character\"")).collect();
-            format!("rows <- read.csv(\"{url}?last=P7D\", colClasses = c({}))", texts.join(", "))
+            format!("rows <- read.csv(\"{}\", colClasses = c({}))", week(url, dataset), texts.join(", "))
         },
     },
-    Tool { name: "jq", format: Format::Jsonl, line: |url, _| format!("curl --fail --silent '{url}?last=P7D' | jq .") },
+    Tool {
+        name: "jq",
+        format: Format::Jsonl,
+        line: |url, dataset| format!("curl --fail --silent '{}' | jq .", week(url, dataset)),
+    },
 ];
 
 /// The columns of text that may be digits alone, of which a tool that guesses would make numbers.
