@@ -50,13 +50,21 @@ function preview({ columns, rows, weir }) {
   return table;
 }
 
+/** `P1DT2H` as `1 day 2 hours`. */
+function spoken(text) {
+  const [days, times = ""] = text.slice(1).split("T");
+  const units = { D: "day", H: "hour", M: "minute", S: "second" };
+  const parts = (days + times).match(/[\d.]+[DHMS]/g) ?? [text];
+  return parts.map((part) => `${part.slice(0, -1)} ${units[part.at(-1)]}${part.slice(0, -1) === "1" ? "" : "s"}`).join(" ");
+}
+
 function facts({ key, sources }) {
   const source = ({ operation, callsPerSecond, longestWindow, lookback, mayChangeFor }) =>
     [
       `${operation}: ${callsPerSecond} calls a second`,
-      longestWindow && `windows of at most ${longestWindow}`,
-      lookback && `the last ${lookback}`,
-      `final ${mayChangeFor} after its end`,
+      longestWindow && `windows of at most ${spoken(longestWindow)}`,
+      lookback && `the last ${spoken(lookback)}`,
+      `final ${spoken(mayChangeFor)} after its end`,
     ]
       .filter(Boolean)
       .join(", ");
@@ -124,8 +132,15 @@ async function show(dataset) {
       return row;
     }),
   );
-  page.querySelector(".parameters").append(element("code", dataset.parameters.join("  ")));
-  const path = `/rows/${dataset.name}.json?last=P7D&limit=10&priority=INTERACTIVE&max_wait=PT30S`;
+  page.querySelector(".parameters tbody").append(
+    ...dataset.parameters.map((name) => {
+      const row = document.createElement("tr");
+      row.append(element("td", name), element("td", dataset.parameterMeanings[name]));
+      return row;
+    }),
+  );
+  const groups = dataset.name === "phone_number_totals" ? "&period=DAY&by=CHANNEL" : "";
+  const path = `/rows/${dataset.name}.json?last=P7D${groups}&limit=10&priority=INTERACTIVE&max_wait=PT30S`;
   page.querySelector(".asked code").textContent = path;
   main.replaceChildren(page);
   const place = main.querySelector(".preview");

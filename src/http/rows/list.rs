@@ -70,6 +70,7 @@ fn describe(dataset: Dataset, base: &str, sources: &[(&'static Facts, std::time:
     let url = |format: Format| format!("{base}/rows/{}.{}", dataset.as_str(), format.as_str());
     let urls = Format::ALL.into_iter().map(|format| (format.as_str().to_owned(), json!(url(format))));
     let tools = TOOLS.iter().map(|tool| json!({ "name": tool.name, "line": (tool.line)(&url(tool.format), dataset) }));
+    let meanings = dataset.parameter_meanings().into_iter().map(|(name, means)| (name.to_owned(), json!(means)));
     let own = sources.iter().filter(|(facts, _)| is_made_of(dataset, facts));
     let source = |(facts, settle): &(&Facts, std::time::Duration)| {
         json!({
@@ -87,6 +88,7 @@ fn describe(dataset: Dataset, base: &str, sources: &[(&'static Facts, std::time:
         "key": dataset.key(),
         "columns": dataset.columns().iter().map(column).collect::<Vec<_>>(),
         "parameters": dataset.parameters(),
+        "parameterMeanings": meanings.collect::<serde_json::Map<_, _>>(),
         "sources": own.map(source).collect::<Vec<_>>(),
         "urls": urls.collect::<serde_json::Map<_, _>>(),
         "tools": tools.collect::<Vec<_>>(),

@@ -18,13 +18,40 @@ use crate::vendor::volcengine_rtc::Dimension;
 /// The most rows of a page.
 pub const MAX_LIMIT: usize = 100_000;
 
-/// The names of all parameters: of the range, of what some datasets are asked with, and of how all are answered.
-const RANGE: &[&str] = &["last", "start", "end"];
-const MESSAGES: &[&str] = &["cust_space_id", "phone_number", "granularity"];
-const TOTALS: &[&str] = &["by", "period", "time_zone", "fill"];
-const USERS: &[&str] = &["app_id", "dimension", "window", "align"];
-const ANSWER: &[&str] =
-    &["columns", "limit", "cursor", "updated_since", "freshness", "max_stale", "max_wait", "priority", "bom"];
+/// All parameters, each with what it means: of the range, of what some datasets are asked with, and of how all are answered.
+const RANGE: &[(&str, &str)] = &[
+    ("last", "The range up to now, such as P30D or PT12H; P7D unless said."),
+    ("start", "With `end` instead of `last`: the first instant of the range, such as 2026-11-01T00:00:00Z."),
+    ("end", "The first instant after it."),
+];
+const MESSAGES: &[(&str, &str)] = &[
+    ("cust_space_id", "A channel, by its id; may be repeated. All of them unless said."),
+    ("phone_number", "A phone number, by its digits; may be repeated. All of them unless said."),
+    ("granularity", "DAILY, or HALF_HOUR."),
+];
+const TOTALS: &[(&str, &str)] = &[
+    ("by", "A row for each CHANNEL, each PHONE_NUMBER, or CHANNEL,PHONE_NUMBER. All together unless said."),
+    ("period", "A row for each HOUR, DAY, WEEK or MONTH. The whole range unless said."),
+    ("time_zone", "In which periods begin, such as Asia/Shanghai. The channel's own unless said."),
+    ("fill", "true for periods without messages, too, as zeros."),
+];
+const USERS: &[(&str, &str)] = &[
+    ("app_id", "An application, by its id; may be repeated. All of them unless said."),
+    ("dimension", "PROVINCE, or COUNTRY."),
+    ("window", "How long each window is, such as PT6H; P1D unless said. Users of two windows do not add up."),
+    ("align", "exact for windows that begin at `start`; else a range is widened to whole hours."),
+];
+const ANSWER: &[(&str, &str)] = &[
+    ("columns", "These columns alone, in this order, with commas between."),
+    ("limit", "A page of so many rows, at most 100000. Without it all rows come."),
+    ("cursor", "The `next` of the page before, and nothing beside it."),
+    ("updated_since", "Only rows that were fetched at or after this instant."),
+    ("freshness", "FINAL_ONLY leaves out what the vendor may still change; ANY unless said."),
+    ("max_stale", "How far past its time an answer may be, such as PT1H; PT0S for not at all."),
+    ("max_wait", "How long calls may wait for the quota, such as PT10M."),
+    ("priority", "INTERACTIVE goes before BULK; BULK unless said."),
+    ("bom", "true marks CSV as UTF-8 for Excel."),
+];
 
 /// Which rows are wanted, and how.
 #[derive(Debug)]
@@ -55,6 +82,12 @@ impl Dataset {
     /// The parameters that its rows can be asked with.
     #[must_use]
     pub fn parameters(self) -> Vec<&'static str> {
+        self.parameter_meanings().into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// The same, each with what it means.
+    #[must_use]
+    pub fn parameter_meanings(self) -> Vec<(&'static str, &'static str)> {
         let parts = [
             (RANGE, true),
             (MESSAGES, self.has_messages()),
@@ -62,7 +95,7 @@ impl Dataset {
             (USERS, self.has_users()),
             (ANSWER, true),
         ];
-        parts.into_iter().filter(|(_, has)| *has).flat_map(|(names, _)| names).copied().collect()
+        parts.into_iter().filter(|(_, has)| *has).flat_map(|(parameters, _)| parameters).copied().collect()
     }
 }
 

@@ -226,6 +226,13 @@ async fn the_list_names_what_there_is_and_every_line_of_it_works() {
             assert!(column["description"].as_str().unwrap().len() > 5, "{column}");
         }
         let parameters = dataset["parameters"].as_array().unwrap();
+        let meanings = dataset["parameterMeanings"].as_object().unwrap();
+        assert_eq!(meanings.len(), parameters.len(), "{meanings:?}");
+        assert!(
+            parameters
+                .iter()
+                .all(|name| meanings[name.as_str().unwrap()].as_str().is_some_and(|text| text.ends_with('.')))
+        );
         let unknown = get(&site, &format!("/rows/{}.json?nonsense=1", dataset["name"].as_str().unwrap())).await;
         assert_eq!((unknown.status, unknown.code().as_str()), (400, "BAD_USER_INPUT"));
         assert!(parameters.contains(&json!("last")) && parameters.contains(&json!("cursor")));
