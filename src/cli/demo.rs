@@ -76,6 +76,7 @@ fn welcome(address: SocketAddr, has_graphiql: bool) -> String {
 
   GraphiQL   http://{address}/graphiql{graphiql}
   GraphQL    http://{address}/graphql
+  rows       http://{address}/rows
   schema     http://{address}/schema.graphql
 
 Try it:
