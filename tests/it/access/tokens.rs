@@ -103,7 +103,7 @@ fn gateway(jwks: &str) -> TestGateway {
 
 /// The lines of a config that lets its tokens in.
 pub(super) fn jwt_lines(jwks: &Path) -> String {
-    format!("[jwt]\nissuer = {ISSUER:?}\naudience = \"weir\"\njwks = {jwks:?}\n")
+    format!("[jwt]\nissuer = {ISSUER:?}\naudience = \"weir\"\njwks = {:?}\n", jwks.to_str().unwrap())
 }
 
 pub(super) fn file(issuer: &Issuer) -> NamedTempFile {
