@@ -5,6 +5,7 @@
 
 mod abuse;
 mod bare;
+mod beside;
 mod cases;
 mod chart;
 mod client;
@@ -102,6 +103,7 @@ fn run(options: &Options) -> Outcome<()> {
     let mut singles = singles::measure(&bench, &folder, options)?;
     singles.extend(pulls::measure(&folder, options)?);
     singles.extend(abuse::measure(&folder, options)?);
+    singles.extend(beside::measure(&bench, &folder, options)?);
     let report = report::Report { rows, singles, serde_us: bench.serde_us, busy, options };
     println!("{}", report.text());
     if options.write {

@@ -50,12 +50,17 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) address: String,
     /// Its vendors, which end with it.
-    _vendors: Option<Box<Server>>,
+    vendors: Option<Box<Server>>,
 }
 
 impl Server {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where its vendors listen.
+    pub(crate) fn vendors(&self) -> Option<&str> {
+        self.vendors.as_deref().map(|vendors| vendors.address.as_str())
     }
 
     /// A yardstick: this program in another role.
@@ -64,7 +69,7 @@ impl Server {
         command.arg(role).arg(fixture).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let address = address(child.stdout.take().ok_or("no output")?, "listening on ")?;
-        Ok(Self { child, address, _vendors: None })
+        Ok(Self { child, address, vendors: None })
     }
 
     /// `weir serve` before vendors of its own.
@@ -73,7 +78,7 @@ impl Server {
         command.args(["simulate", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let vendors = address(child.stdout.take().ok_or("no output")?, "invented data, at http://")?;
-        let vendors = Self { child, address: vendors, _vendors: None };
+        let vendors = Self { child, address: vendors, vendors: None };
         Self::serve(folder, setup, vendors)
     }
 
@@ -83,7 +88,7 @@ impl Server {
         let mut child = command.stderr(File::create(&log)?).spawn()?;
         // The line with the address is logged at the level that has the access log; without it, the socket tells.
         let address = listening(&mut child)?;
-        Ok(Self { child, address, _vendors: Some(Box::new(vendors)) })
+        Ok(Self { child, address, vendors: Some(Box::new(vendors)) })
     }
 
     /// How long `weir serve` takes from its start to its first answer on `/health/ready`.
@@ -92,7 +97,7 @@ impl Server {
         let mut command = setup.command(folder, "127.0.0.1:9", &port.to_string())?;
         let began = Instant::now();
         let child = command.stderr(Stdio::null()).spawn()?;
-        let server = Self { child, address: port.to_string(), _vendors: None };
+        let server = Self { child, address: port.to_string(), vendors: None };
         loop {
             let ready = Connection::open(&server.address).and_then(|mut to| to.get("/health/ready"));
             if ready.is_ok_and(|answer| answer.status == 200) {
@@ -124,11 +129,13 @@ pub(crate) struct Setup {
     pub(crate) max_bytes: &'static str,
     /// Channels beside the one that is measured.
     pub(crate) channels: Vec<String>,
+    /// `upstream.max_rows`.
+    pub(crate) call_rows: u32,
 }
 
 impl Setup {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, access_log: false, max_bytes: "256MiB", channels: Vec::new() }
+        Self { name, access_log: false, max_bytes: "256MiB", channels: Vec::new(), call_rows: 100_000 }
     }
 
     fn command(&self, folder: &Folder, vendors: &str, listen: &str) -> Outcome<Command> {
@@ -137,10 +144,11 @@ impl Setup {
             write!(channels, ", {channel:?}")?;
         }
         let config = format!(
-            "state_dir = \"{state}\"\n[cache]\nmax_bytes = {:?}\n[[alibaba_cams]]\nname = \"retail\"\n\
+            "state_dir = \"{state}\"\n[cache]\nmax_bytes = {:?}\n[upstream]\nmax_rows = {}\n[[alibaba_cams]]\nname = \"retail\"\n\
              endpoint = \"http://{vendors}\"\naccess_key_id = \"weir-demo\"\naccess_key_secret = \"weir-demo-secret\"\n\
              channels = [{channels}]\n",
             self.max_bytes,
+            self.call_rows,
             state = folder.file(&format!("{}-state", self.name)).display(),
         );
         let config = folder.write(&format!("{}.toml", self.name), config)?;
