@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::Value;
 use weir::domain::time::DAY;
 use weir::domain::{
-    Account, AppId, ChannelId, Class, Clock, Held, Key as _, ManualClock, Operation, PhoneNumber, Point, Slice, Vendor,
-    Window,
+    Account, AppId, Caller, ChannelId, Class, Clock, Held, Key as _, ManualClock, Operation, PhoneNumber, Point, Slice,
+    Vendor, Window,
 };
 use weir::quota::agent::{LeaseClient, heard};
 use weir::quota::lease::Terms;
@@ -102,7 +102,8 @@ async fn answers(text: &str) -> bool {
     let lessor = LeaseClient::new(link(), &account, "Toy", terms);
     // Nobody gives any permit back, so that each answer may bring as many as there are.
     let most = PERMITS as usize * answers.len();
-    let (limiter, asks, n_heard) = heard(Rule::per_second(PERMITS, ms(100)), lessor, most + 1, &answers);
+    let (limiter, asks, n_heard) =
+        heard(Rule::per_second(PERMITS, ms(100)), lessor, &Caller::Anonymous, most + 1, &answers);
     let status = limiter.status();
     assert!(status.available <= PERMITS as usize && status.budget <= PERMITS as usize, "{status:?}");
     // However long it is, it can be told.

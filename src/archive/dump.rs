@@ -135,7 +135,7 @@ pub fn slices(
             let finality = Finality::named(row.text("finality")?)?;
             let numbers = [row.number(one)?, row.number(other)?];
             let name = row.text(own.row_name)?;
-            if !numbers.into_iter().all(counts) || (own.has_phones() && !is_phone(name)) {
+            if !numbers.into_iter().all(counts) || (own.has_phones() && !PhoneNumber::is_told_by(name)) {
                 return None;
             }
             let name = name.into();
@@ -159,7 +159,7 @@ pub fn slices(
             }
             let read = || {
                 let name = row.text("phone_number").map(str::to_owned);
-                if name.as_deref().is_some_and(|name| !is_phone(name)) {
+                if name.as_deref().is_some_and(|name| !PhoneNumber::is_told_by(name)) {
                     return None;
                 }
                 let key = row.key(table, "entity", name)?;
@@ -211,11 +211,6 @@ fn counts(number: Number) -> bool {
         Number::Integer(count) => MessageCount::new(count).is_some(),
         Number::Float(number) => number.is_finite() && number >= 0.0,
     }
-}
-
-/// Whether a name is a phone number as slices hold them: its digits.
-fn is_phone(name: &str) -> bool {
-    PhoneNumber::parse(name).is_some_and(|phone| phone.expose() == name)
 }
 
 fn slice((key, window, finality, fetched_at): (ArchiveKey, Window, Finality, Timestamp), rows: &Slices) -> Dated {

@@ -176,6 +176,12 @@ impl PhoneNumber {
         (1..=Self::MOST_DIGITS).contains(&digits.len()).then(|| Self(Arc::from(digits)))
     }
 
+    /// Whether a text is the digits of a phone number and nothing else.
+    #[must_use]
+    pub fn is_told_by(text: &str) -> bool {
+        Self::parse(text).is_some_and(|phone| *phone.0 == *text)
+    }
+
     /// The number as a caller was shown it: its digits, or the name that it has for those who may not read them.
     #[must_use]
     pub fn read_shown(text: &str) -> Option<Self> {

@@ -85,7 +85,7 @@ impl Limiter {
     }
 }
 
-/// A limiter for which so many asks wait and that hears these answers of the script, one after the other; the asks, and how many
+/// A limiter for which so many asks of a caller wait and that hears these answers of the script, one after the other; the asks, and how many
 /// of the answers made sense. Asks nobody: for fuzzing, since whatever stands between may answer anything. Must run inside a
 /// tokio runtime.
 #[doc(hidden)]
@@ -93,11 +93,12 @@ impl Limiter {
 pub fn heard(
     rule: Rule,
     lessor: LeaseClient,
+    caller: &Caller,
     waiting: usize,
     answers: &[Vec<String>],
 ) -> (Limiter, Vec<QueueEntry>, usize) {
     let limiter = Limiter::without_permits(rule);
-    let asks = (0..waiting).map(|_| limiter.enqueue(Class::Interactive, Caller::Anonymous)).collect();
+    let asks = (0..waiting).map(|_| limiter.enqueue(Class::Interactive, caller.clone())).collect();
     let mut agent = Agent::new(lessor, rule.permits);
     let mut n_heard = 0;
     for answer in answers {
