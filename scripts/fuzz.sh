@@ -38,12 +38,13 @@ fi
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 
-# run TARGET: from its seeds and whatever was found before.
+# run TARGET: from its seeds and whatever was found before. The longest that one input may take is by the clock, of which others
+# on the machine take their part.
 run() {
     local words=()
     [ ! -f "fuzz/dictionaries/$1" ] || words=("-dict=fuzz/dictionaries/$1")
     mkdir -p "fuzz/corpus/$1" "fuzz/artifacts/$1"
-    "$built/$1" "-max_total_time=$seconds" -max_len=8192 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+    "$built/$1" "-max_total_time=$seconds" -max_len=8192 -timeout=120 -rss_limit_mb=2048 -print_final_stats=1 \
         "-artifact_prefix=fuzz/artifacts/$1/" "${words[@]}" "fuzz/corpus/$1" "fuzz/seeds/$1" >"$logs/$1" 2>&1 &&
         return
     echo "$1" >>"$logs/failed"
