@@ -106,7 +106,9 @@ async fn calls_of_a_day_are_counted_and_come_again() {
             poor.calls_per_day = Some(2);
             let mut none = api_key("none", "weir_none");
             none.calls_per_day = Some(0);
-            config.api_keys = vec![poor, none, api_key("rich", "weir_rich")];
+            let mut alike = api_key("alike", "weir_alike");
+            alike.calls_per_day = Some(2);
+            config.api_keys = vec![poor, alike, none, api_key("rich", "weir_rich")];
         })
         .build();
     let site = door(&gateway);
@@ -133,6 +135,8 @@ async fn calls_of_a_day_are_counted_and_come_again() {
     for key in ["weir_poor", "weir_none"] {
         assert_eq!(ask(&site, key, DAY).await.json().get("errors"), None, "what is held is answered still");
     }
+    let alike = ask(&site, "weir_alike", &DAY.replace("P3D", "P5D")).await;
+    assert_eq!(alike.json().get("errors"), None, "one with as many a day has its own");
     assert_eq!(ask(&site, "weir_rich", &of("cams-gamma")).await.json().get("errors"), None, "others have their own");
     tokio::time::advance(std::time::Duration::from_hours(14)).await;
     assert_eq!(ask(&site, "weir_poor", &of("cams-delta")).await.json().get("errors"), None, "another day");

@@ -12,12 +12,16 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 use weir::config::access::Phones;
+use weir::config::watch::Watched;
 use weir::config::{ApiKey, Config};
 use weir::http::Site;
+use weir::sim::{Fault, Scope, Times};
 
-use super::{Got, api_key, ask, door, get, send};
-use crate::support::{DISTRIBUTION, METRIC, TEMPLATE, TestGateway};
+use super::{Got, api_key, ask, ask_with, door, get, send};
+use crate::archive::watch::{begin, watch};
+use crate::support::{DISTRIBUTION, METRIC, TEMPLATE, TestGateway, window};
 
 /// Questions, unless more are wanted.
 const QUESTIONS: usize = 400;
@@ -268,38 +272,184 @@ async fn what_is_not_theirs_is_forbidden_and_asked_of_nobody() {
     assert_eq!([METRIC, TEMPLATE, DISTRIBUTION].map(|operation| gateway.calls(operation)), [0; 3]);
 }
 
+/// A gateway with two callers who see the same channel, one of them with masked phones.
+fn shown_and_masked() -> TestGateway {
+    let key = |name: &str, phones| ApiKey { phones, ..api_key(name, &format!("weir_{name}")) };
+    let keys = vec![key("shown", Phones::Shown), key("masked", Phones::Masked)];
+    TestGateway::builder().now("2026-11-22T10:20:30Z").config(|config| config.api_keys = keys).build()
+}
+
+const RANGE: &str = "start=2026-11-01T00:00:00Z&end=2026-11-05T00:00:00Z&cust_space_id=cams-alpha";
+
+/// Nothing but who asks tells these two apart.
 #[tokio::test(start_paused = true)]
-async fn cursors_etags_and_files_are_their_own() {
-    // Both see the same channel, one of them with masked phones.
+async fn cursors_are_their_own() {
     let gateway = TestGateway::builder()
         .now("2026-11-22T10:20:30Z")
-        .config(|config| {
-            let key = |name: &str, phones| ApiKey { phones, ..api_key(name, &format!("weir_{name}")) };
-            config.api_keys = vec![key("shown", Phones::Shown), key("masked", Phones::Masked)];
-        })
+        .config(|config| config.api_keys = ["one", "other"].map(|name| api_key(name, name)).to_vec())
         .build();
     let site = door(&gateway);
-    let range = "start=2026-11-01T00:00:00Z&end=2026-11-05T00:00:00Z&cust_space_id=cams-alpha";
-    let first = get(&site, "weir_shown", &format!("/rows/phone_number_metrics.json?{range}&limit=3")).await;
+    let first = get(&site, "one", &format!("/rows/phone_number_metrics.json?{RANGE}&limit=3")).await;
     let next = first.json()["next"].as_str().unwrap().to_owned();
     let path = format!("/rows/phone_number_metrics.json?cursor={next}");
-    assert_eq!(get(&site, "weir_shown", &path).await.status, 200);
-    assert_eq!(get(&site, "weir_masked", &path).await.codes(), ["BAD_USER_INPUT"], "another's walk");
+    assert_eq!(get(&site, "one", &path).await.status, 200);
+    assert_eq!(get(&site, "other", &path).await.codes(), ["BAD_USER_INPUT"], "another's walk");
+    let range = "range: {between: {start: \"2026-11-01T00:00:00Z\", end: \"2026-11-05T00:00:00Z\"}}";
+    for field in ["phoneNumberMetrics", "templateMetrics"] {
+        let template = if field == "templateMetrics" { ", templateCode: \"order_shipped\"" } else { "" };
+        let page = |more: &str| {
+            let page = format!("(custSpaceId: \"cams-alpha\"{template}, {range}, first: 1{more})");
+            format!("{{ {field}{page} {{ pageInfo {{ endCursor }} }} }}")
+        };
+        let first = ask(&site, "one", &page("")).await.json();
+        let cursor = first["data"][field]["pageInfo"]["endCursor"].as_str().unwrap_or_else(|| panic!("{first}"));
+        let next = page(&format!(", after: {cursor:?}"));
+        assert_eq!(ask(&site, "one", &next).await.codes(), [""; 0], "{field}");
+        assert_eq!(ask(&site, "other", &next).await.codes(), ["BAD_USER_INPUT"], "{field}: another's walk");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn etags_are_their_own() {
+    let gateway = shown_and_masked();
+    let site = door(&gateway);
     for format in ["csv", "parquet"] {
-        let path = format!("/rows/phone_number_metrics.{format}?{range}");
+        let path = format!("/rows/phone_number_metrics.{format}?{RANGE}");
         let [shown, masked] = [get(&site, "weir_shown", &path).await, get(&site, "weir_masked", &path).await];
-        assert_ne!(shown.body, masked.body, "{format}");
         let (own, other) = (shown.header("etag").unwrap(), masked.header("etag").unwrap());
         assert_ne!(own, other, "{format}");
         let conditional = Request::get(&path).header("host", "localhost").header("if-none-match", own);
         let conditional = conditional.header("x-api-key", "weir_masked").body(axum::body::Body::empty()).unwrap();
         assert_eq!(send(&site, conditional).await.status, 200, "{format}: another's tag is no answer");
     }
-    // The same text twice is answered from its bytes: each from their own.
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_are_their_own() {
+    let gateway = shown_and_masked();
+    let site = door(&gateway);
+    for format in ["csv", "parquet"] {
+        let path = format!("/rows/phone_number_metrics.{format}?{RANGE}");
+        let [shown, masked] = [get(&site, "weir_shown", &path).await, get(&site, "weir_masked", &path).await];
+        let has = |got: &Got, part: &[u8]| got.body.windows(part.len()).any(|window| window == part);
+        assert!(has(&shown, b"8613") && !has(&masked, b"8613") && has(&masked, b"***"), "{format}");
+    }
+}
+
+/// The same text twice is answered from its bytes, sent either way: each from their own.
+#[tokio::test(start_paused = true)]
+async fn kept_answers_are_their_own() {
+    let gateway = shown_and_masked();
+    let site = door(&gateway);
     let query = "{ phoneNumberMetrics(custSpaceId: \"cams-alpha\", range: {between: {start: \"2026-11-01T00:00:00Z\", \
                  end: \"2026-11-03T00:00:00Z\"}}) { nodes { phoneNumber } } }";
+    let encoded: String = form_urlencoded::byte_serialize(query.as_bytes()).collect();
+    let path = format!("/graphql?query={encoded}");
     for _ in 0..4 {
         let [shown, masked] = [ask(&site, "weir_shown", query).await, ask(&site, "weir_masked", query).await];
         assert!(shown.text().contains("8613") && !masked.text().contains("8613") && masked.text().contains("***"));
+        let [shown, masked] = [get(&site, "weir_shown", &path).await, get(&site, "weir_masked", &path).await];
+        assert!(shown.text().contains("8613") && !masked.text().contains("8613") && masked.text().contains("***"));
     }
+}
+
+/// Whoever asks for much waits behind themselves, and fills no queue but their own.
+#[tokio::test(start_paused = true)]
+async fn turns_in_the_queue_are_their_own() {
+    let keys = || ["one", "other"].map(|name| api_key(name, name)).to_vec();
+    let gateway = TestGateway::builder().config(|config| config.api_keys = keys()).build();
+    let site = door(&gateway);
+    let much = |key: &'static str, app: &str, dimension: &str| {
+        let query = format!(
+            "{{ operationDistributions(appIds: [\"{app}\"], dimension: {dimension}, range: {{last: \"P16D\"}}, \
+             window: \"PT1H\") {{ start }} }}"
+        );
+        let site = site.clone();
+        async move { ask_with(&site, key, &query, &json!({ "maxWait": "PT1H" })).await }
+    };
+    let asking = [tokio::spawn(much("one", "app-one", "PROVINCE")), tokio::spawn(much("one", "app-two", "PROVINCE"))];
+    sleep(Duration::from_secs(1)).await;
+    let refused = much("one", "app-one", "COUNTRY").await;
+    assert_eq!(refused.codes()[0], "QUOTA_WAIT_TOO_LONG");
+    assert!(refused.text().contains("\"limitName\":\"queue\""), "{:.300}", refused.text());
+    let began = Instant::now();
+    let others = ask_with(&site, "other", &window("app-two", 0), &json!({ "maxWait": "PT1H" })).await;
+    assert_eq!(others.codes(), [""; 0], "{}", others.text());
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(asking.iter().all(|asking| !asking.is_finished()));
+    let others = tokio::spawn(much("other", "app-one", "COUNTRY"));
+    sleep(Duration::from_secs(1)).await;
+    assert!(!others.is_finished(), "it waits, and is not refused for what others have queued");
+    asking.iter().chain([&others]).for_each(tokio::task::JoinHandle::abort);
+
+    // Commands have turns as well: five a second.
+    let enable =
+        |n: usize| format!("mutation {{ enableWhatsappRoiMetric(custSpaceId: \"cams-{n}\") {{ requestId }} }}");
+    let channels = (0..60).map(|n| format!("cams-{n}")).collect();
+    let config = |config: &mut Config| (config.api_keys, config.alibaba_cams[0].channels) = (keys(), channels);
+    let gateway = TestGateway::builder().config(config).build();
+    let site = door(&gateway);
+    let all: Vec<_> = (0..59)
+        .map(|n| {
+            let (site, enable) = (site.clone(), enable(n));
+            tokio::spawn(async move { ask(&site, "one", &enable).await })
+        })
+        .collect();
+    sleep(Duration::from_secs(1)).await;
+    let began = Instant::now();
+    drop(ask_with(&site, "other", &enable(59), &json!({ "maxWait": "PT1H" })).await);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(all.iter().any(|asking| !asking.is_finished()));
+}
+
+/// A call that is repeated is its caller's still, and goes behind what they have asked for since.
+#[tokio::test(start_paused = true)]
+async fn a_repeated_call_waits_in_its_callers_turn() {
+    let gateway = TestGateway::builder().config(|config| config.api_keys = vec![api_key("one", "one")]).build();
+    gateway.sim().faults().push(Fault::InternalError, Scope::operation(DISTRIBUTION), Times::Next(1));
+    let many = "{ operationDistributions(appIds: [\"app-one\"], range: {last: \"P1D\"}, window: \"PT1H\") { start } }";
+    let answer = ask(&door(&gateway), "one", many).await;
+    assert_eq!(answer.codes(), [""; 0]);
+    let sent: Vec<_> = gateway.requests().iter().map(|request| request.body().clone()).collect();
+    assert_eq!(sent.len(), 25, "one of them twice");
+    let again = sent.iter().skip(1).position(|body| *body == sent[0]).unwrap();
+    assert!(again > 20, "the others wait already: {again}");
+}
+
+/// What is collected is told to whoever may see it.
+#[tokio::test(start_paused = true)]
+async fn collections_are_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", dir.path().join("weir.db").display());
+    let listed = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+    let mut keys = ["one", "other"].map(|name| api_key(name, name)).to_vec();
+    (keys[0].channels, keys[0].apps) = (listed(&["cams-alpha"]), listed(&["app-one"]));
+    (keys[1].channels, keys[1].apps) = (listed(&["cams-beta"]), listed(&[]));
+    let gateway = TestGateway::builder()
+        .config(|config| {
+            config.archive.url = url.into();
+            config.api_keys = keys;
+            config.watch = [Watched::PhoneNumberMetrics, Watched::OperationDistributions]
+                .map(|dataset| watch(dataset, Duration::from_mins(30)))
+                .to_vec();
+        })
+        .build();
+    let site = door(&gateway);
+    let watching = begin(&gateway);
+    sleep(Duration::from_secs(9)).await;
+    for (key, own) in [("one", vec!["cams-alpha", "app-one"]), ("other", vec!["cams-beta"])] {
+        let told = ask(&site, key, "{ collections { custSpaceId appId } }").await.json();
+        let told = told["data"]["collections"].as_array().unwrap().iter();
+        let name = |one: &Value| one["custSpaceId"].as_str().or(one["appId"].as_str()).unwrap().to_owned();
+        assert_eq!(
+            told.map(name).collect::<BTreeSet<_>>(),
+            own.iter().map(|name| (*name).to_owned()).collect(),
+            "{key}"
+        );
+        let list = get(&site, key, "/rows").await.json()["collections"].to_string();
+        for name in ["cams-alpha", "cams-beta", "cams-gamma", "app-one", "app-two"] {
+            assert_eq!(list.contains(name), own.contains(&name), "{key} {name}: {list}");
+        }
+    }
+    watching.abort();
 }

@@ -131,6 +131,13 @@ async fn good_tokens_let_in_with_what_they_say() {
     let got = ask(&site, &narrow, QUERY).await;
     assert_eq!(got.codes(), ["FORBIDDEN"]);
     assert_eq!(got.json()["data"]["channels"], json!([{ "custSpaceId": "cams-beta" }]));
+    // Two bearers who may cause as many calls have their own.
+    for (sub, channel) in [("one", "cams-beta"), ("other", "cams-delta")] {
+        let token = issuer.token(&json!({ "sub": sub, "calls_per_day": 1 }));
+        let of = |channel: &str| QUERY.replace("cams-alpha", channel);
+        assert_eq!(ask(&site, &token, &of(channel)).await.codes(), [""; 0], "{sub}");
+        assert_eq!(ask(&site, &token, &of("cams-gamma")).await.codes(), ["QUOTA_WAIT_TOO_LONG"], "{sub}");
+    }
     // What was checked once is still judged by the clock.
     let short = issuer.token(&json!({ "exp": now() + 60 }));
     assert_eq!(ask(&site, &short, QUERY).await.status, 200);
