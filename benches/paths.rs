@@ -37,8 +37,9 @@ enum New {
     Variables,
 }
 
-const CASES: [(&str, Size, New); 7] = [
+const CASES: [(&str, Size, New); 8] = [
     ("hot-small", Size::Small, New::Nothing),
+    (KEYED, Size::Small, New::Nothing),
     ("hot-large", Size::Large, New::Nothing),
     ("hot-huge", Size::Huge, New::Nothing),
     ("text-small", Size::Small, New::Text),
@@ -47,6 +48,9 @@ const CASES: [(&str, Size, New); 7] = [
     ("variables-small", Size::Small, New::Variables),
 ];
 
+/// Asked by a caller who shows a key.
+const KEYED: &str = "hot-keyed";
+
 /// Requests before those that are counted: for what is made at the first use, and for the caches, which keep what is asked
 /// for a second time, so that the third finds it.
 const BEFORE: usize = 8;
@@ -54,13 +58,14 @@ const BEFORE: usize = 8;
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let case = CASES.iter().find(|(name, ..)| args.first().is_some_and(|arg| arg == name));
-    let Some((_, size, new)) = case else {
+    let Some((name, size, new)) = case else {
         // `cargo bench` starts it as well; there is nothing to time here.
         let names: Vec<_> = CASES.iter().map(|(name, ..)| *name).collect();
         return println!("paths CASE [TIMES [WITHOUT]], for a profiler; the cases: {}", names.join(" "));
     };
     let times = args.get(1).map_or(50, |times| times.parse().expect("a number of requests"));
     let warm = Warm::with(0, |all| without(args.get(2).map(String::as_str), all));
+    let warm = if *name == KEYED { warm.keyed() } else { warm };
     let query = warm.query(*size);
     let request = |number: usize| match new {
         New::Nothing => body(&format!("{{ {query} }}")),

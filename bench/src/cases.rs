@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::Outcome;
-use crate::client::{Answer, Connection, post};
+use crate::client::{Answer, Connection};
 use crate::processes::{CHANNEL, Folder, Server};
 use crate::side::Side;
 use crate::usage::own_cpu_us;
@@ -101,7 +101,7 @@ impl Cases {
              range: {{between: {{start: {:?}, end: {:?}}}}}) {{ nodes {{ {FIELDS} }} }} }}",
             HELD.0, HELD.1
         ));
-        let everything = post(&weir.address, "/graphql", &everything)?;
+        let everything = weir.post("/graphql", &everything)?;
         let rows = nodes(&everything.body)?;
         let by_phone = rows.iter().fold(BTreeMap::<&str, Vec<&Row>>::new(), |mut phones, row| {
             phones.entry(&row.phone_number).or_default().push(row);
@@ -132,8 +132,8 @@ impl Cases {
             let mut case = Case { id, template, file, minutes: span.minutes(), answer: Answer::default() };
             let request = case.request(0);
             // Once to fetch, if anything is missing; once as it is from then on.
-            post(&weir.address, "/graphql", &request)?;
-            case.answer = post(&weir.address, "/graphql", &request)?;
+            weir.post("/graphql", &request)?;
+            case.answer = weir.post("/graphql", &request)?;
             let n_rows = nodes(&case.answer.body)?.len();
             if n_rows != span.n_rows {
                 return Err(format!("{id}: {n_rows} rows and not {}", span.n_rows).into());

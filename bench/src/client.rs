@@ -22,14 +22,23 @@ pub(crate) struct Answer {
 
 /// A connection that is kept.
 #[derive(Debug)]
-pub(crate) struct Connection(BufReader<TcpStream>);
+pub(crate) struct Connection {
+    stream: BufReader<TcpStream>,
+    /// What is shown with each request.
+    key: Option<&'static str>,
+}
 
 impl Connection {
     pub(crate) fn open(address: &str) -> Outcome<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self(BufReader::new(stream)))
+        Ok(Self { stream: BufReader::new(stream), key: None })
+    }
+
+    /// The same, with a key in each request, if there is one.
+    pub(crate) fn showing(self, key: Option<&'static str>) -> Self {
+        Self { key, ..self }
     }
 
     pub(crate) fn post(&mut self, path: &str, body: &str) -> Outcome<Answer> {
@@ -44,11 +53,12 @@ impl Connection {
 
     pub(crate) fn send(&mut self, method: &str, path: &str, body: &str) -> Outcome<()> {
         let length = body.len();
+        let key = self.key.map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\naccept: application/json\r\ncontent-type: application/json\r\n\
-             content-length: {length}\r\n\r\n{body}"
+             {key}content-length: {length}\r\n\r\n{body}"
         );
-        Ok(self.0.get_mut().write_all(request.as_bytes())?)
+        Ok(self.stream.get_mut().write_all(request.as_bytes())?)
     }
 
     pub(crate) fn receive(&mut self) -> Outcome<Answer> {
@@ -56,7 +66,7 @@ impl Connection {
         let mut length = 0;
         loop {
             let mut line = String::new();
-            let read = self.0.read_line(&mut line)?;
+            let read = self.stream.read_line(&mut line)?;
             length += read;
             match line.trim_end() {
                 _ if read == 0 => return Err("the connection was closed".into()),
@@ -70,7 +80,7 @@ impl Connection {
         let headers: Vec<_> = lines.filter_map(split).collect();
         let body = headers.iter().find(|(name, _)| name == "content-length").ok_or("an answer without length")?;
         let mut body = vec![0; body.1.parse()?];
-        self.0.read_exact(&mut body)?;
+        self.stream.read_exact(&mut body)?;
         Ok(Answer { status, headers, length: length + body.len(), body })
     }
 }

@@ -60,6 +60,7 @@ impl Load<'_> {
         command.args(["--duration", &format!("{}s", self.seconds), "--script", SCRIPT]);
         command.arg(format!("http://{}{path}", server.address)).arg("--").arg(self.template);
         command.args([base.to_string(), self.minutes.0.to_string(), self.minutes.1.to_string()]);
+        command.args(server.key);
         let before = cpu_us(server.pid())?;
         let output = command.output().map_err(|error| format!("wrk cannot be run: {error}"))?;
         let cpu = cpu_us(server.pid())? - before;

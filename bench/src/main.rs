@@ -9,6 +9,7 @@ mod beside;
 mod cases;
 mod chart;
 mod client;
+mod keyed;
 mod load;
 mod plain;
 mod processes;
@@ -101,6 +102,7 @@ fn run(options: &Options) -> Outcome<()> {
     let bench = rows::Bench::start(&folder)?;
     let rows = rows::measure(&bench, options)?;
     let mut singles = singles::measure(&bench, &folder, options)?;
+    singles.extend(keyed::measure(&folder, options)?);
     singles.extend(pulls::measure(&folder, options)?);
     singles.extend(abuse::measure(&folder, options)?);
     singles.extend(beside::measure(&bench, &folder, options)?);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::Outcome;
-use crate::client::Connection;
+use crate::client::{Answer, Connection};
 
 /// The channel that is measured: 14 phones.
 pub(crate) const CHANNEL: &str = "cams-delta";
@@ -49,6 +49,8 @@ impl Drop for Folder {
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: String,
+    /// What it asks for.
+    pub(crate) key: Option<&'static str>,
     /// Its vendors, which end with it.
     vendors: Option<Box<Server>>,
 }
@@ -63,13 +65,23 @@ impl Server {
         self.vendors.as_deref().map(|vendors| vendors.address.as_str())
     }
 
+    /// A connection on which it is shown what it asks for.
+    pub(crate) fn connect(&self) -> Outcome<Connection> {
+        Ok(Connection::open(&self.address)?.showing(self.key))
+    }
+
+    /// One POST on a connection of its own.
+    pub(crate) fn post(&self, path: &str, body: &str) -> Outcome<Answer> {
+        self.connect()?.post(path, body)
+    }
+
     /// A yardstick: this program in another role.
     pub(crate) fn yardstick(role: &str, fixture: &Path) -> Outcome<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(role).arg(fixture).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let address = address(child.stdout.take().ok_or("no output")?, "listening on ")?;
-        Ok(Self { child, address, vendors: None })
+        Ok(Self { child, address, key: None, vendors: None })
     }
 
     /// `weir serve` before vendors of its own.
@@ -78,7 +90,7 @@ impl Server {
         command.args(["simulate", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let vendors = address(child.stdout.take().ok_or("no output")?, "invented data, at http://")?;
-        let vendors = Self { child, address: vendors, vendors: None };
+        let vendors = Self { child, address: vendors, key: None, vendors: None };
         Self::serve(folder, setup, vendors)
     }
 
@@ -88,7 +100,7 @@ impl Server {
         let mut child = command.stderr(File::create(&log)?).spawn()?;
         // The line with the address is logged at the level that has the access log; without it, the socket tells.
         let address = listening(&mut child)?;
-        Ok(Self { child, address, vendors: Some(Box::new(vendors)) })
+        Ok(Self { child, address, key: setup.key, vendors: Some(Box::new(vendors)) })
     }
 
     /// How long `weir serve` takes from its start to its first answer on `/health/ready`.
@@ -97,7 +109,7 @@ impl Server {
         let mut command = setup.command(folder, "127.0.0.1:9", &port.to_string())?;
         let began = Instant::now();
         let child = command.stderr(Stdio::null()).spawn()?;
-        let server = Self { child, address: port.to_string(), vendors: None };
+        let server = Self { child, address: port.to_string(), key: None, vendors: None };
         loop {
             let ready = Connection::open(&server.address).and_then(|mut to| to.get("/health/ready"));
             if ready.is_ok_and(|answer| answer.status == 200) {
@@ -131,11 +143,17 @@ pub(crate) struct Setup {
     pub(crate) channels: Vec<String>,
     /// `upstream.max_rows`.
     pub(crate) call_rows: u32,
+    /// A key that whoever asks has to show, and its hash.
+    pub(crate) key: Option<&'static str>,
 }
+
+/// A key, and the `hash` of it in a config.
+pub(crate) const KEY: &str = "weir_bench";
+const HASH: &str = "sha256:248777e387cf8da4e76ee08c1c83a903f8d7a7ef76c02c4c367e8f898700e3d5";
 
 impl Setup {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, access_log: false, max_bytes: "256MiB", channels: Vec::new(), call_rows: 100_000 }
+        Self { name, access_log: false, max_bytes: "256MiB", channels: Vec::new(), call_rows: 100_000, key: None }
     }
 
     fn command(&self, folder: &Folder, vendors: &str, listen: &str) -> Outcome<Command> {
@@ -143,10 +161,11 @@ impl Setup {
         for channel in &self.channels {
             write!(channels, ", {channel:?}")?;
         }
+        let keys = self.key.map(|_| format!("[[api_keys]]\nname = \"bench\"\nhash = {HASH:?}\n")).unwrap_or_default();
         let config = format!(
             "state_dir = \"{state}\"\n[cache]\nmax_bytes = {:?}\n[upstream]\nmax_rows = {}\n[[alibaba_cams]]\nname = \"retail\"\n\
              endpoint = \"http://{vendors}\"\naccess_key_id = \"weir-demo\"\naccess_key_secret = \"weir-demo-secret\"\n\
-             channels = [{channels}]\n",
+             channels = [{channels}]\n{keys}",
             self.max_bytes,
             self.call_rows,
             state = folder.file(&format!("{}-state", self.name)).display(),

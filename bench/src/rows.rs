@@ -1,7 +1,6 @@
 //! The rows of the first table: one kind of request each, on every server in turn.
 
 use crate::cases::{Case, Cases};
-use crate::client::Connection;
 use crate::load::{Load, Run};
 use crate::processes::{Folder, Server, Setup};
 use crate::side::Side;
@@ -157,7 +156,7 @@ impl Bench {
 /// One run between two checks of single answers.
 pub(crate) fn run(server: &Server, side: Side, case: &Case, connections: u32, seconds: u32) -> Outcome<Run> {
     // Numbers that no run of wrk uses: those begin at a million.
-    let mut connection = Connection::open(&server.address)?;
+    let mut connection = server.connect()?;
     let mut length = 0;
     for number in 1..=5 {
         length = case.check(&mut connection, side, number)?;

@@ -1,5 +1,5 @@
 -- POSTs a template, with another number in it each time.
---   wrk ... -s post.lua URL -- TEMPLATE BASE START END
+--   wrk ... -s post.lua URL -- TEMPLATE BASE START END [KEY]
 -- In the template, @N@ becomes a number of nine digits. @S@ and @E@ become MM:SS.mmm, up to 29 minutes after the minutes
 -- START and END, so that a range moves without another row in it. BASE is the first number; no two runs share numbers.
 local threads = 0
@@ -27,6 +27,7 @@ function init(args)
    number = tonumber(args[2]) + id * 500000
    from, to = tonumber(args[3]), tonumber(args[4])
    path = wrk.path
+   if args[5] then headers["authorization"] = "Bearer " .. args[5] end
    if not template:find("@[NSE]@") then
       fixed = wrk.format("POST", path, headers, template)
    end

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 use weir::access::Access;
+use weir::access::keys::hash_of;
 use weir::app::{self, App, Start, demo_config};
-use weir::domain::{Caller, Clock, ManualClock, Timestamp};
+use weir::domain::{Caller, Clock, ManualClock, SystemClock, Timestamp};
 use weir::fast::FastPath;
 use weir::http::{HttpConfig, Site};
 use weir::schema::{Answer, Bound, Gateway};
@@ -23,6 +24,9 @@ const NOW: &str = "2026-11-22T10:20:30Z";
 /// The half hours that are held.
 const HELD: (&str, &str) = ("2025-03-01T00:00:00Z", "2025-05-15T00:00:00Z");
 const CHANNEL: &str = "cams-delta";
+const KEY: &str = "weir_bench";
+/// How it is shown.
+const BEARER: &str = "Bearer weir_bench";
 
 /// How many points an answer has, over how many phones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +54,8 @@ pub(crate) struct Warm {
     runtime: Runtime,
     app: App,
     site: Site,
+    /// What is shown with each request.
+    key: Option<&'static str>,
     /// The starts of the held rows, by phone.
     starts: BTreeMap<String, Vec<String>>,
 }
@@ -83,7 +89,7 @@ impl Warm {
             let site = Site::new(HttpConfig::default(), Arc::new(gateway.with_fast_path(fast_path)), Access::anyone());
             (app, site)
         };
-        let mut warm = Self { runtime, app, site, starts: BTreeMap::new() };
+        let mut warm = Self { runtime, app, site, key: None, starts: BTreeMap::new() };
         let rows = warm.data(&format!(
             "{{ phoneNumberMetrics(custSpaceId: {CHANNEL:?}, granularity: HALF_HOUR, first: 100000, \
              range: {{between: {{start: {:?}, end: {:?}}}}}) {{ nodes {{ phoneNumber start }} }} }}",
@@ -104,6 +110,16 @@ impl Warm {
             ));
         }
         warm
+    }
+
+    /// The same, where every request has to show a key, and does.
+    pub(crate) fn keyed(self) -> Self {
+        let mut config = demo_config();
+        let key = format!("name = \"bench\"\nhash = {:?}", hash_of(KEY));
+        config.api_keys = vec![toml::from_str(&key).expect("a key of a config")];
+        let access = Access::new(&config, Arc::new(SystemClock)).expect("a key without an issuer");
+        let site = Site::new(HttpConfig::default(), Arc::new(self.app.gateway().clone()), Arc::new(access));
+        Self { site, key: Some(BEARER), ..self }
     }
 
     /// A query for so many points.
@@ -158,9 +174,9 @@ impl Warm {
         let request = axum::http::Request::post("/graphql")
             .header("host", "localhost")
             .header("content-type", "application/json")
-            .header("accept", "application/json")
-            .body(Body::from(body))
-            .expect("a request");
+            .header("accept", "application/json");
+        let request = self.key.iter().fold(request, |request, key| request.header("authorization", *key));
+        let request = request.body(Body::from(body)).expect("a request");
         self.runtime.block_on(async {
             let response = self.site.clone().oneshot(request).await.expect("the site does not fail");
             assert_eq!(response.status(), 200);
