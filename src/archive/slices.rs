@@ -44,7 +44,7 @@ pub(super) fn assemble(key: &Arc<ArchiveKey>, lines: Vec<Collected>, rows: Vec<K
         window: line.window,
         finality: line.finality,
         fetched_at: line.fetched_at,
-        rows: Vec::with_capacity(expected(key, &[line])),
+        rows: Vec::new(),
     };
     let mut slices: Vec<ArchivedSlice> = lines.into_iter().map(slice).collect();
     // Neighbours are mostly of one slice.
