@@ -120,18 +120,9 @@ impl Batch {
 
     /// Charges the caller what the parts would add; why it may not, if others were charged meanwhile.
     fn charge(&self, parts: &mut [Box<dyn Part>]) -> Option<Arc<WeirError>> {
-        let charge = self.ask.cost.charge();
-        let budget = charge.budget()?;
+        self.ask.cost.charge().budget()?;
         let added = self.survey(parts);
-        if charge.take(added as u64, self.ask.at) {
-            return None;
-        }
-        if !self.most.spares(budget) {
-            return Some(Arc::new(overspent(budget, added, &self.ask)));
-        }
-        charge.take_beyond(added as u64, self.ask.at);
-        self.stores.shadowed(LimitName::CallsPerDay, &self.ask);
-        None
+        charge(&self.stores, &self.most, &self.ask, added).err().map(Arc::new)
     }
 
     /// How many calls may refresh what is stale: those that neither the request nor its caller needs otherwise.
@@ -170,8 +161,23 @@ impl BatchFn<Key, Gathered> for Batch {
     }
 }
 
+/// Charges a caller so many calls of its day; why it may not, where they are not left and the limit is not only counted.
+pub(super) fn charge(stores: &Stores, most: &Most, ask: &Ask, added: usize) -> Result<(), WeirError> {
+    let charge = ask.cost.charge();
+    let Some(budget) = charge.budget() else { return Ok(()) };
+    if charge.take(added as u64, ask.at) {
+        return Ok(());
+    }
+    if !most.spares(budget) {
+        return Err(overspent(budget, added, ask));
+    }
+    charge.take_beyond(added as u64, ask.at);
+    stores.shadowed(LimitName::CallsPerDay, ask);
+    Ok(())
+}
+
 /// What is said to a caller whose calls of the day do not suffice.
-pub(super) fn overspent(budget: &Budget, added: usize, ask: &Ask) -> WeirError {
+fn overspent(budget: &Budget, added: usize, ask: &Ask) -> WeirError {
     let (name, per_day, left) = (echo(ask.caller.name()), budget.per_day(), budget.left(ask.at));
     if per_day == 0 {
         let message = format!("`{name}` is answered from what is held alone, and this takes {added} upstream calls");

@@ -326,16 +326,9 @@ impl Loader {
             self.plan().add(outlook);
             return Ok(None);
         }
-        let charge = self.ask.cost.charge();
-        if let Some(budget) = charge.budget()
-            && !charge.take(1, self.ask.at)
-        {
-            if !self.most.spares(budget) {
-                self.refused(LimitName::CallsPerDay);
-                return Err(batch::overspent(budget, 1, &self.ask).of(account));
-            }
-            charge.take_beyond(1, self.ask.at);
-            self.stores.shadowed(LimitName::CallsPerDay, &self.ask);
+        if let Err(refusal) = batch::charge(&self.stores, &self.most, &self.ask, 1) {
+            self.refused(LimitName::CallsPerDay);
+            return Err(refusal.of(account));
         }
         let (_, metrics) = self.stores.of::<alibaba_cams::PhoneNumberMetrics>()?;
         let (metrics, account, channel) = (Arc::clone(metrics), account.clone(), request.channel.clone());
