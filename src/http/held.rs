@@ -143,7 +143,7 @@ impl Answers {
 
     /// Whether rows are asked for in vain.
     fn is_short(&self) -> bool {
-        self.lock().bytes > self.most() / 2
+        self.lock().bytes > self.most_of(true)
     }
 
     /// Says why rows are asked for in vain, if they are.

@@ -125,8 +125,15 @@ impl Default for HttpConfig {
 }
 
 impl HttpConfig {
-    fn room(&self) -> Room {
-        Room { all: self.requests, per_caller: self.requests_per_caller, shadow: self.limits.shadow }
+    /// What of it may change while it is asked.
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            limits: self.limits,
+            held_bodies: self.held_bodies,
+            held_answers: self.held_answers,
+            requests: self.requests,
+            requests_per_caller: self.requests_per_caller,
+        }
     }
 }
 
@@ -139,11 +146,11 @@ struct Rooms {
 }
 
 impl Rooms {
-    fn new(config: &HttpConfig, meters: &Arc<Meters>) -> Self {
+    fn new(bounds: &Bounds, meters: &Arc<Meters>) -> Self {
         Self {
-            bodies: Bodies::new(config.held_bodies),
-            answers: held::Answers::new(config.held_answers, Arc::clone(meters)),
-            load: Load::new(config.room(), Arc::clone(meters)),
+            bodies: Bodies::new(bounds.held_bodies),
+            answers: held::Answers::new(bounds.held_answers, Arc::clone(meters)),
+            load: Load::new(bounds.room(), Arc::clone(meters)),
         }
     }
 }
@@ -203,7 +210,7 @@ impl Site {
             documents: Arc::new(Documents::new(fast_path.document_bytes)),
         };
         let limits = Arc::clone(&kept.limits);
-        let rooms = Rooms::new(&config, meters);
+        let rooms = Rooms::new(&config.bounds(), meters);
         let routes = Router::new()
             .merge(rows::routes(gateway.service().clone()))
             .merge(graphiql::routes(mode, gateway.service().clone()))
@@ -471,9 +478,9 @@ mod tests {
         let routes = Router::new().route("/", get(async || assert_eq!(1, 2, "deliberate")));
         let sites = Sites { hosts: [].into(), origins: [].into(), pages: &[] };
         let meters = Meters::new(crate::domain::Timestamp::from_ms(0)).unwrap();
-        let rooms = Rooms::new(&HttpConfig::default(), &meters);
+        let rooms = Rooms::new(&HttpConfig::default().bounds(), &meters);
         let observer = Observer::new(meters, Duration::ZERO, None);
-        let (proxies, rooms) = (Proxies::new(Vec::new()), rooms);
+        let proxies = Proxies::new(Vec::new());
         let admission = Admission(Access::anyone());
         let guarded = Guarded { routes, sites, proxies, admission, rooms, observer };
         let (answers, documents) = (Arc::new(Answers::new(0)), Arc::new(Documents::new(0)));

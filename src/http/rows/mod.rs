@@ -114,7 +114,8 @@ impl Rows {
         }
         let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let path = format!("/rows/{file}");
-        let pull = Arc::new(self.service.pull(caller.clone(), dataset, &path, pairs.clone())?);
+        let again = is_head.then(|| (caller.clone(), pairs.clone()));
+        let pull = Arc::new(self.service.pull(caller, dataset, &path, pairs)?);
         if let Some(notes) = notes {
             notes.costs(pull.cost());
         }
@@ -125,7 +126,7 @@ impl Rows {
             Format::Parquet => self.spool.answer(pull, &asked, headers).await?,
         };
         let is_whole = response.status().is_success() && response.body().size_hint().exact().is_some();
-        if is_head && is_whole && format != Format::Parquet {
+        if let Some((caller, pairs)) = again.filter(|_| is_whole && format != Format::Parquet) {
             // What had to be fetched is held by now, and rows say where they come from: the length that is told is that of the
             // answer to whoever asks next, which is another one.
             let next = Arc::new(self.service.pull(caller, dataset, &asked.path, pairs)?);
