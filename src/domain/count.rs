@@ -3,16 +3,12 @@
 use std::iter::Sum;
 use std::ops::Add;
 
-use serde::{Deserialize, Serialize};
-
-/// What was read as a count counts less than nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a count below nothing")]
-pub struct BelowNothing;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Messages sent or delivered. Adds up over time and over phone numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(try_from = "i64", into = "i64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
+#[serde(transparent)]
 pub struct MessageCount(i64);
 
 impl MessageCount {
@@ -36,17 +32,9 @@ impl MessageCount {
     }
 }
 
-impl TryFrom<i64> for MessageCount {
-    type Error = BelowNothing;
-
-    fn try_from(count: i64) -> Result<Self, BelowNothing> {
-        Self::new(count).ok_or(BelowNothing)
-    }
-}
-
-impl From<MessageCount> for i64 {
-    fn from(count: MessageCount) -> Self {
-        count.0
+impl<'de> Deserialize<'de> for MessageCount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        counted(deserializer, Self::new)
     }
 }
 
@@ -91,8 +79,8 @@ impl UserBounds {
 }
 
 /// Distinct users over one exact window. No `Add`, no `Sum`: a user seen in two windows would count twice.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(try_from = "f64", into = "f64")]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
 pub struct DistinctUsers(f64);
 
 impl DistinctUsers {
@@ -109,18 +97,18 @@ impl DistinctUsers {
     }
 }
 
-impl TryFrom<f64> for DistinctUsers {
-    type Error = BelowNothing;
-
-    fn try_from(count: f64) -> Result<Self, BelowNothing> {
-        Self::new(count).ok_or(BelowNothing)
+impl<'de> Deserialize<'de> for DistinctUsers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        counted(deserializer, Self::new)
     }
 }
 
-impl From<DistinctUsers> for f64 {
-    fn from(count: DistinctUsers) -> Self {
-        count.0
-    }
+/// A count as it was written, if it is one.
+fn counted<'de, D: Deserializer<'de>, N: Deserialize<'de>, C>(
+    deserializer: D,
+    read: impl FnOnce(N) -> Option<C>,
+) -> Result<C, D::Error> {
+    read(N::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("a count below nothing"))
 }
 
 #[cfg(test)]
