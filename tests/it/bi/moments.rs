@@ -16,6 +16,7 @@ use weir::http::{HttpConfig, Timeouts};
 use weir::sim::{Fault, Scope, Times};
 
 use super::{Bench, clients};
+use crate::support::failures::failures;
 use crate::support::process::in_time;
 use crate::support::server::Server;
 use crate::support::{Builder, METRIC, TestGateway, require};
@@ -48,15 +49,7 @@ struct Moment {
 impl Moment {
     fn of(seed: u64, calls: usize) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let faults = [
-            Fault::PermissionDenied,
-            Fault::Unavailable,
-            Fault::TruncatedJson,
-            Fault::MalformedJson,
-            Fault::BrokenBody,
-            Fault::ResetAfterArrival,
-            Fault::ErrorInside200 { code: "InternalError".to_owned() },
-        ];
+        let faults = failures();
         Self {
             after: rng.random_range(0..calls + calls / 3),
             fault: faults[rng.random_range(0..faults.len())].clone(),

@@ -12,6 +12,7 @@ use weir::sim::{Fault, Scope, Times};
 
 use super::{door, frame, get, get_with, send};
 use crate::support::TestGateway;
+use crate::support::failures::failures;
 
 /// About 24 calls of one application, at two a second.
 const ASKED: &str = "last=P6D&window=PT6H&app_id=app-one";
@@ -28,15 +29,7 @@ async fn a_vendor_that_fails_at_any_moment_is_an_error_or_a_cut_connection() {
         let got = get(&site, &of_formats("operation_distributions")[1]).await;
         frame("json", &got, &BTreeMap::new()).len()
     };
-    let faults = [
-        Fault::PermissionDenied,
-        Fault::Unavailable,
-        Fault::TruncatedJson,
-        Fault::MalformedJson,
-        Fault::BrokenBody,
-        Fault::ResetAfterArrival,
-        Fault::ErrorInside200 { code: "InternalError".to_owned() },
-    ];
+    let faults = failures();
     let (mut refused, mut cut, mut complete) = (0, 0, 0);
     for seed in 0..200_u64 {
         let mut rng = StdRng::seed_from_u64(seed);

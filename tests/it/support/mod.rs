@@ -4,6 +4,7 @@ pub(crate) mod certificate;
 pub(crate) mod cpu;
 pub(crate) mod disciplines;
 pub(crate) mod documents;
+pub(crate) mod failures;
 pub(crate) mod fast_path;
 pub(crate) mod fleet;
 pub(crate) mod forwarder;
