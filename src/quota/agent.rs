@@ -85,9 +85,9 @@ impl Limiter {
     }
 }
 
-/// A limiter for which so many asks of a caller wait and that hears these answers of the script, one after the other; the asks, and how many
-/// of the answers made sense. Asks nobody: for fuzzing, since whatever stands between may answer anything. Must run inside a
-/// tokio runtime.
+/// A limiter for which so many asks of a caller wait and that hears these answers of the script, one after the other; the
+/// asks, and how many of the answers made sense. Asks nobody: for fuzzing, since whatever stands between may answer anything.
+/// Must run inside a tokio runtime.
 #[doc(hidden)]
 #[must_use]
 pub fn heard(

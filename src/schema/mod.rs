@@ -33,7 +33,6 @@ use async_graphql::{
     CacheControl, EmptySubscription, Request, SDLExportOptions, Schema, ServerError, ServerResult, ValidationResult,
     Value, Variables,
 };
-
 use tokio::sync::Semaphore;
 
 use crate::document::{Document, Limits, Operation, Types};
