@@ -1,7 +1,6 @@
 //! What callers who mean harm, or want too much, take from everybody else: how long healthy requests take meanwhile, how
 //! much memory it costs, and what is still answered.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,8 +15,8 @@ use crate::cases::ask;
 use crate::client::{Connection, post};
 use crate::processes::{CHANNEL, Folder, Server, Setup};
 use crate::rows::time;
-use crate::singles::{Single, single};
-use crate::usage::{cpu_us, median, memory, most_memory, to_f64};
+use crate::singles::{Single, single, slowed};
+use crate::usage::{cpu_us, forget_most, median, memory, most_memory, to_f64};
 use crate::{Options, Outcome};
 
 const SLOW: usize = 2_000;
@@ -68,17 +67,14 @@ pub(crate) fn measure(folder: &Folder, options: &Options) -> Outcome<Vec<Single>
 
 /// The same long list so many times.
 fn lists(n: usize) -> String {
-    let mut query = "{".to_owned();
-    for alias in 0..n {
-        let written = write!(
-            query,
-            " l{alias}: phoneNumberMetrics(custSpaceId: {CHANNEL:?}, granularity: HALF_HOUR, first: 10000, range: {{between: \
+    let list = |alias| {
+        format!(
+            "l{alias}: phoneNumberMetrics(custSpaceId: {CHANNEL:?}, granularity: HALF_HOUR, first: 10000, range: {{between: \
              {{start: \"2025-03-01T00:00:00Z\", end: \"2025-03-31T00:00:00Z\"}}}}) \
              {{ nodes {{ phoneNumber start end sentCount deliveredCount finality }} }}"
-        );
-        debug_assert!(written.is_ok(), "a string takes everything");
-    }
-    query + " }"
+        )
+    };
+    format!("{{ {} }}", (0..n).map(list).collect::<Vec<_>>().join(" "))
 }
 
 /// How long healthy requests take while `work` goes on, in microseconds and in order.
@@ -127,26 +123,26 @@ fn hurt(weir: &Server, name: &str, work: impl FnOnce() -> Outcome<()>) -> Outcom
         Ok(())
     })?;
     let held = memory(weir.pid())?.rss;
+    forget_most(weir.pid())?;
     let ((), during) = beside(weir, work)?;
     let grown = most_memory(weir.pid())? - held;
     let (before, during) = (p99(&before), p99(&during));
     let latency = format!("p99 of healthy requests beside {name}: {} instead of {}", time(during), time(before));
-    let times = during / before;
     Ok([
-        single(latency, "≤ 2 × unloaded", format!("{times:.2} ×"), times <= 2.0),
+        slowed(latency, before, during),
         single(format!("memory that {name} takes at most"), "≤ 100 MB", format!("{grown:.1} MB"), grown <= 100.0),
     ])
 }
 
 /// Questions of a kilobyte that mean hundreds of thousands of days.
 fn decades(weir: &Server) -> Outcome<[Single; 2]> {
-    let ten_years = |from: i32, channel: &str, phone: &str| {
+    let ten_years = |from: i32, phone: &str| {
         let range =
             format!("{{between: {{start: \"{from:04}-01-01T00:00:00Z\", end: \"{:04}-01-01T00:00:00Z\"}}}}", from + 10);
-        ask(&format!("{{ phoneNumberMetrics(custSpaceId: {channel:?}{phone}, range: {range}) {{ totalCount }} }}"))
+        ask(&format!("{{ phoneNumberMetrics(custSpaceId: {CHANNEL:?}{phone}, range: {range}) {{ totalCount }} }}"))
     };
-    let of_one = (0..180).map(|n| ten_years(100 + 10 * n, CHANNEL, ""));
-    let of_phones = (0..100).map(|n| ten_years(1_950, CHANNEL, &format!(", phoneNumbers: [\"86139{n:06}\"]")));
+    let of_one = (0..180).map(|n| ten_years(100 + 10 * n, ""));
+    let of_phones = (0..100).map(|n| ten_years(1_950, &format!(", phoneNumbers: [\"86139{n:06}\"]")));
     let bodies: Vec<String> = of_one.chain(of_phones).collect();
     let before = cpu_us(weir.pid())?;
     let ((), took) = beside(weir, || {
@@ -240,8 +236,7 @@ fn huge(weir: &Server) -> Outcome<()> {
 /// Ten times as many calls as the vendor answers are asked for, by people who wait for five seconds.
 fn overload(folder: &Folder, options: &Options) -> Outcome<[Single; 3]> {
     let channels: Vec<_> = (0..OTHERS).map(|n| format!("bench-over-{n:03}")).collect();
-    let weir =
-        Server::weir(folder, &Setup { channels: channels.clone(), max_bytes: "32MiB", ..Setup::new("overload") })?;
+    let weir = Server::weir(folder, &Setup { channels, max_bytes: "32MiB", ..Setup::new("overload") })?;
     let seconds = if options.quick { 10 } else { options.overload.max(10) };
     let [next, answered, early, refused] = [const { AtomicU64::new(0) }; 4];
     let began = Instant::now();

@@ -11,7 +11,7 @@ use crate::load::Run;
 use crate::processes::{Folder, Server, Setup};
 use crate::rows::{Bench, run, time};
 use crate::side::Side;
-use crate::singles::{Single, single};
+use crate::singles::{Single, p99, slowed};
 use crate::usage::median;
 use crate::{Options, Outcome};
 
@@ -80,10 +80,8 @@ pub(crate) fn measure(bench: &Bench, folder: &Folder, options: &Options) -> Outc
 }
 
 fn judge(how: &str, alone: &[Run], beside: &[Run], calls: u64) -> Single {
-    let p99 = |runs: &[Run]| median(runs.iter().map(|run| run.p99_us));
     let rate = |runs: &[Run]| median(runs.iter().map(|run| run.rate));
     let (before, during) = (p99(alone), p99(beside));
-    let times = during / before;
     let work = format!(
         "p99 of the hot query, 16 connections, beside {PULLS} pulls of rows, {COLD} of them of rows that are fetched ({calls} calls, \
          never more than {QUOTA} in a second), read {how}: {} instead of {}, at {:.0} instead of {:.0} queries a second",
@@ -92,7 +90,7 @@ fn judge(how: &str, alone: &[Run], beside: &[Run], calls: u64) -> Single {
         rate(beside),
         rate(alone)
     );
-    single(work, "≤ 2 × unloaded", format!("{times:.2} ×"), times <= 2.0)
+    slowed(work, before, during)
 }
 
 /// curl, which reads all of it and keeps nothing.

@@ -14,7 +14,7 @@ use crate::client::Connection;
 use crate::processes::{CHANNEL, Folder, Server, Setup};
 use crate::rows::time;
 use crate::singles::{Single, single};
-use crate::usage::{cpu_us, median, memory, most_memory, to_f64};
+use crate::usage::{cpu_us, forget_most, median, memory, most_memory, to_f64};
 use crate::{Options, Outcome};
 
 /// The half hours of so many days of the channel with 14 phones and these are more than a million rows.
@@ -151,9 +151,4 @@ fn download(url: &str, to: &Path) -> Outcome<()> {
 
 fn read(file: &Path) -> Outcome<Vec<csv::ByteRecord>> {
     Ok(csv::Reader::from_path(file)?.into_byte_records().collect::<Result<_, _>>()?)
-}
-
-/// Has the kernel count anew what a process takes at most.
-fn forget_most(pid: u32) -> Outcome<()> {
-    Ok(std::fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
 }

@@ -59,6 +59,17 @@ pub(crate) fn single(work: impl Into<String>, goal: impl Into<String>, found: St
     Single { work: work.into(), judged: Judged { goal: goal.into(), found, reached } }
 }
 
+/// The p99 of several runs, in microseconds.
+pub(crate) fn p99(runs: &[Run]) -> f64 {
+    median(runs.iter().map(|run| run.p99_us))
+}
+
+/// How much longer something takes beside other work, which may be twice as long at most.
+pub(crate) fn slowed(work: String, before: f64, during: f64) -> Single {
+    let times = during / before;
+    single(work, "≤ 2 × unloaded", format!("{times:.2} ×"), times <= 2.0)
+}
+
 /// Hot queries, unloaded and while calls wait: each of these is for a channel of its own, so none joins another.
 fn cold(bench: &Bench, folder: &Folder, options: &Options) -> Outcome<Single> {
     let channels: Vec<_> = (0..COLD).map(|n| format!("bench-cold-{n:03}")).collect();
@@ -90,15 +101,13 @@ fn cold(bench: &Bench, folder: &Folder, options: &Options) -> Outcome<Single> {
             return Err(format!("a cold call failed: {} {text}", answer.status).into());
         }
     }
-    let p99 = |runs: &[Run]| median(runs.iter().map(|run| run.p99_us));
     let (before, during) = (p99(&unloaded), p99(&loaded));
-    let times = during / before;
     let work = format!(
         "p99 of the hot query, 16 connections, while {COLD} cold calls wait for their quota: {} instead of {}",
         time(during),
         time(before)
     );
-    Ok(single(work, "≤ 2 × unloaded", format!("{times:.2} ×"), times <= 2.0))
+    Ok(slowed(work, before, during))
 }
 
 fn one_day(channel: &str) -> String {

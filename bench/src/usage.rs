@@ -56,6 +56,11 @@ pub(crate) fn memory(pid: u32) -> Outcome<Memory> {
     Ok(Memory { rss: megabytes(&text, "Rss:")?, pss: megabytes(&text, "Pss:")? })
 }
 
+/// Has the kernel count anew what a process takes at most.
+pub(crate) fn forget_most(pid: u32) -> Outcome<()> {
+    Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
+}
+
 /// What a process took at most since the kernel began to count, in MB of 1,000,000 bytes.
 pub(crate) fn most_memory(pid: u32) -> Outcome<f64> {
     megabytes(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmHWM:")
