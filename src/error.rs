@@ -221,6 +221,26 @@ impl WeirError {
         Self::new(Code::TooExpensive, message).limited_by(name, most, actual)
     }
 
+    /// A limit of all requests together leaves no room for one more: it may come back in a moment, which is all that is
+    /// needed where callers read what they asked for.
+    #[must_use]
+    pub fn no_room(name: LimitName, most: usize) -> Self {
+        let message = match name {
+            LimitName::Connections => "all connections are taken by requests in progress; come back",
+            LimitName::ConnectionsPerPeer => {
+                "all connections of your address are taken by requests in progress; come back"
+            }
+            LimitName::RequestsPerCaller => "too many other requests of yours are in progress; come back",
+            LimitName::HeldBodyBytes => "too many other requests are still being sent; come back",
+            LimitName::HeldAnswerBytes => {
+                "too much of other answers is being made, or waiting to be read by those who asked for it; come back"
+            }
+            _ => "too many other requests are in progress; come back",
+        };
+        let error = Self::new(Code::QuotaWaitTooLong, message).limited_by(name, most, None::<usize>);
+        Self { retryable: true, retry_after: Some(Duration::from_secs(1)), ..error }
+    }
+
     /// A failed call of `account`.
     #[must_use]
     pub fn from_call(error: &CallError, account: &Account) -> Self {

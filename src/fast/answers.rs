@@ -3,12 +3,12 @@
 //! An answer is found by the request as it was sent and by its caller, both compared whole. Only answers that cost nothing
 //! are kept, and none is given out once it might be another one ([`Lasting`]).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 
 use super::kept::Kept;
-use crate::domain::Caller;
+use crate::domain::{Caller, MemoryPool, Reservation};
 use crate::query::Lasting;
 use crate::telemetry::meters::CacheReading;
 
@@ -60,14 +60,37 @@ impl Key {
 /// An answer that may be given again.
 #[derive(Debug)]
 pub(crate) struct KeptAnswer {
-    /// The answer as it was written.
-    pub(crate) json: Bytes,
+    /// The answer as it was written, in pieces.
+    pub(crate) json: Vec<Bytes>,
     /// The operation that it answers, for the log.
     pub(crate) operation: Option<Arc<str>>,
     /// What that asks for, for metrics.
     pub(crate) root: Arc<str>,
     /// Until when it holds.
     pub(crate) lasting: Lasting,
+    /// What is reserved for it while it is being sent.
+    pub(crate) sending: Sending,
+}
+
+/// Those who are sent the same bytes share what is reserved for them.
+#[derive(Debug, Default)]
+pub(crate) struct Sending(Mutex<Weak<Reservation>>);
+
+impl KeptAnswer {
+    /// What is reserved by those who are being sent it: its bytes are there once, however many they are.
+    pub(crate) fn reserved(&self, memory: &Arc<MemoryPool>) -> Arc<Reservation> {
+        let mut sending = self.sending.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sending.upgrade().unwrap_or_else(|| {
+            let reserved = Arc::new(memory.reservation());
+            *sending = Arc::downgrade(&reserved);
+            reserved
+        })
+    }
+
+    /// The bytes of the answer.
+    pub(crate) fn bytes(&self) -> usize {
+        self.json.iter().map(Bytes::len).sum()
+    }
 }
 
 /// The answers that are kept.
@@ -76,7 +99,7 @@ pub(crate) struct Answers(Kept<Key, Arc<KeptAnswer>>);
 impl Answers {
     /// Keeps answers in at most `max_bytes`.
     pub(crate) fn new(max_bytes: u64) -> Self {
-        Self(Kept::new(max_bytes, |key, kept| key.bytes() + kept.json.len() + ENTRY_BYTES))
+        Self(Kept::new(max_bytes, |key, kept| key.bytes() + kept.bytes() + ENTRY_BYTES))
     }
 
     /// Forgets all of them.

@@ -8,8 +8,24 @@ use moka::sync::Cache;
 
 use crate::telemetry::meters::CacheReading;
 
+/// One value takes at most so much of the memory for all of them: one over `LARGEST`. A few large ones would drive out
+/// all others.
+const LARGEST: usize = 8;
+
 /// Values by their keys, which are compared whole.
-pub(super) struct Kept<K, V>(Option<(Cache<K, V>, Doorkeeper)>, u64);
+pub(super) struct Kept<K, V> {
+    /// `None` where nothing is kept.
+    values: Option<Values<K, V>>,
+    max_bytes: u64,
+}
+
+struct Values<K, V> {
+    cache: Cache<K, V>,
+    door: Doorkeeper,
+    weigh: fn(&K, &V) -> usize,
+    /// What a value may weigh.
+    most: usize,
+}
 
 impl<K, V> Kept<K, V>
 where
@@ -19,23 +35,28 @@ where
     /// Keeps at most `max_bytes`, as `weigh` counts them; nothing at all with 0.
     pub(super) fn new(max_bytes: u64, weigh: fn(&K, &V) -> usize) -> Self {
         let weigher = move |key: &K, value: &V| u32::try_from(weigh(key, value)).unwrap_or(u32::MAX);
-        let cache = || Cache::builder().max_capacity(max_bytes).weigher(weigher).build();
-        Self((max_bytes > 0).then(|| (cache(), Doorkeeper::new())), max_bytes)
+        let values = (max_bytes > 0).then(|| Values {
+            cache: Cache::builder().max_capacity(max_bytes).weigher(weigher).build(),
+            door: Doorkeeper::new(),
+            weigh,
+            most: usize::try_from(max_bytes).unwrap_or(usize::MAX) / LARGEST,
+        });
+        Self { values, max_bytes }
     }
 
     /// Forgets everything.
     pub(super) fn clear(&self) {
-        if let Some((cache, _)) = &self.0 {
-            cache.invalidate_all();
+        if let Some(values) = &self.values {
+            values.cache.invalidate_all();
         }
     }
 
     /// How it stands.
     pub(super) fn reading(&self) -> CacheReading {
-        let Some((cache, _)) = &self.0 else { return CacheReading::default() };
+        let Some(Values { cache, .. }) = &self.values else { return CacheReading::default() };
         cache.run_pending_tasks();
         let (bytes, entries) = (cache.weighted_size(), cache.entry_count());
-        CacheReading { bytes, max_bytes: self.1, entries, ..CacheReading::default() }
+        CacheReading { bytes, max_bytes: self.max_bytes, entries, ..CacheReading::default() }
     }
 
     /// What is kept under the key.
@@ -44,14 +65,15 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.0.as_ref().and_then(|(cache, _)| cache.get(key))
+        self.values.as_ref().and_then(|values| values.cache.get(key))
     }
 
-    /// Keeps a value, if its key comes a second time; only then `entry` has to make them.
+    /// Keeps a value that is not too large, if its key comes a second time; only then `entry` has to make them.
     pub(super) fn put(&self, key: &(impl Hash + ?Sized), entry: impl FnOnce() -> (K, V)) {
-        if let Some((cache, _)) = self.0.as_ref().filter(|(_, door)| door.lets_in(key)) {
-            let (key, value) = entry();
-            cache.insert(key, value);
+        let Some(values) = self.values.as_ref().filter(|values| values.door.lets_in(key)) else { return };
+        let (key, value) = entry();
+        if (values.weigh)(&key, &value) <= values.most {
+            values.cache.insert(key, value);
         }
     }
 }
@@ -96,9 +118,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_in_no_room() {
-        for (max_bytes, found) in [(1_000, Some(7)), (0, None)] {
-            let kept: Kept<String, u32> = Kept::new(max_bytes, |_, _| 1);
+    fn nothing_is_kept_in_too_little_room() {
+        for (max_bytes, found) in [(800, Some(7)), (799, None), (0, None)] {
+            let kept: Kept<String, u32> = Kept::new(max_bytes, |_, _| 100);
             kept.put("a", || unreachable!("it comes for the first time"));
             kept.put("a", || ("a".to_owned(), 7));
             assert_eq!(kept.get("a"), found);

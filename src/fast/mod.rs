@@ -8,7 +8,7 @@ mod documents;
 mod kept;
 mod raw;
 
-pub(crate) use answers::{Answers, KeptAnswer, Key};
+pub(crate) use answers::{Answers, KeptAnswer, Key, Sending};
 pub(crate) use documents::Documents;
 pub(crate) use raw::{Json, Plan, RawItem, RawValue, Selected};
 

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use tracing::error;
 
 use super::negotiate::MediaType;
+use super::pieces;
 use crate::domain::LimitName;
 use crate::error::{Code, WeirError};
 use crate::schema::Answer;
@@ -65,7 +66,7 @@ impl Refusal {
 /// The answer to a request that was not run.
 pub(super) fn refuse(media: MediaType, refusal: &Refusal) -> Response {
     let status = refusal.status.unwrap_or_else(|| media.status_of_refusal(StatusCode::BAD_REQUEST));
-    let mut response = write(status, media, refusal.answer.to_json());
+    let mut response = write(status, media, refusal.answer.pieces());
     if let Some(code) = refusal.answer.code() {
         response.extensions_mut().insert(code);
     }
@@ -116,14 +117,14 @@ impl MediaType {
     }
 }
 
-/// An answer that is written already.
-pub(super) fn write(status: StatusCode, media: MediaType, json: impl Into<Bytes>) -> Response {
+/// An answer that is written already, in pieces.
+pub(super) fn write(status: StatusCode, media: MediaType, json: Vec<Bytes>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, media.header()),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (header::VARY, HeaderValue::from_static("accept")),
     ];
-    (status, headers, json.into()).into_response()
+    (status, headers, pieces::body(json)).into_response()
 }
 
 #[cfg(test)]

@@ -16,17 +16,15 @@ use axum::extract::{Request, State};
 use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use bytes::BytesMut;
 use futures_util::FutureExt;
-use http_body_util::BodyExt;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tracing::{Instrument, Span, error};
 
 use super::access_log::{RequestId, Told};
 use super::admission::Asking;
 use super::answer::{Refusal, for_mistake, refuse, status_of, write};
-use super::held::{Bodies, HeldBody};
+use super::body::{Bodies, HeldBody};
+use super::held::{self, Made};
 use super::load::{Haste, Load};
 use super::negotiate::{MediaType, is_json, wanted};
 use super::observer::Notes;
@@ -35,16 +33,9 @@ use super::{HttpConfig, Kept, Rooms, overload};
 use crate::config::Graphiql;
 use crate::document::{Limits, Operation};
 use crate::domain::{Caller, LimitName, Live, RequestCost};
-use crate::error::{Code, WeirError};
-use crate::fast::{Answers, Documents, KeptAnswer, Key};
+use crate::error::Code;
+use crate::fast::{Answers, Documents, KeptAnswer, Key, Sending};
 use crate::schema::{Answer, Gateway};
-
-/// How many times the limit of a body is read and thrown away before the connection is cut, so that callers who send
-/// all before they read still see why they were refused.
-const LONG_BODY_FACTOR: usize = 32;
-
-/// For how long a refused body is read and thrown away, for the same reason.
-const HEARD_OUT: Duration = Duration::from_secs(1);
 
 struct Endpoint {
     gateway: Arc<Gateway>,
@@ -54,6 +45,7 @@ struct Endpoint {
     max_body: usize,
     body_timeout: Duration,
     bodies: Arc<Bodies>,
+    held: Arc<held::Answers>,
     load: Arc<Load>,
     has_page: bool,
 }
@@ -68,6 +60,7 @@ pub(super) fn routes(config: &HttpConfig, gateway: Arc<Gateway>, kept: &Kept, ro
         max_body: config.max_body,
         body_timeout: config.body_timeout,
         bodies: Arc::clone(&rooms.bodies),
+        held: Arc::clone(&rooms.answers),
         load: Arc::clone(&rooms.load),
         has_page: config.graphiql != Graphiql::Off,
     };
@@ -88,9 +81,8 @@ async fn by_get(State(endpoint): State<Arc<Endpoint>>, Asking(caller): Asking, r
 async fn by_post(State(endpoint): State<Arc<Endpoint>>, Asking(caller): Asking, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let Some(media) = wanted(&head.headers).media else { return refuse(MediaType::Json, &not_acceptable()) };
-    let mut counted = endpoint.bodies.hold();
-    match endpoint.read(&head.headers, body, &mut counted).await {
-        Ok(body) => endpoint.respond(media, caller, Sent::ByPost(body), &head.extensions).await,
+    match endpoint.read(&head.headers, body).await {
+        Ok(read) => endpoint.respond(media, caller, Sent::ByPost(read.bytes.clone()), &head.extensions).await,
         Err(refusal) => {
             if let Some(limit) = refusal.limit() {
                 endpoint.refused(limit, &caller);
@@ -144,8 +136,7 @@ struct Prepared {
 }
 
 impl Endpoint {
-    /// Reads a body, at most so long and for at most so long.
-    async fn read(&self, headers: &HeaderMap, mut body: Body, counted: &mut HeldBody) -> Result<Bytes, Refusal> {
+    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<HeldBody, Refusal> {
         if !is_json(headers) || headers.contains_key(header::CONTENT_ENCODING) {
             return Err(Refusal::of_http(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -153,19 +144,7 @@ impl Endpoint {
                 "send the request as content-type: application/json, in UTF-8 and not compressed",
             ));
         }
-        let mut reading = std::pin::pin!(read_at_most(self.max_body, &mut body, counted));
-        // Nearly always all of it came with the head, and no clock is needed.
-        if let Some(read) = reading.as_mut().now_or_never() {
-            return read;
-        }
-        match timeout(self.body_timeout, reading).await {
-            Ok(read) => read,
-            Err(_) => Err(Refusal::of_http(
-                StatusCode::REQUEST_TIMEOUT,
-                Code::BadUserInput,
-                format!("the body did not arrive within {:?}", self.body_timeout),
-            )),
-        }
+        self.bodies.read(body, self.max_body, self.body_timeout).await
     }
 
     async fn respond(&self, media: MediaType, caller: Caller, sent: Sent, extensions: &Extensions) -> Response {
@@ -176,7 +155,7 @@ impl Endpoint {
                 id.notes().asks_for(Arc::clone(&kept.root));
             }
             self.gateway.service().meters().kept();
-            return again(media, &kept);
+            return self.again(media, &kept);
         }
         // In a box of its own: a request that is answered from its bytes does not carry the room for all the rest.
         let span = id.map_or_else(Span::none, RequestId::span);
@@ -216,18 +195,40 @@ impl Endpoint {
             notes.asks_for(Arc::clone(operation.root()));
             notes.costs(&cost);
         }
-        let work = async move { gateway.run(caller, bound, &params.extensions, cost).await };
+        let asks = caller.clone();
+        let work = async move { gateway.run(asks, bound, &params.extensions, cost).await };
         let Some(answer) = in_one_task(work).await else { return for_mistake(media) };
-        let json = Bytes::from(answer.to_json());
         let name = operation.name().cloned();
+        if answer.limit() == Some(LimitName::HeldAnswerBytes) {
+            return told(refuse(media, &overload::refusal(self.held.not_made(&caller))), name, false);
+        }
+        let json = answer.pieces();
         if let Some(lasting) = answer.lasting().filter(|_| operation.kind() == OperationType::Query) {
             let root = || Arc::clone(operation.root());
-            let keep = || KeptAnswer { json: json.clone(), operation: name.clone(), root: root(), lasting: *lasting };
+            let keep = || KeptAnswer {
+                json: json.clone(),
+                operation: name.clone(),
+                root: root(),
+                lasting: *lasting,
+                sending: Sending::default(),
+            };
             self.answers.put(&as_sent, keep);
         }
         let mut response = told(write(status_of(media, &answer), media, json), name, false);
         if let Some(code) = answer.code() {
             response.extensions_mut().insert(code);
+        }
+        if let Some(reserved) = answer.into_reserved() {
+            response.extensions_mut().insert(Made(reserved));
+        }
+        response
+    }
+
+    /// An answer that was given before.
+    fn again(&self, media: MediaType, kept: &KeptAnswer) -> Response {
+        let mut response = told(write(StatusCode::OK, media, kept.json.clone()), kept.operation.clone(), true);
+        if kept.bytes() > Answer::SMALL {
+            response.extensions_mut().insert(Made(kept.reserved(self.gateway.memory())));
         }
         response
     }
@@ -263,11 +264,6 @@ impl Endpoint {
     }
 }
 
-/// An answer that was given before.
-fn again(media: MediaType, kept: &KeptAnswer) -> Response {
-    told(write(StatusCode::OK, media, kept.json.clone()), kept.operation.clone(), true)
-}
-
 /// Whoever has said how long they would wait, or that they are in no hurry, can come back as well.
 fn haste(params: &Params) -> Haste {
     let Some(Value::Object(controls)) = params.extensions.get("weir") else { return Haste::Interactive };
@@ -300,52 +296,6 @@ where
         error!("a request panicked");
     }
     output
-}
-
-/// Collects a body of at most `limit` bytes; one that came in one piece is not copied.
-async fn read_at_most(limit: usize, body: &mut Body, counted: &mut HeldBody) -> Result<Bytes, Refusal> {
-    let mut held = Bytes::new();
-    let mut length = 0_usize;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Refusal::malformed("the body broke off"))?;
-        let Ok(data) = frame.into_data() else { continue };
-        length = length.saturating_add(data.len());
-        if length <= limit
-            && let Err(full) = counted.grow(length)
-        {
-            drop((held, data));
-            counted.forget();
-            let _whether_or_not = timeout(HEARD_OUT, drain(limit.saturating_mul(LONG_BODY_FACTOR), body)).await;
-            return Err(overload::refusal(full));
-        }
-        if held.is_empty() && length <= limit {
-            held = data;
-        } else if length <= limit {
-            let mut longer = BytesMut::from(held);
-            longer.extend_from_slice(&data);
-            held = longer.freeze();
-        } else if length > limit.saturating_mul(LONG_BODY_FACTOR) {
-            break;
-        }
-    }
-    if length <= limit {
-        return Ok(held);
-    }
-    counted.forget();
-    let message = format!("the body is longer than {limit} bytes, the limit of this gateway");
-    let error = WeirError::exceeding(LimitName::MaxBody, message, limit, None::<usize>);
-    Err(Refusal::of_error(StatusCode::PAYLOAD_TOO_LARGE, &error))
-}
-
-/// Throws away what still comes of a body.
-async fn drain(most: usize, body: &mut Body) {
-    let mut length = 0_usize;
-    while let Some(Ok(frame)) = body.frame().await {
-        length = length.saturating_add(frame.data_ref().map_or(0, Bytes::len));
-        if length > most {
-            return;
-        }
-    }
 }
 
 #[cfg(test)]

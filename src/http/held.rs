@@ -1,4 +1,4 @@
-//! What is held for callers, all of them together: bodies that are still arriving, and answers that are not yet taken.
+//! The answers that are not yet taken, all of them together and with those that are being made.
 //!
 //! Little is not counted, so that whoever asks for little is answered however much is held for others. Answers to whoever
 //! reads slowly stay as long as there is room; where there is none, those under way for longest are cut off.
@@ -24,87 +24,23 @@ use super::rows::HeldBack;
 use super::rows::problem::problem;
 use super::serve::Line;
 use super::{answer, overload};
-use crate::domain::{Caller, LimitName};
+use crate::domain::{Caller, LimitName, MemoryPool, Reservation};
+use crate::schema::Answer;
 use crate::telemetry::meters::Meters;
 
-/// So much of a body is not counted: most requests are shorter.
-const SMALL_BODY: usize = 16 << 10;
-/// So much of an answer is not counted: systems take about as much before anybody reads.
-const SMALL_ANSWER: usize = 64 << 10;
 /// An answer that has been under way for so long is cut off where there is no room for others.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The bodies that are held.
-#[derive(Debug)]
-pub(super) struct Bodies {
-    most: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-impl Bodies {
-    pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most: AtomicUsize::new(most), bytes: AtomicUsize::new(0) })
-    }
-
-    fn most(&self) -> usize {
-        self.most.load(Ordering::Relaxed)
-    }
-
-    /// From now on so much is held at most.
-    pub(super) fn resize(&self, most: usize) {
-        self.most.store(most, Ordering::Relaxed);
-    }
-
-    /// A body of which nothing has arrived.
-    pub(super) fn hold(self: &Arc<Self>) -> HeldBody {
-        HeldBody { bodies: Arc::clone(self), counted: 0 }
-    }
-}
-
-/// A body, until it is worked off.
-#[derive(Debug)]
-pub(super) struct HeldBody {
-    bodies: Arc<Bodies>,
-    counted: usize,
-}
-
-impl HeldBody {
-    /// Makes room for the body to become so long.
-    pub(super) fn grow(&mut self, length: usize) -> Result<(), Full> {
-        let counted = if length > SMALL_BODY { length } else { 0 };
-        let more = counted.saturating_sub(self.counted);
-        let fits = |held: usize| held.checked_add(more).filter(|held| *held <= self.bodies.most());
-        let has_room = more == 0 || self.bodies.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
-        if !has_room {
-            return Err(Full { limit: LimitName::HeldBodyBytes, most: self.bodies.most() });
-        }
-        self.counted += more;
-        Ok(())
-    }
-
-    /// Nothing of it is kept any more.
-    pub(super) fn forget(&mut self) {
-        self.bodies.bytes.fetch_sub(std::mem::take(&mut self.counted), Ordering::Relaxed);
-    }
-}
-
-impl Drop for HeldBody {
-    fn drop(&mut self) {
-        self.forget();
-    }
-}
-
-/// The answers that are under way.
+/// The answers that are under way. `[limits] held_answer_bytes` bounds all of them together, with those that are being made.
 #[derive(Debug)]
 pub(super) struct Answers {
-    most: AtomicUsize,
+    pool: Arc<MemoryPool>,
     under_way: Mutex<UnderWay>,
     meters: Arc<Meters>,
 }
 
 #[derive(Debug, Default)]
 struct UnderWay {
-    bytes: usize,
     last_id: u64,
     /// In the order in which they began.
     all: BTreeMap<u64, Begun>,
@@ -113,9 +49,13 @@ struct UnderWay {
 #[derive(Debug)]
 struct Begun {
     at: Instant,
-    bytes: usize,
+    reserved: Arc<Reservation>,
     line: Option<Line>,
 }
+
+/// What was reserved while an answer was made, handed on with it.
+#[derive(Debug, Clone)]
+pub(super) struct Made(pub(super) Arc<Reservation>);
 
 /// For whom an answer is.
 #[derive(Debug)]
@@ -127,28 +67,30 @@ pub(super) struct Recipient {
 }
 
 impl Answers {
-    /// So much is held at most; whoever is refused is counted.
-    pub(super) fn new(most: usize, meters: Arc<Meters>) -> Arc<Self> {
-        Arc::new(Self { most: AtomicUsize::new(most), under_way: Mutex::default(), meters })
-    }
-
-    fn most(&self) -> usize {
-        self.most.load(Ordering::Relaxed)
+    /// They share `pool` with those that are being made; whoever is refused is counted.
+    pub(super) fn new(pool: Arc<MemoryPool>, meters: Arc<Meters>) -> Arc<Self> {
+        Arc::new(Self { pool, under_way: Mutex::default(), meters })
     }
 
     /// From now on so much is held at most.
     pub(super) fn resize(&self, most: usize) {
-        self.most.store(most, Ordering::Relaxed);
+        self.pool.resize(most);
     }
 
     /// Whether rows are asked for in vain.
     fn is_short(&self) -> bool {
-        self.lock().bytes > self.most_of(true)
+        self.pool.reserved() > self.most_of(true)
     }
 
     /// Says why rows are asked for in vain, if they are.
     pub(super) fn admit_rows(&self, caller: &Caller) -> Result<(), Full> {
         if self.is_short() { Err(self.full(caller, true)) } else { Ok(()) }
+    }
+
+    /// There was no room to make an answer.
+    pub(super) fn not_made(&self, caller: &Caller) -> Full {
+        self.lock().make_room(1);
+        self.full(caller, false)
     }
 
     /// Counts that somebody was refused.
@@ -158,24 +100,27 @@ impl Answers {
     }
 
     fn most_of(&self, is_bulk: bool) -> usize {
-        if is_bulk { self.most() / 2 } else { self.most() }
+        if is_bulk { self.pool.most() / 2 } else { self.pool.most() }
     }
 
     /// Counts an answer until its last byte is taken, or puts a refusal in its place.
-    pub(super) fn send(self: &Arc<Self>, response: Response, to: Recipient) -> Response {
+    pub(super) fn send(self: &Arc<Self>, mut response: Response, to: Recipient) -> Response {
         let Recipient { caller, line, bulk } = to;
+        let made = response.extensions_mut().remove::<Made>();
         match response.body().size_hint().exact() {
-            Some(length) if length <= SMALL_ANSWER as u64 => response,
+            Some(length) if length <= Answer::SMALL as u64 => response,
             Some(length) => {
-                let is_bulk = bulk.is_some();
-                match self.hold(usize::try_from(length).unwrap_or(usize::MAX), line, is_bulk) {
+                let (length, is_bulk) = (usize::try_from(length).unwrap_or(usize::MAX), bulk.is_some());
+                let reserved = made.map_or_else(|| Arc::new(self.pool.reservation()), |Made(reserved)| reserved);
+                match self.hold(reserved, length, line, is_bulk) {
                     Some(held) => response.map(|body| Body::new(Whole { body, held: Some(held), _turn: bulk })),
                     None => refusal(&response, self.full(&caller, is_bulk), is_bulk),
                 }
             }
             None => {
                 let held_back = response.extensions().get().map_or(0, |HeldBack(bytes)| *bytes);
-                let Some(held_back) = self.hold(held_back, line.clone(), true) else {
+                let Some(held_back) = self.hold(Arc::new(self.pool.reservation()), held_back, line.clone(), true)
+                else {
                     return refusal(&response, self.full(&caller, true), true);
                 };
                 let (answers, taken) = (Arc::clone(self), Arc::default());
@@ -185,28 +130,34 @@ impl Answers {
         }
     }
 
-    /// Room for so much more. One alone may be as long as it is.
-    fn hold(self: &Arc<Self>, bytes: usize, line: Option<Line>, is_bulk: bool) -> Option<Held> {
-        let most = self.most_of(is_bulk);
-        let mut under_way = self.lock();
-        let is_too_much = under_way.bytes.saturating_add(bytes) > most;
-        if is_too_much && under_way.bytes > 0 && bytes > 0 {
-            under_way.make_room(bytes);
+    /// Room for an answer of this length. One alone may be as long as it is.
+    fn hold(
+        self: &Arc<Self>,
+        reserved: Arc<Reservation>,
+        bytes: usize,
+        line: Option<Line>,
+        is_bulk: bool,
+    ) -> Option<Held> {
+        if !reserved.try_resize_alone(bytes, self.most_of(is_bulk)) {
+            self.lock().make_room(bytes);
             return None;
         }
-        Some(self.held(&mut under_way, bytes, line))
+        Some(self.held(reserved, line))
     }
 
     /// The same for what is there already and cannot be refused any more.
     fn hold_anyway(self: &Arc<Self>, bytes: usize, line: Option<Line>) -> Held {
-        self.held(&mut self.lock(), bytes, line)
+        let reserved = self.pool.reservation();
+        reserved.resize(bytes);
+        self.held(Arc::new(reserved), line)
     }
 
-    fn held(self: &Arc<Self>, under_way: &mut UnderWay, bytes: usize, line: Option<Line>) -> Held {
-        under_way.bytes = under_way.bytes.saturating_add(bytes);
+    fn held(self: &Arc<Self>, reserved: Arc<Reservation>, line: Option<Line>) -> Held {
+        let mut under_way = self.lock();
         under_way.last_id += 1;
-        under_way.all.insert(under_way.last_id, Begun { at: Instant::now(), bytes, line });
-        Held { answers: Arc::clone(self), id: under_way.last_id, taken: None }
+        let id = under_way.last_id;
+        under_way.all.insert(id, Begun { at: Instant::now(), reserved: Arc::clone(&reserved), line });
+        Held { answers: Arc::clone(self), id, reserved: Some(reserved), taken: None }
     }
 
     fn lock(&self) -> MutexGuard<'_, UnderWay> {
@@ -222,9 +173,10 @@ impl UnderWay {
             if room >= bytes {
                 return;
             }
-            if let Some(line) = begun.line.as_ref().filter(|_| begun.bytes > 0) {
+            let reserved = begun.reserved.bytes();
+            if let Some(line) = begun.line.as_ref().filter(|_| reserved > 0) {
                 line.cut();
-                room = room.saturating_add(begun.bytes);
+                room = room.saturating_add(reserved);
             }
         }
     }
@@ -245,6 +197,8 @@ fn refusal(response: &Response, full: Full, is_bulk: bool) -> Response {
 struct Held {
     answers: Arc<Answers>,
     id: u64,
+    /// Others may hold the same: then it is counted until the last of them lets go.
+    reserved: Option<Arc<Reservation>>,
     /// Who is told when they are taken.
     taken: Option<Arc<Taken>>,
 }
@@ -252,21 +206,16 @@ struct Held {
 impl Held {
     /// Counts less of it.
     fn shrink(&self, by: usize) {
-        let mut under_way = self.answers.lock();
-        let Some(begun) = under_way.all.get_mut(&self.id) else { return };
-        let by = by.min(begun.bytes);
-        begun.bytes -= by;
-        under_way.bytes -= by;
+        if let Some(reserved) = &self.reserved {
+            reserved.resize(reserved.bytes().saturating_sub(by));
+        }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut under_way = self.answers.lock();
-        if let Some(begun) = under_way.all.remove(&self.id) {
-            under_way.bytes -= begun.bytes;
-        }
-        drop(under_way);
+        self.answers.lock().all.remove(&self.id);
+        self.reserved = None;
         if let Some(taken) = &self.taken {
             taken.waiting.fetch_sub(1, Ordering::AcqRel);
             taken.waker.wake();

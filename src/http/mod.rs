@@ -10,6 +10,7 @@
 mod access_log;
 mod admission;
 mod answer;
+mod body;
 mod by_door;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -26,6 +27,7 @@ mod origin;
 mod overload;
 mod params;
 mod peer;
+mod pieces;
 mod rows;
 mod serve;
 
@@ -52,8 +54,9 @@ use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use admission::Admission;
+use body::Bodies;
 use health::Stopping;
-use held::{Bodies, Recipient};
+use held::Recipient;
 use ipnet::IpNet;
 use load::{Haste, Load, Room};
 use observer::Observer;
@@ -68,7 +71,7 @@ pub use serve::{Certified, Door, LEAST_PER_PEER, Timeouts, Tls, TlsError, serve}
 
 use crate::access::Access;
 use crate::config::Graphiql;
-use crate::domain::{LimitName, Live};
+use crate::domain::{LimitName, Live, MemoryPool};
 use crate::fast::{Answers, Documents};
 use crate::schema::Gateway;
 use crate::telemetry::meters::Meters;
@@ -96,7 +99,7 @@ pub struct HttpConfig {
     pub slow: Duration,
     /// What of all bodies that are read is held at once, in bytes; more is answered 503.
     pub held_bodies: usize,
-    /// What of all answers is held for those who have not read it yet, in bytes; more is answered 503.
+    /// What of all answers is held while they are made and until they are read, in bytes; more is answered 503.
     pub held_answers: usize,
     /// How many requests are worked on at once; more are answered 503, of rows beyond half of it.
     pub requests: usize,
@@ -146,10 +149,12 @@ struct Rooms {
 }
 
 impl Rooms {
-    fn new(bounds: &Bounds, meters: &Arc<Meters>) -> Self {
+    /// `answers` is shared with whoever makes them.
+    fn new(bounds: &Bounds, answers: Arc<MemoryPool>, meters: &Arc<Meters>) -> Self {
+        answers.resize(bounds.held_answers);
         Self {
             bodies: Bodies::new(bounds.held_bodies),
-            answers: held::Answers::new(bounds.held_answers, Arc::clone(meters)),
+            answers: held::Answers::new(answers, Arc::clone(meters)),
             load: Load::new(bounds.room(), Arc::clone(meters)),
         }
     }
@@ -210,7 +215,7 @@ impl Site {
             documents: Arc::new(Documents::new(fast_path.document_bytes)),
         };
         let limits = Arc::clone(&kept.limits);
-        let rooms = Rooms::new(&config.bounds(), meters);
+        let rooms = Rooms::new(&config.bounds(), Arc::clone(gateway.memory()), meters);
         let routes = Router::new()
             .merge(rows::routes(gateway.service().clone()))
             .merge(graphiql::routes(mode, gateway.service().clone()))
@@ -478,7 +483,7 @@ mod tests {
         let routes = Router::new().route("/", get(async || assert_eq!(1, 2, "deliberate")));
         let sites = Sites { hosts: [].into(), origins: [].into(), pages: &[] };
         let meters = Meters::new(crate::domain::Timestamp::from_ms(0)).unwrap();
-        let rooms = Rooms::new(&HttpConfig::default().bounds(), &meters);
+        let rooms = Rooms::new(&HttpConfig::default().bounds(), MemoryPool::new(0), &meters);
         let observer = Observer::new(meters, Duration::ZERO, None);
         let proxies = Proxies::new(Vec::new());
         let admission = Admission(Access::anyone());

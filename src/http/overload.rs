@@ -4,15 +4,13 @@
 //! with 503 and `Retry-After`: what is scarce here is room instead of permits, and callers do the same about it. Nothing is
 //! wrong with the request, so that it is no `TOO_EXPENSIVE`.
 
-use std::time::Duration;
-
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
 
 use super::answer::Refusal;
 use super::by_door;
 use crate::domain::LimitName;
-use crate::error::{Code, WeirError};
+use crate::error::WeirError;
 
 /// The limit that leaves no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,31 +20,9 @@ pub(super) struct Full {
     pub(super) most: usize,
 }
 
-impl Full {
-    fn message(self) -> &'static str {
-        match self.limit {
-            LimitName::Connections => "all connections are taken by requests in progress; come back",
-            LimitName::ConnectionsPerPeer => {
-                "all connections of your address are taken by requests in progress; come back"
-            }
-            LimitName::RequestsPerCaller => "too many other requests of yours are in progress; come back",
-            LimitName::HeldBodyBytes => "too many other requests are still being sent; come back",
-            LimitName::HeldAnswerBytes => {
-                "too much of other answers is waiting to be read by those who asked for it; come back"
-            }
-            _ => "too many other requests are in progress; come back",
-        }
-    }
-}
-
-/// When to come back: a moment is all that is needed where callers read what they asked for.
-const MOMENT: Duration = Duration::from_secs(1);
-
 /// There is no room for it now.
 pub(super) fn come_back(full: Full) -> WeirError {
-    let error = WeirError::new(Code::QuotaWaitTooLong, full.message());
-    let error = error.limited_by(full.limit, full.most, None::<usize>);
-    WeirError { retryable: true, retry_after: Some(MOMENT), ..error }
+    WeirError::no_room(full.limit, full.most)
 }
 
 /// The same, to somebody at `/graphql`.

@@ -87,10 +87,28 @@ impl<S: fmt::Debug, P: Point> Page<S, P> {
         self.rows.items(self.places.clone())
     }
 
+    /// How many rows it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
     /// How many rows there are on all pages together.
     #[must_use]
     pub fn total(&self) -> usize {
         self.rows.len()
+    }
+
+    /// The memory that it takes beside the slices, which others may hold as well.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.rows.bytes()
     }
 
     /// Whether rows follow this page.

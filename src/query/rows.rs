@@ -159,6 +159,12 @@ impl<S, P: Point> Rows<S, P> {
         self.len() == 0
     }
 
+    /// The memory that they take beside the slices, which others may hold as well.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.runs.capacity() * size_of::<Run>() + self.slices.capacity() * size_of::<Served<Vec<P>>>()
+    }
+
     /// The rows at these places.
     #[must_use]
     pub fn items(&self, places: Range<usize>) -> Vec<Row<'_, S, P>> {

@@ -1,16 +1,21 @@
 //! What a request is answered, and how it is written as JSON.
 
+use std::sync::Arc;
+
 use async_graphql::{ErrorExtensionValues, Response, ServerError, Value};
+use bytes::Bytes;
 
 use super::cost;
 use super::error;
 use crate::document::Complaint;
-use crate::domain::LimitName;
+use crate::domain::{LimitName, Reservation};
 use crate::error::{Code, WeirError};
 use crate::query::Lasting;
 
 /// One answer tells of no more errors than these.
 pub(super) const MAX_ERRORS: usize = 100;
+/// A list of so many bytes is a piece of its own: it is sent from where it was written.
+const LONG_LIST: usize = 16 << 10;
 
 /// The answer to one request: of the engine, or a refusal in the same shape. Every error has a code, and
 /// `extensions.weir` is always there.
@@ -20,9 +25,14 @@ pub struct Answer {
     lasting: Option<Lasting>,
     is_refused: bool,
     limit: Option<LimitName>,
+    reserved: Option<Arc<Reservation>>,
 }
 
 impl Answer {
+    /// So much of an answer is not counted where memory for all answers is bounded: systems take about as much before
+    /// anybody reads, and whoever asks for little is always answered.
+    pub const SMALL: usize = 64 << 10;
+
     /// What the engine answered, until when it may be given again, and how many errors are left out of it already.
     pub(super) fn new(mut response: Response, lasting: Option<Lasting>, mut n_untold: usize) -> Self {
         response.errors.iter_mut().for_each(name_code);
@@ -34,7 +44,18 @@ impl Answer {
             response.errors.push(error::refused(&error.limited(MAX_ERRORS, Some(actual)), None));
         }
         response.extensions.entry("weir".to_owned()).or_insert_with(cost::none);
-        Self { response, lasting, is_refused: false, limit: None }
+        Self { response, lasting, is_refused: false, limit: None, reserved: None }
+    }
+
+    /// The same answer, for which memory is reserved.
+    pub(super) fn holding(self, reserved: Arc<Reservation>) -> Self {
+        Self { reserved: Some(reserved), ..self }
+    }
+
+    /// The memory that is reserved for what was written of it, and is held as long as its pieces are.
+    #[must_use]
+    pub fn into_reserved(self) -> Option<Arc<Reservation>> {
+        self.reserved
     }
 
     /// The answer to a request that was not run.
@@ -94,29 +115,35 @@ impl Answer {
     /// The answer as a JSON object: `errors` if there are any, `data` unless nothing was executed, `extensions`.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
-        let mut json = Vec::with_capacity(self.least_length());
-        json.push(b'{');
-        if !self.response.errors.is_empty() {
-            json.extend_from_slice(b"\"errors\":");
-            write(&self.response.errors, &mut json);
-            json.push(b',');
-        }
-        if !self.is_refused() {
-            json.extend_from_slice(b"\"data\":");
-            write_value(&self.response.data, &mut json);
-            json.push(b',');
-        }
-        json.extend_from_slice(b"\"extensions\":");
-        write(&self.response.extensions, &mut json);
-        json.push(b'}');
-        json
+        self.pieces().concat()
     }
 
-    /// A little more than the longest list takes.
+    /// The same in pieces. Long lists are not copied, so that an answer is held once.
+    #[must_use]
+    pub fn pieces(&self) -> Vec<Bytes> {
+        let mut json = Writing { pieces: Vec::with_capacity(1), text: Vec::with_capacity(self.least_length()) };
+        json.text.push(b'{');
+        if !self.response.errors.is_empty() {
+            json.text.extend_from_slice(b"\"errors\":");
+            json.write(&self.response.errors);
+            json.text.push(b',');
+        }
+        if !self.is_refused() {
+            json.text.extend_from_slice(b"\"data\":");
+            json.value(&self.response.data);
+            json.text.push(b',');
+        }
+        json.text.extend_from_slice(b"\"extensions\":");
+        json.write(&self.response.extensions);
+        json.text.push(b'}');
+        json.end()
+    }
+
+    /// A little more than its short lists take.
     fn least_length(&self) -> usize {
         fn raw(value: &Value) -> usize {
             match value {
-                Value::Binary(raw) => raw.len(),
+                Value::Binary(raw) if raw.len() < LONG_LIST => raw.len(),
                 Value::Object(fields) => fields.values().map(raw).sum(),
                 _ => 0,
             }
@@ -125,40 +152,64 @@ impl Answer {
     }
 }
 
-/// Writes what the engine answered. Bytes are what a [`RawList`](super::item::RawList) has written: no scalar of the
-/// schema has any.
-fn write_value(value: &Value, json: &mut Vec<u8>) {
-    match value {
-        Value::Binary(raw) => json.extend_from_slice(raw),
-        Value::Object(fields) => {
-            let mut separator = b'{';
-            for (name, value) in fields {
-                json.push(separator);
-                write(name, json);
-                json.push(b':');
-                write_value(value, json);
-                separator = b',';
-            }
-            json.extend_from_slice(if fields.is_empty() { b"{}" } else { b"}" });
-        }
-        Value::List(items) => {
-            json.push(b'[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    json.push(b',');
-                }
-                write_value(item, json);
-            }
-            json.push(b']');
-        }
-        leaf => write(leaf, json),
-    }
+/// JSON being written.
+struct Writing {
+    pieces: Vec<Bytes>,
+    /// What comes after them.
+    text: Vec<u8>,
 }
 
-/// Writes into memory, which never fails for text, numbers and maps of them.
-fn write(value: &impl serde::Serialize, json: &mut Vec<u8>) {
-    if serde_json::to_writer(&mut *json, value).is_err() {
-        json.extend_from_slice(b"null");
+impl Writing {
+    /// Writes what the engine answered. Bytes are what a [`RawList`](super::item::RawList) has written: no scalar of the
+    /// schema has any.
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::Binary(raw) if raw.len() >= LONG_LIST => {
+                self.end_piece();
+                self.pieces.push(raw.clone());
+            }
+            Value::Binary(raw) => self.text.extend_from_slice(raw),
+            Value::Object(fields) => {
+                let mut separator = b'{';
+                for (name, value) in fields {
+                    self.text.push(separator);
+                    self.write(name);
+                    self.text.push(b':');
+                    self.value(value);
+                    separator = b',';
+                }
+                self.text.extend_from_slice(if fields.is_empty() { b"{}" } else { b"}" });
+            }
+            Value::List(items) => {
+                self.text.push(b'[');
+                for (at, item) in items.iter().enumerate() {
+                    if at > 0 {
+                        self.text.push(b',');
+                    }
+                    self.value(item);
+                }
+                self.text.push(b']');
+            }
+            leaf => self.write(leaf),
+        }
+    }
+
+    /// Writes into memory, which never fails for text, numbers and maps of them.
+    fn write(&mut self, value: &impl serde::Serialize) {
+        if serde_json::to_writer(&mut self.text, value).is_err() {
+            self.text.extend_from_slice(b"null");
+        }
+    }
+
+    fn end_piece(&mut self) {
+        if !self.text.is_empty() {
+            self.pieces.push(Bytes::from(std::mem::take(&mut self.text)));
+        }
+    }
+
+    fn end(mut self) -> Vec<Bytes> {
+        self.end_piece();
+        self.pieces
     }
 }
 
@@ -182,7 +233,7 @@ fn name_code(error: &mut ServerError) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use async_graphql::{PathSegment, value};
+    use async_graphql::{Name, PathSegment, value};
     use serde_json::json;
 
     fn written(response: Response) -> serde_json::Value {
@@ -192,9 +243,24 @@ mod tests {
     #[test]
     fn values_are_written_as_the_engine_writes_them() {
         let data = value!({ "a": [], "b": {}, "c": [1, 2.5, null, true, "\"é\n"], "d": { "e": [{ "f": "g" }] } });
-        let mut json = Vec::new();
-        write_value(&data, &mut json);
-        assert_eq!(String::from_utf8(json).unwrap(), serde_json::to_string(&data).unwrap());
+        let mut json = Writing { pieces: Vec::new(), text: Vec::new() };
+        json.value(&data);
+        assert_eq!(json.end().concat(), serde_json::to_vec(&data).unwrap());
+    }
+
+    #[test]
+    fn long_lists_are_sent_from_where_they_were_written() {
+        let list = |length: usize| Bytes::from(format!("[\"{}\"]", "x".repeat(length)));
+        let (short, long) = (list(100), list(LONG_LIST));
+        let fields = [("a", &long), ("b", &short), ("c", &long)];
+        let fields = fields.map(|(name, list)| (Name::new(name), Value::Binary(list.clone())));
+        let answer = Answer::new(Response::new(Value::Object(fields.into_iter().collect())), None, 0);
+        let pieces = answer.pieces();
+        let shared = pieces.iter().filter(|piece| piece.as_ptr() == long.as_ptr()).count();
+        assert_eq!((pieces.len(), shared), (5, 2), "what is between them, and the end, are pieces too");
+        let told: serde_json::Value = serde_json::from_slice(&answer.to_json()).unwrap();
+        assert_eq!(told["data"]["c"][0].as_str().map(str::len), Some(LONG_LIST));
+        assert_eq!(told["data"]["b"][0].as_str().map(str::len), Some(100));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::phone_number_metric::PhoneNumberMetrics;
 use super::range::TimeRange;
 use super::scalars::{Dimension, Granularity};
 use crate::domain::calendar::zone_name;
-use crate::query::phone_number_metrics::{MetricQuery, seen_phones};
+use crate::query::phone_number_metrics::{MetricQuery, MetricRows, seen_phones};
 use crate::query::zone::channel_zone;
 use crate::query::{CatalogApp, CatalogChannel, operation_distributions};
 
@@ -64,11 +64,14 @@ impl Channel {
         >,
     ) -> Nullable<PhoneNumberMetrics> {
         nullable(async {
-            let request = &request(context)?.query;
+            let context = request(context)?;
+            let request = &context.query;
             let phones = phone_number.as_ref().map(std::slice::from_ref);
             let query =
                 MetricQuery::new(&self.0, granularity.get()?.into(), phones, range.get()?.into(), request.caller())?;
-            Ok(query.rows(request).await?.map(PhoneNumberMetrics))
+            let rows = query.rows(request).await?;
+            context.take_beside(rows.as_ref().map_or(0, MetricRows::bytes))?;
+            Ok(rows.map(PhoneNumberMetrics))
         })
         .await
     }

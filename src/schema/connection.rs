@@ -37,13 +37,15 @@ macro_rules! connection {
         #[Object(use_type_description)]
         impl $connection {
             /// The rows of the page, each with its cursor.
-            async fn edges(&self) -> RawList<$edge<'_>> {
-                RawList(self.0.items().into_iter().map(|row| $edge { row, page: &self.0 }).collect())
+            async fn edges(&self) -> RawList<'_, $edge<'_>> {
+                let page = &self.0;
+                let edges = || page.items().into_iter().map(|row| $edge { row, page }).collect();
+                RawList::later(page.len(), edges)
             }
 
             /// The rows of the page.
-            async fn nodes(&self) -> RawList<$node<'_>> {
-                RawList(self.0.items().into_iter().map($node).collect())
+            async fn nodes(&self) -> RawList<'_, $node<'_>> {
+                RawList::later(self.0.len(), || self.0.items().into_iter().map($node).collect())
             }
 
             /// Where the page lies.

@@ -1,15 +1,15 @@
 //! What every resolver of one request shares.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_graphql::parser::types::{Selection, SelectionSet};
 use async_graphql::{Context, Result};
 use tokio::sync::Semaphore;
 
-use super::answer::MAX_ERRORS;
+use super::answer::{Answer, MAX_ERRORS};
 use super::error::{self, Nullable};
-use crate::domain::LimitName;
+use crate::domain::{LimitName, Reservation};
 use crate::error::WeirError;
 use crate::query::Request;
 
@@ -20,9 +20,15 @@ pub(super) struct RequestContext {
     pub(super) query: Request,
     /// The bytes that the answer may still grow by.
     room: AtomicUsize,
+    /// The bytes of what is held to make the answer from.
+    beside: AtomicUsize,
     /// Entries of lists that have failed.
     n_failed: AtomicUsize,
     answer_bytes: usize,
+    /// What the answer has taken so far of the memory for all of them.
+    pub(super) reserved: Arc<Reservation>,
+    /// Whether that was too little.
+    is_crowded_out: AtomicBool,
     /// Whether long lists are written in one go.
     pub(super) writes_raw: bool,
     /// Turns to write a long list.
@@ -30,10 +36,17 @@ pub(super) struct RequestContext {
 }
 
 impl RequestContext {
-    /// The answer may have `answer_bytes`.
-    pub(super) fn new(query: Request, answer_bytes: usize, writes_raw: bool, long_lists: Arc<Semaphore>) -> Self {
-        let (room, n_failed) = (AtomicUsize::new(answer_bytes), AtomicUsize::new(0));
-        Self { query, room, n_failed, answer_bytes, writes_raw, long_lists }
+    /// The answer may have `answer_bytes`, which are reserved as they are needed.
+    pub(super) fn new(
+        query: Request,
+        answer_bytes: usize,
+        reserved: Arc<Reservation>,
+        writes_raw: bool,
+        long_lists: Arc<Semaphore>,
+    ) -> Self {
+        let (room, beside, n_failed) = (AtomicUsize::new(answer_bytes), AtomicUsize::new(0), AtomicUsize::new(0));
+        let is_crowded_out = AtomicBool::new(false);
+        Self { query, room, beside, n_failed, answer_bytes, reserved, is_crowded_out, writes_raw, long_lists }
     }
 
     /// The bytes that the answer may still grow by.
@@ -44,7 +57,30 @@ impl RequestContext {
     /// Takes `bytes` of the answer's room, before they are made.
     pub(super) fn take_room(&self, bytes: usize) -> std::result::Result<(), WeirError> {
         let taken = self.room.try_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(bytes));
-        taken.map(drop).map_err(|_| self.too_large())
+        taken.map_err(|_| self.too_large())?;
+        self.reserve()
+    }
+
+    /// Takes `bytes` for what the answer is made from: they are no part of it, and held until it is made.
+    pub(super) fn take_beside(&self, bytes: usize) -> std::result::Result<(), WeirError> {
+        self.beside.fetch_add(bytes, Ordering::Relaxed);
+        self.reserve()
+    }
+
+    /// Reserves what is taken so far of the memory for all answers. Little is not counted.
+    fn reserve(&self) -> std::result::Result<(), WeirError> {
+        let made = self.answer_bytes.saturating_sub(self.room());
+        let (bytes, most) = (made.saturating_add(self.beside.load(Ordering::Relaxed)), self.reserved.pool().most());
+        if bytes <= Answer::SMALL || self.reserved.try_resize_alone(bytes, most) {
+            return Ok(());
+        }
+        self.is_crowded_out.store(true, Ordering::Relaxed);
+        Err(WeirError::no_room(LimitName::HeldAnswerBytes, most))
+    }
+
+    /// Whether other answers have left too little memory for this one: it is not made any further.
+    pub(super) fn is_crowded_out(&self) -> bool {
+        self.is_crowded_out.load(Ordering::Relaxed)
     }
 
     /// What is said of an answer that has no more room; it is counted as refused.

@@ -101,10 +101,34 @@ leaves! {
 const LONG: usize = 2_000;
 
 /// A list that is written in one go, unless the fast path is off. In the schema it is the list of its items.
-#[derive(Debug)]
-pub(super) struct RawList<T>(pub(super) Vec<T>);
+pub(super) struct RawList<'a, T>(Items<'a, T>);
 
-impl<T: RawItem> OutputType for RawList<T> {
+enum Items<'a, T> {
+    There(Vec<T>),
+    /// So many, which are made when it is their turn.
+    Later(usize, Box<dyn Fn() -> Vec<T> + Send + Sync + 'a>),
+}
+
+impl<'a, T> RawList<'a, T> {
+    /// These items.
+    pub(super) fn of(items: impl IntoIterator<Item = T>) -> Self {
+        Self(Items::There(items.into_iter().collect()))
+    }
+
+    /// So many items, which are made when the list is written: lists that wait for their turn take no memory.
+    pub(super) fn later(n: usize, items: impl Fn() -> Vec<T> + Send + Sync + 'a) -> Self {
+        Self(Items::Later(n, Box::new(items)))
+    }
+
+    fn len(&self) -> usize {
+        match &self.0 {
+            Items::There(items) => items.len(),
+            Items::Later(n, _) => *n,
+        }
+    }
+}
+
+impl<T: RawItem> OutputType for RawList<'_, T> {
     fn type_name() -> Cow<'static, str> {
         <Vec<T> as OutputType>::type_name()
     }
@@ -124,18 +148,25 @@ impl<T: RawItem> OutputType for RawList<T> {
         let too_large = |error: WeirError| refused(&error, Some(field.pos));
         let Some(plan) = plan else {
             let width = object_width(&context.item.node);
-            request.take_room(self.0.len().saturating_mul(width)).map_err(too_large)?;
-            return self.0.resolve(context, field).await;
+            request.take_room(self.len().saturating_mul(width)).map_err(too_large)?;
+            return match &self.0 {
+                Items::There(items) => items.resolve(context, field).await,
+                Items::Later(_, items) => items().resolve(context, field).await,
+            };
         };
-        let _turn = if self.0.len() < LONG { None } else { request.long_lists.acquire().await.ok() };
-        let json = plan.list(&self.0, request.room()).ok_or_else(|| too_large(request.too_large()))?;
+        let _turn = if self.len() < LONG { None } else { request.long_lists.acquire().await.ok() };
+        let json = match &self.0 {
+            Items::There(items) => plan.list(items, request.room()).await,
+            Items::Later(_, items) => plan.list(&items(), request.room()).await,
+        };
+        let json = json.ok_or_else(|| too_large(request.too_large()))?;
         request.take_room(json.len()).map_err(too_large)?;
         // No scalar is made of bytes: those in an answer are JSON, and are written as they are.
         Ok(Value::Binary(json.into()))
     }
 }
 
-impl<T: RawItem> RawValue for RawList<T> {
+impl<T: RawItem> RawValue for RawList<'_, T> {
     type Plan = Plan<T>;
 
     fn plan(selected: &Selected<'_>) -> Option<Plan<T>> {
@@ -143,7 +174,9 @@ impl<T: RawItem> RawValue for RawList<T> {
     }
 
     fn write(&self, plan: &Plan<T>, out: &mut Json) {
-        let Self(items) = self;
-        out.array(items, plan);
+        match &self.0 {
+            Items::There(items) => out.array(items, plan),
+            Items::Later(_, items) => out.array(&items(), plan),
+        }
     }
 }

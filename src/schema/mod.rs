@@ -20,7 +20,10 @@ mod template_metric;
 mod total;
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread::available_parallelism;
 
 pub use answer::Answer;
@@ -30,13 +33,13 @@ use async_graphql::extensions::{
 };
 use async_graphql::parser::types::ExecutableDocument;
 use async_graphql::{
-    CacheControl, EmptySubscription, Request, SDLExportOptions, Schema, ServerError, ServerResult, ValidationResult,
-    Value, Variables,
+    CacheControl, EmptySubscription, Request, Response, SDLExportOptions, Schema, ServerError, ServerResult,
+    ValidationResult, Value, Variables,
 };
 use tokio::sync::Semaphore;
 
 use crate::document::{Document, Limits, Operation, Types};
-use crate::domain::{Caller, Live, RequestCost};
+use crate::domain::{Caller, LimitName, Live, MemoryPool, RequestCost};
 use crate::error::WeirError;
 use crate::fast::FastPath;
 use crate::query::{Controls, Lasting, Quota, Service, Setting};
@@ -53,6 +56,8 @@ pub struct Gateway {
     schema: Schema<Query, Mutation, EmptySubscription>,
     service: Service,
     answer_bytes: Arc<Live<usize>>,
+    /// What all answers may take together, while they are made and until they are read.
+    memory: Arc<MemoryPool>,
     fast_path: FastPath,
     /// What documents are judged by.
     types: Arc<Types>,
@@ -73,7 +78,8 @@ impl Gateway {
         // One fewer than there are cores: short requests and probes find a worker, however many ask for much.
         let cores = available_parallelism().map_or(1, usize::from);
         let long_lists = Arc::new(Semaphore::new(cores.saturating_sub(1).max(1)));
-        Self { schema, service, answer_bytes: Arc::new(Live::new(ANSWER_BYTES)), fast_path, types, long_lists }
+        let (answer_bytes, memory) = (Arc::new(Live::new(ANSWER_BYTES)), MemoryPool::new(usize::MAX));
+        Self { schema, service, answer_bytes, memory, fast_path, types, long_lists }
     }
 
     /// The same gateway, where long lists are written by those who have one of these turns.
@@ -110,6 +116,13 @@ impl Gateway {
     /// From now on answers have at most so many bytes: those of all clones.
     pub fn set_answer_bytes(&self, answer_bytes: usize) {
         self.answer_bytes.set(answer_bytes);
+    }
+
+    /// The memory of all answers, of which a door may say how much there is: no bound unless it does. An answer that finds
+    /// too little of it is refused by [`LimitName::HeldAnswerBytes`], unless it is the only one.
+    #[must_use]
+    pub fn memory(&self) -> &Arc<MemoryPool> {
+        &self.memory
     }
 
     /// Runs one request for `caller`. Must run in a task of its own: all fields have asked before the batch goes, and a
@@ -161,14 +174,16 @@ impl Gateway {
             Err(refusal) => return Answer::refusal(&refusal),
         };
         let (answer_bytes, writes_raw) = (self.answer_bytes.get(), self.fast_path.raw_lists);
-        let context = RequestContext::new(query, answer_bytes, writes_raw, Arc::clone(&self.long_lists));
-        let context = Arc::new(context);
+        let (reserved, turns) = (Arc::new(self.memory.reservation()), Arc::clone(&self.long_lists));
+        let context = Arc::new(RequestContext::new(query, answer_bytes, Arc::clone(&reserved), writes_raw, turns));
         let mut request = Request::new(String::new()).data(Arc::clone(&context));
         request.set_parsed_query(bound.0);
-        let mut response = self.schema.execute(request).await;
+        let Some(mut response) = unless_crowded_out(self.schema.execute(request), &context).await else {
+            return Answer::refusal(&WeirError::no_room(LimitName::HeldAnswerBytes, self.memory.most()));
+        };
         let lasting = context.query.lasting().filter(|_| response.errors.is_empty());
         response.extensions.insert("weir".to_owned(), cost::of(&context.query));
-        Answer::new(response, lasting, context.n_untold())
+        Answer::new(response, lasting, context.n_untold()).holding(reserved)
     }
 
     /// Whether the answer would be given again if the same request were run now.
@@ -193,6 +208,16 @@ impl Gateway {
 #[must_use]
 pub fn sdl() -> String {
     written(&schema())
+}
+
+/// Runs a request to its end, or until there is too little memory for its answer: what was made of it is let go at once.
+async fn unless_crowded_out(work: impl Future<Output = Response>, context: &RequestContext) -> Option<Response> {
+    let mut work = pin!(work);
+    poll_fn(|waking| match work.as_mut().poll(waking) {
+        _ if context.is_crowded_out() => Poll::Ready(None),
+        polled => polled.map(Some),
+    })
+    .await
 }
 
 /// The controls in `extensions.weir`; other extensions are not ours.

@@ -47,8 +47,8 @@ impl OperationDistribution {
     }
 
     /// The places, by value descending, then by name.
-    async fn data(&self) -> RawList<DistributionShare<'_>> {
-        RawList(self.0.held.data.shares.iter().map(DistributionShare).collect())
+    async fn data(&self) -> RawList<'_, DistributionShare<'_>> {
+        RawList::of(self.0.held.data.shares.iter().map(DistributionShare))
     }
 
     /// Whether the vendor may still change the counts.

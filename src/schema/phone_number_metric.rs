@@ -49,19 +49,19 @@ pub(super) struct PhoneNumberMetrics(pub(super) MetricRows);
 
 impl OutputType for PhoneNumberMetrics {
     fn type_name() -> Cow<'static, str> {
-        RawList::<PhoneNumberMetric<'static>>::type_name()
+        RawList::<'static, PhoneNumberMetric<'static>>::type_name()
     }
 
     fn qualified_type_name() -> String {
-        RawList::<PhoneNumberMetric<'static>>::qualified_type_name()
+        RawList::<'static, PhoneNumberMetric<'static>>::qualified_type_name()
     }
 
     fn create_type_info(registry: &mut Registry) -> String {
-        RawList::<PhoneNumberMetric<'static>>::create_type_info(registry)
+        RawList::<'static, PhoneNumberMetric<'static>>::create_type_info(registry)
     }
 
     async fn resolve(&self, context: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
-        let rows = self.0.items(0..self.0.len()).into_iter().map(PhoneNumberMetric).collect();
-        RawList(rows).resolve(context, field).await
+        let rows = || self.0.items(0..self.0.len()).into_iter().map(PhoneNumberMetric).collect();
+        RawList::later(self.0.len(), rows).resolve(context, field).await
     }
 }

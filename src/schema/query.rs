@@ -16,11 +16,11 @@ use super::quota::{Dataset, Quota};
 use super::range::TimeRange;
 use super::scalars::{Dimension, Granularity, IsoDuration};
 use super::total::{Period, PhoneNumberMetricTotal, TotalsKey};
-use crate::query::Paging;
 use crate::query::operation_distributions::{self, Entry, Windows};
 use crate::query::phone_number_metrics::MetricQuery;
 use crate::query::template_metrics::TemplateQuery;
 use crate::query::totals::{By, Terms, TotalsQuery};
+use crate::query::{Page, Paging};
 
 /// Two vendors' metrics behind one schema. Every root field that calls a vendor is nullable: when one vendor fails, its
 /// field is null with an error beside it, and the other vendor's data is untouched.
@@ -56,7 +56,8 @@ impl Query {
         >,
     ) -> Nullable<PhoneNumberMetricConnection> {
         nullable(async {
-            let request = &request(context)?.query;
+            let context = request(context)?;
+            let request = &context.query;
             let id = cust_space_id.as_ref().map(|id| id.as_str());
             let channel = request.catalog().channel(id, request.caller())?;
             let (granularity, phones) = (granularity.get()?, phone_numbers.get()?);
@@ -68,7 +69,9 @@ impl Query {
                 request.caller(),
             )?;
             let paging = Paging { first: first.map(i64::from), after: after.as_deref() };
-            Ok(query.page(paging, request).await?.map(PhoneNumberMetricConnection))
+            let page = query.page(paging, request).await?;
+            context.take_beside(page.as_ref().map_or(0, Page::bytes))?;
+            Ok(page.map(PhoneNumberMetricConnection))
         })
         .await
     }
@@ -93,7 +96,7 @@ impl Query {
         >,
         #[graphql(desc = "The IANA zone of the periods; that of each channel without it.")] time_zone: Option<String>,
         #[graphql(default = false, desc = "Whether periods without messages are there, as zeros.")] fill: bool,
-    ) -> Nullable<RawList<PhoneNumberMetricTotal>> {
+    ) -> Nullable<RawList<'static, PhoneNumberMetricTotal>> {
         nullable(async {
             let request = &request(context)?.query;
             let (catalog, caller) = (request.catalog(), request.caller());
@@ -109,7 +112,7 @@ impl Query {
             let query =
                 TotalsQuery::new(channels, phones.as_deref(), granularity.into(), range.get()?.into(), terms, caller)?;
             let totals = query.answer(request).await?;
-            Ok(totals.map(|totals| RawList(totals.into_iter().map(PhoneNumberMetricTotal).collect())))
+            Ok(totals.map(|totals| RawList::of(totals.into_iter().map(PhoneNumberMetricTotal))))
         })
         .await
     }
@@ -135,13 +138,16 @@ impl Query {
         >,
     ) -> Nullable<TemplateMetricConnection> {
         nullable(async {
-            let request = &request(context)?.query;
+            let context = request(context)?;
+            let request = &context.query;
             let id = cust_space_id.as_ref().map(|id| id.as_str());
             let channel = request.catalog().channel(id, request.caller())?;
             let (template, granularity) = (template_code.get()?, granularity.get()?.into());
             let query = TemplateQuery::new(channel, &template, language.as_deref(), granularity, range.get()?.into())?;
             let paging = Paging { first: first.map(i64::from), after: after.as_deref() };
-            Ok(query.page(paging, request).await?.map(TemplateMetricConnection))
+            let page = query.page(paging, request).await?;
+            context.take_beside(page.as_ref().map_or(0, Page::bytes))?;
+            Ok(page.map(TemplateMetricConnection))
         })
         .await
     }

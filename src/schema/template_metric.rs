@@ -33,7 +33,7 @@ item! { TemplateMetric<'a>: Self(row) => {
     /// Messages read. Adds up: as far as is documented they are events, not distinct readers.
     read_count: Long = Long(row.point.read.as_i64()),
     /// Clicks on the template's buttons, by kind and text.
-    clicks: RawList<ButtonClicks<'a>> = RawList(row.point.clicks.iter().map(ButtonClicks).collect()),
+    clicks: RawList<'a, ButtonClicks<'a>> = RawList::of(row.point.clicks.iter().map(ButtonClicks)),
     /// Delivered divided by sent, a share of 1; null when nothing was sent.
     delivery_rate: Option<f64> = row.point.delivered.share_of(row.point.sent),
     /// Read divided by delivered, a share of 1; null when nothing was delivered.

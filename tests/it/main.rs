@@ -25,6 +25,7 @@ mod collections;
 mod config;
 mod connections;
 mod contract;
+mod crowded;
 mod engine;
 mod examples;
 mod explain;

@@ -17,7 +17,7 @@ use crate::telemetry::meters::Readings;
 const KB: usize = 1 << 10;
 
 fn bytes_of(answers: &Answers) -> usize {
-    answers.lock().bytes
+    answers.pool.reserved()
 }
 
 fn whole(length: usize) -> Response {
@@ -29,7 +29,7 @@ fn meters() -> Arc<Meters> {
 }
 
 fn answers(most: usize) -> Arc<Answers> {
-    Answers::new(most, meters())
+    Answers::new(MemoryPool::new(most), meters())
 }
 
 fn to(line: Option<&Line>) -> Recipient {
@@ -43,28 +43,11 @@ fn bulk() -> Recipient {
     Recipient { caller: Caller::Anonymous, line: Some(line), bulk: turn.ok() }
 }
 
-#[test]
-fn bodies_are_counted_together_and_short_ones_not_at_all() {
-    let bodies = Bodies::new(100 * KB);
-    let mut small: Vec<_> = (0..50).map(|_| bodies.hold()).collect();
-    assert!(small.iter_mut().all(|body| body.grow(SMALL_BODY).is_ok()));
-    let (mut one, mut other) = (bodies.hold(), bodies.hold());
-    let fits = |body: &mut HeldBody, length: usize| body.grow(length).is_ok();
-    assert!(fits(&mut one, 20 * KB) && fits(&mut one, 60 * KB) && fits(&mut other, 40 * KB));
-    let full = Full { limit: LimitName::HeldBodyBytes, most: 100 * KB };
-    assert_eq!(other.grow(41 * KB), Err(full));
-    assert!(fits(&mut one, 60 * KB));
-    one.forget();
-    assert!(fits(&mut other, 100 * KB) && !fits(&mut other, 101 * KB));
-    drop((one, other));
-    assert_eq!(bodies.bytes.load(Ordering::Relaxed), 0);
-}
-
 /// Bytes count until whoever sends them has sent them, not only until they are handed over.
 #[tokio::test(start_paused = true)]
 async fn an_answer_counts_until_its_last_byte_is_taken() {
     let answers = answers(1_000 * KB);
-    let small = answers.send(whole(SMALL_ANSWER), to(None));
+    let small = answers.send(whole(Answer::SMALL), to(None));
     assert_eq!(bytes_of(&answers), 0);
     let mut first = answers.send(whole(600 * KB), to(None)).into_body();
     assert_eq!(bytes_of(&answers), 600 * KB);
@@ -83,6 +66,26 @@ async fn an_answer_counts_until_its_last_byte_is_taken() {
     let alone = answers.send(whole(5_000 * KB), to(None));
     assert_eq!(alone.status(), StatusCode::OK, "one alone may be as long as it is");
     drop((alone, small));
+    assert_eq!(bytes_of(&answers), 0);
+}
+
+/// What was reserved while an answer was made is counted once, and is its length from now on.
+#[tokio::test(start_paused = true)]
+async fn what_was_reserved_while_it_was_made_goes_on_with_an_answer() {
+    let answers = answers(1_000 * KB);
+    let made = |reserved: usize, length: usize| {
+        let reservation = answers.pool.reservation();
+        assert!(reservation.try_resize(reserved, answers.pool.most()));
+        let mut response = whole(length);
+        response.extensions_mut().insert(Made(Arc::new(reservation)));
+        response
+    };
+    let first = made(600 * KB, 700 * KB);
+    let first = answers.send(first, to(None));
+    assert_eq!((first.status(), bytes_of(&answers)), (StatusCode::OK, 700 * KB));
+    let small = answers.send(made(300 * KB, Answer::SMALL), to(None));
+    assert_eq!(bytes_of(&answers), 700 * KB, "little is not counted");
+    drop((first, small));
     assert_eq!(bytes_of(&answers), 0);
 }
 
@@ -105,7 +108,7 @@ async fn rows_are_refused_first() {
 #[tokio::test(start_paused = true)]
 async fn who_is_refused_an_answer_is_counted() {
     let meters = meters();
-    let answers = Answers::new(1_000 * KB, Arc::clone(&meters));
+    let answers = Answers::new(MemoryPool::new(1_000 * KB), Arc::clone(&meters));
     let _other = answers.send(whole(900 * KB), to(None));
     let known = || Caller::known(Identity::new("dashboards", Rights::default(), None));
     let pieces = || Body::from_stream(stream::pending::<Result<Bytes, axum::Error>>()).into_response();
@@ -177,8 +180,10 @@ async fn the_answer_that_has_been_under_way_for_longest_is_cut_off_for_others() 
         advance(Duration::from_secs(20)).await;
     }
     let cut = |lines: &[Line]| lines.iter().map(Line::is_cut).collect::<Vec<_>>();
-    assert_eq!(answers.send(whole(200 * KB), to(None)).status(), StatusCode::SERVICE_UNAVAILABLE);
+    answers.not_made(&Caller::Anonymous);
     assert_eq!(cut(&lines), [true, false, false], "one is enough");
+    assert_eq!(answers.send(whole(200 * KB), to(None)).status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(cut(&lines), [true, false, false], "and is cut off already");
     assert_eq!(answers.send(whole(400 * KB), to(None)).status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(cut(&lines), [true, true, false], "the last began just now");
 }
