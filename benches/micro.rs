@@ -173,6 +173,6 @@ fn queue(bencher: Bencher, n_waiting: usize) {
     let classes = [Class::Interactive, Class::Bulk, Class::Background];
     let join = |n: usize| limiter.enqueue(classes[n % 3], Caller::Anonymous);
     let waiting: Vec<_> = (0..n_waiting).map(join).collect();
-    assert_eq!(limiter.status().queued, waiting.len());
+    assert_eq!(limiter.status(&Caller::Anonymous).queued, waiting.len());
     bencher.bench_local(|| drop(black_box(join(0))));
 }

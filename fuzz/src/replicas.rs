@@ -104,10 +104,10 @@ async fn answers(text: &str) -> bool {
     let most = PERMITS as usize * answers.len();
     let (limiter, asks, n_heard) =
         heard(Rule::per_second(PERMITS, ms(100)), lessor, &Caller::Anonymous, most + 1, &answers);
-    let status = limiter.status();
+    let status = limiter.status(&Caller::Anonymous);
     assert!(status.available <= PERMITS as usize && status.budget <= PERMITS as usize, "{status:?}");
     // However long it is, it can be told.
-    let [_, _, _] = Class::ALL.map(|class| limiter.expected_wait(class, 10));
+    let [_, _, _] = Class::ALL.map(|class| limiter.expected_wait(class, &Caller::Anonymous, 10));
     let mut out: Vec<Permit> = Vec::new();
     for ask in asks {
         if let Ok(Some(permit)) = tokio::time::timeout(ms(1), ask.permit()).await {

@@ -119,7 +119,7 @@ impl<T: RawItem> Plan<T> {
 
     /// The items as JSON, unless it is as long as `room` or longer. Others are let in between each [`STEP`] of them.
     pub(crate) async fn list(&self, items: &[T], room: usize) -> Option<Vec<u8>> {
-        if items.len().saturating_mul(self.least_bytes()) > room {
+        if self.least_length(items.len()) > room {
             return None;
         }
         let usual = items.len().min(STEP).saturating_mul(self.least_bytes() + 22 * self.fields.len() + 1) + 2;
@@ -146,6 +146,11 @@ impl<T: RawItem> Plan<T> {
         }
         json.text.push(b']');
         Some(json.text)
+    }
+
+    /// The bytes that no list of so many items takes less than.
+    pub(crate) fn least_length(&self, n: usize) -> usize {
+        n.saturating_mul(self.least_bytes())
     }
 
     /// The bytes that no item takes less than: its keys and the shortest values.

@@ -20,7 +20,7 @@ use batch::Batch;
 use key::{Answer, Gathered, Key};
 
 use crate::archive::Collected;
-use crate::domain::{Account, Ask, Budget, Class, Facts, LimitName, Operation, Sent, Shadow, Slice, Step, Window};
+use crate::domain::{Account, Ask, Budget, Caller, Facts, LimitName, Operation, Sent, Shadow, Slice, Step, Window};
 use crate::error::{Code, WeirError};
 use crate::planner::Command;
 use crate::quota::{Limiter, QuotaStatus};
@@ -89,17 +89,17 @@ impl Stores {
         self.all.iter().map(|store| (store.facts(), store.settle())).collect()
     }
 
-    /// How long the last of `n` calls that were asked for now would wait for its permit; not at all if nobody makes them.
+    /// How long the last of `n` calls that `ask` makes now would wait for its permit; not at all if nobody makes them.
     #[must_use]
-    pub fn expected_wait(&self, account: &Account, operation: &str, class: Class, n: usize) -> Duration {
+    pub fn expected_wait(&self, account: &Account, operation: &str, ask: &Ask, n: usize) -> Duration {
         let store = self.all.iter().find(|store| store.facts().operation == operation);
         let limiter = store.and_then(|store| store.limiter(account));
-        limiter.map_or(Duration::ZERO, |limiter| limiter.expected_wait(class, n))
+        limiter.map_or(Duration::ZERO, |limiter| limiter.expected_wait(ask.class, &ask.caller, n))
     }
 
-    /// The permits of every operation of an account.
+    /// The permits of every operation of an account, with the waits of `caller`.
     #[must_use]
-    pub fn statuses(&self, account: &Account) -> Vec<Status> {
+    pub fn statuses(&self, account: &Account, caller: &Caller) -> Vec<Status> {
         let stores = self
             .all
             .iter()
@@ -110,7 +110,7 @@ impl Stores {
         let status = |(operation, limiter, is_failing): (&'static str, &Limiter, bool)| Status {
             operation,
             permits: limiter.permits(),
-            quota: limiter.status(),
+            quota: limiter.status(caller),
             is_failing,
         };
         stores.chain(enable).map(status).collect()
@@ -317,7 +317,7 @@ impl Loader {
                 operation: alibaba_cams::enable_whatsapp_roi::FACTS.operation,
                 span: None,
             };
-            let wait = command.limiter().expected_wait(self.ask.class, 1);
+            let wait = command.limiter().expected_wait(self.ask.class, &self.ask.caller, 1);
             let mut outlook = Outlook { wait, ..Outlook::default() };
             match command.admit(&self.ask) {
                 Ok(()) => outlook.calls.push(call),

@@ -56,7 +56,7 @@ impl<C: Call> Command<C> {
             return Err(WeirError::from_call(&refusal, &self.account));
         }
         admit_queued(self.limiter(), 0, 1, ask).map_err(|error| error.of(&self.account))?;
-        self.judge(self.limiter().expected_wait(ask.class, 1), ask)
+        self.judge(self.limiter().expected_wait(ask.class, &ask.caller, 1), ask)
     }
 
     fn judge(&self, wait: Duration, ask: &Ask) -> Result<(), WeirError> {
@@ -77,14 +77,14 @@ impl<C: Call> Command<C> {
         self.admit(ask)?;
         let limiter = self.limiter();
         let since = Instant::now();
-        let too_late = || no_permit(limiter.expected_wait(ask.class, 1), ask).of(&self.account);
+        let too_late = || no_permit(limiter.expected_wait(ask.class, &ask.caller, 1), ask).of(&self.account);
         // Those before it in the request may have taken all its time.
         if since >= ask.deadline {
             return Err(too_late());
         }
         let entry = limiter.enqueue(ask.class, ask.caller.clone());
         // By now others may have been promised the same permit.
-        if let Some(wait) = limiter.expected_wait_of([entry.id()]) {
+        if let Some(wait) = limiter.expected_wait_of([entry.id()], ask.class, &ask.caller) {
             self.judge(wait, ask)?;
         }
         let permit = tokio::time::timeout_at(ask.deadline, entry.permit()).await.ok().flatten().ok_or_else(too_late)?;

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::GroupKey;
+use super::group::Entry;
 use super::plan::Wanted;
 use super::state::{State, Whereabouts, lock};
-use crate::domain::{Class, Operation, Slice, Subject, Window};
+use crate::domain::{Caller, Class, Operation, Slice, Subject, Window};
 use crate::quota::Limiter;
 
 /// What would come to the plan of a scheduler.
@@ -68,9 +69,15 @@ impl<O: Operation> Draft<O> {
         self.groups.get(&key).is_some_and(|drafted| lacking(&drafted.parts(), &key, run).is_empty())
     }
 
-    /// What adding `runs` would mean in `class`, if `ahead` other calls were drafted for the same permits. Nothing of the
-    /// runs is held.
-    pub fn weigh(&self, runs: &[&Slice<O::Subject>], class: Class, ahead: usize) -> Proposal<O::Subject> {
+    /// What adding `runs` would mean to a caller in `class`, if `ahead` other calls were drafted for the same permits.
+    /// Nothing of the runs is held.
+    pub fn weigh(
+        &self,
+        runs: &[&Slice<O::Subject>],
+        class: Class,
+        caller: &Caller,
+        ahead: usize,
+    ) -> Proposal<O::Subject> {
         let state = lock(&self.state);
         let (mut joined, mut queued) = (0, HashSet::new());
         let mut added: HashMap<GroupKey<O::Subject>, Wanted<O::Subject>> = HashMap::new();
@@ -102,15 +109,14 @@ impl<O: Operation> Draft<O> {
         }
         let entries: Vec<_> =
             queued.iter().filter_map(|key| state.group(key)).map(|group| group.entries.as_slice()).collect();
-        let lifted = self.limiter.expected_wait(class, 1);
-        let queued_wait = |entries: &&[(u64, Class)]| {
-            let last = self.limiter.expected_wait_of(entries.iter().map(|(entry, _)| *entry));
-            last.map_or(lifted, |last| last.min(lifted))
+        let queued_wait = |entries: &&[Entry]| {
+            let joined = self.limiter.expected_wait_of(entries.iter().map(|entry| entry.id), class, caller);
+            joined.unwrap_or_else(|| self.limiter.expected_wait(class, caller, 1))
         };
         let queued_wait = entries.iter().map(queued_wait).max().unwrap_or_default();
         drop(state);
         let own_wait =
-            if new_calls == 0 { Duration::ZERO } else { self.limiter.expected_wait(class, ahead + new_calls) };
+            if new_calls == 0 { Duration::ZERO } else { self.limiter.expected_wait(class, caller, ahead + new_calls) };
         let least_wait = self.limiter.least_wait(new_calls);
         Proposal { changes, new_calls, joined, wait: own_wait.max(queued_wait), least_wait }
     }

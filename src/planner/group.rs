@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::plan::Wanted;
 use super::subscriber::{Pending, Subscriber, Subscribers};
-use crate::domain::{Caller, Class, Slice, Subject, Timestamp, Window};
+use crate::domain::{Ask, Caller, Class, Slice, Subject, Timestamp, Window};
 
 /// Spans by the subject under which they are waited for.
 pub(super) type Brought<S> = Vec<(S, Vec<Window>)>;
@@ -65,14 +65,23 @@ impl<D> Gap<D> {
     }
 }
 
+/// An entry in the limiter's queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) id: u64,
+    pub(super) class: Class,
+    /// In whose turns it was to be put last.
+    pub(super) caller: Caller,
+}
+
 /// The gaps that are planned together.
 #[derive(Debug)]
 pub(super) struct Group<S, D> {
     gaps: HashMap<S, Gaps<D>>,
     /// The gaps that wait, each in its class.
     pub(super) wanted: Wanted<S>,
-    /// Its entries in the limiter's queue, with the class of each.
-    pub(super) entries: Vec<(u64, Class)>,
+    /// Its entries in the limiter's queue.
+    pub(super) entries: Vec<Entry>,
     /// How many of its calls have taken off and not landed.
     pub(super) out: usize,
     pub(super) is_gathering: bool,
@@ -82,6 +91,15 @@ impl<S: Subject, D> Group<S, D> {
     /// The gaps that share a slice with the span, in order of time.
     pub(super) fn gaps_in(&self, subject: &S, span: Window) -> impl Iterator<Item = &Gap<D>> {
         self.gaps.get(subject).into_iter().flat_map(move |own| overlapping(own, span))
+    }
+
+    /// Somebody waits for what is queued in the turns of others: where their own turns come sooner, it comes in those.
+    pub(super) fn share_turns(&mut self, ask: &Ask) -> impl Iterator<Item = Entry> {
+        let others = self.entries.iter_mut().filter(|entry| ask.class <= entry.class && entry.caller != ask.caller);
+        others.map(|entry| {
+            entry.caller = ask.caller.clone();
+            entry.clone()
+        })
     }
 
     /// The gap of exactly this window, which lies in a gap: what else that holds becomes gaps of its own.

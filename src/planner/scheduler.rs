@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 use super::flight::Flight;
+use super::group::Entry;
 use super::peers::{self, Landing};
 use super::state::{Action, State, lock};
 use super::tasks::{self, Task};
@@ -122,8 +123,8 @@ impl<O: Operation> Inner<O> {
         let limiter = self.upstream.limiter();
         let act = |action| match action {
             Action::Enqueue(group, class, caller) => {
-                let entry = limiter.enqueue(class, caller);
-                state.note_entry(&group, entry.id(), class);
+                let entry = limiter.enqueue(class, caller.clone());
+                state.note_entry(&group, Entry { id: entry.id(), class, caller });
                 let (inner, id, since) = (Arc::clone(self), entry.id(), Instant::now());
                 Some(tasks::with_permit(entry, move |permit| inner.fly(group, id, since, permit)))
             }
@@ -131,8 +132,8 @@ impl<O: Operation> Inner<O> {
                 limiter.cancel(entry);
                 None
             }
-            Action::Lift(entry, class) => {
-                limiter.move_to(entry, class);
+            Action::Lift(Entry { id, class, caller }) => {
+                limiter.move_to(id, class, &caller);
                 None
             }
             Action::Gather(group) => {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::group::{Brought, Gap, Group};
+use super::group::{Brought, Entry, Gap, Group};
 use super::plan::{Wanted, calls, group_of};
 use super::subscriber::{Outcome, Subscriber};
 use super::{Found, GroupKey, Landed, Parts, Pending};
@@ -35,8 +35,8 @@ pub(super) enum Action<S> {
     Enqueue(GroupKey<S>, Class, Caller),
     /// Give an entry up.
     Cancel(u64),
-    /// Move an entry to a higher class.
-    Lift(u64, Class),
+    /// Move an entry to a higher class, or into the turns of another caller, where those come sooner.
+    Lift(Entry),
     /// Come back to the group when it has gathered for long enough.
     Gather(GroupKey<S>),
 }
@@ -133,6 +133,7 @@ impl<O: Operation> State<O> {
                         let Some(group) = self.groups.get_mut(&key) else { continue };
                         let pending = group.part_mut(&subject, window).map(|gap| gap.join(subscriber));
                         parts.extend(pending.map(Found::Pending));
+                        actions.extend(group.share_turns(&subscriber.ask).map(Action::Lift));
                         // The newcomer may be more urgent.
                         if group.review(&subject, window, now) {
                             touched.add(&key);
@@ -171,7 +172,8 @@ impl<O: Operation> State<O> {
         let gap = self.groups.get_mut(key)?.part_mut(&part.subject, part.window)?;
         if let Some((entry, known)) = gap.entry.as_mut().filter(|(_, known)| class < *known) {
             *known = class;
-            actions.push(Action::Lift(*entry, class));
+            let (id, caller) = (*entry, subscriber.ask.caller.clone());
+            actions.push(Action::Lift(Entry { id, class, caller }));
         }
         Some(gap.join(subscriber))
     }
@@ -192,9 +194,9 @@ impl<O: Operation> State<O> {
     }
 
     /// An entry was taken for a call of the group.
-    pub(super) fn note_entry(&mut self, key: &GroupKey<O::Subject>, entry: u64, class: Class) {
+    pub(super) fn note_entry(&mut self, key: &GroupKey<O::Subject>, entry: Entry) {
         if let Some(group) = self.groups.get_mut(key) {
-            group.entries.push((entry, class));
+            group.entries.push(entry);
         }
     }
 
@@ -256,7 +258,7 @@ impl<O: Operation> State<O> {
     ) -> (Option<Departure<O::Subject>>, Actions<O::Subject>) {
         let (grid, mut actions) = (self.operation.grid(), Vec::new());
         let Some(group) = self.groups.get_mut(key) else { return (None, actions) };
-        group.entries.retain(|(id, _)| *id != entry);
+        group.entries.retain(|known| known.id != entry);
         let next = loop {
             let calls = calls(&*self.operation, &[&group.wanted], self.max_rows);
             let class = |call: &Slice<_>| group.wanted.class_of(call, &key.0);
@@ -407,12 +409,12 @@ impl<O: Operation> State<O> {
         let mut calls: Vec<_> = calls.into_iter().map(class).collect();
         calls.sort_by_key(|(class, _)| *class);
         let surplus = group.entries.split_off(group.entries.len().min(calls.len()));
-        actions.extend(surplus.into_iter().rev().map(|(entry, _)| Action::Cancel(entry)));
-        for ((entry, known), (class, _)) in
-            group.entries.iter_mut().zip(&calls).filter(|((_, known), (class, _))| class < known)
+        actions.extend(surplus.into_iter().rev().map(|entry| Action::Cancel(entry.id)));
+        for (entry, (class, _)) in
+            group.entries.iter_mut().zip(&calls).filter(|(entry, (class, _))| *class < entry.class)
         {
-            *known = *class;
-            actions.push(Action::Lift(*entry, *class));
+            entry.class = *class;
+            actions.push(Action::Lift(entry.clone()));
         }
         for (class, call) in calls.iter().skip(group.entries.len()) {
             actions.push(Action::Enqueue(key.clone(), *class, group.caller_of(call, &key.0, now)));

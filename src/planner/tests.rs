@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
+use super::group::Entry;
 use super::plan::{group_of, plan};
 use super::state::{Action, Departure, State, Whereabouts, lock};
 use super::{Draft, Found, GroupKey, Subscriber};
@@ -241,9 +242,9 @@ impl Walk {
     fn act(&mut self, actions: Vec<Action<Toy>>) {
         for action in actions {
             match action {
-                Action::Enqueue(group, class, _) => {
+                Action::Enqueue(group, class, caller) => {
                     self.next_entry += 1;
-                    lock(&self.state).note_entry(&group, self.next_entry, class);
+                    lock(&self.state).note_entry(&group, Entry { id: self.next_entry, class, caller });
                     self.entries.push((self.next_entry, group));
                 }
                 Action::Cancel(entry) => self.entries.retain(|(known, _)| *known != entry),
@@ -447,7 +448,7 @@ proptest! {
             let fields: Vec<Vec<_>> = fields.into_iter().map(|field| field.into_iter().map(run).collect()).collect();
             let mut joined = 0;
             for field in &fields {
-                let step = draft.weigh(&field.iter().collect::<Vec<_>>(), Class::Interactive, 0);
+                let step = draft.weigh(&field.iter().collect::<Vec<_>>(), Class::Interactive, &Caller::Anonymous, 0);
                 joined += step.joined;
                 draft.accept(step, true);
             }

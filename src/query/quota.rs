@@ -1,7 +1,7 @@
 //! The permits of every operation of every configured account.
 
 use super::catalog::Catalog;
-use crate::domain::Account;
+use crate::domain::{Account, Caller};
 use crate::loader::{Status, Stores};
 use crate::quota::QuotaStatus;
 
@@ -21,10 +21,10 @@ pub struct Quota<'a> {
 }
 
 impl<'a> Quota<'a> {
-    /// All of them, in the order of the accounts.
-    pub(super) fn all(catalog: &'a Catalog, stores: &'a Stores) -> impl Iterator<Item = Self> {
-        catalog.accounts.iter().flat_map(|account| {
-            let statuses = stores.statuses(account).into_iter();
+    /// All of them, in the order of the accounts, with the waits of `caller`.
+    pub(super) fn all(catalog: &'a Catalog, stores: &'a Stores, caller: Caller) -> impl Iterator<Item = Self> {
+        catalog.accounts.iter().flat_map(move |account| {
+            let statuses = stores.statuses(account, &caller).into_iter();
             statuses.map(move |Status { operation, permits, quota: status, is_failing }| Self {
                 account,
                 operation,

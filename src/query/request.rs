@@ -240,7 +240,7 @@ impl Request {
     #[must_use]
     pub fn quotas(&self) -> Vec<Quota<'_>> {
         self.reuse.forbid();
-        let all = Quota::all(&self.catalog, self.loader.stores());
+        let all = Quota::all(&self.catalog, self.loader.stores(), self.caller().clone());
         all.filter(|quota| self.catalog.may_see_account(quota.account, self.caller())).collect()
     }
 

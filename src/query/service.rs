@@ -214,9 +214,10 @@ impl Service {
         lasting.holds(self.stores.epoch(), Instant::now(), self.clock.now())
     }
 
-    /// The permits of every operation of every configured account, as they are now.
+    /// The permits of every operation of every configured account, as they are now; waits are those of somebody who shows
+    /// no key.
     pub fn quotas(&self) -> impl Iterator<Item = Quota<'_>> {
-        Quota::all(&self.catalog, &self.stores)
+        Quota::all(&self.catalog, &self.stores, Caller::default())
     }
 }
 

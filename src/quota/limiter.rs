@@ -156,34 +156,41 @@ impl Limiter {
         self.shared.lock().queue.remove(entry);
     }
 
-    /// Moves a queued entry to another class, behind those who are there, unless its turn comes sooner as it is.
-    pub fn move_to(&self, entry: u64, class: Class) {
+    /// Moves a queued entry into the turns of a caller in another class, behind those who are there, unless its turn comes
+    /// sooner as it is.
+    pub fn move_to(&self, entry: u64, class: Class, caller: &Caller) {
         let mut state = self.shared.lock();
         let now = Instant::now();
         let elsewhere = state.forecast(&self.shared.rule, now).elsewhere;
-        let lifted = state.queue.ahead(class, 0, elsewhere.as_ref());
+        let lifted = state.queue.ahead(class, caller, 0, elsewhere.as_ref());
         if state.queue.ahead_of(entry, elsewhere.as_ref()).is_some_and(|ahead| ahead <= lifted) {
             return;
         }
-        if let Some((caller, sender)) = state.queue.remove(entry) {
-            state.queue.push(class, caller, entry, sender);
+        if let Some((_, sender)) = state.queue.remove(entry) {
+            state.queue.push(class, caller.clone(), entry, sender);
         }
     }
 
-    /// How long the last of `n` new asks would wait for its permit; zero for none.
+    /// How long the last of `n` new asks of a caller would wait for its permit; zero for none.
     #[must_use]
-    pub fn expected_wait(&self, class: Class, n: usize) -> Duration {
+    pub fn expected_wait(&self, class: Class, caller: &Caller, n: usize) -> Duration {
         let Some(last) = n.checked_sub(1) else { return Duration::ZERO };
-        self.shared.lock().expected_wait(class, last, &self.shared.rule, Instant::now())
+        self.shared.lock().expected_wait(class, caller, last, &self.shared.rule, Instant::now())
     }
 
-    /// How long the last of these entries still waits for its permit; `None` if none of them is queued any more.
+    /// How long the last of these entries still waits for its permit, if they [move](Self::move_to) to `class` and `caller`;
+    /// `None` if none of them is queued any more.
     #[must_use]
-    pub fn expected_wait_of(&self, entries: impl IntoIterator<Item = u64>) -> Option<Duration> {
+    pub fn expected_wait_of(
+        &self,
+        entries: impl IntoIterator<Item = u64>,
+        class: Class,
+        caller: &Caller,
+    ) -> Option<Duration> {
         let entries: HashSet<u64> = entries.into_iter().collect();
         let state = self.shared.lock();
         let forecast = state.forecast(&self.shared.rule, Instant::now());
-        let ahead = state.queue.ahead_of_last(&entries, forecast.elsewhere.as_ref())?;
+        let ahead = state.queue.ahead_of_joined(&entries, class, caller, forecast.elsewhere.as_ref())?;
         Some(forecast.wait(ahead))
     }
 
@@ -226,9 +233,9 @@ impl Limiter {
         }
     }
 
-    /// What can be seen of it.
+    /// What can be seen of it, with the wait of this caller.
     #[must_use]
-    pub fn status(&self) -> QuotaStatus {
+    pub fn status(&self, caller: &Caller) -> QuotaStatus {
         let now = Instant::now();
         let mut state = self.shared.lock();
         state.take_back(now);
@@ -238,7 +245,7 @@ impl Limiter {
             in_use: state.in_use(),
             queued: state.queue.len(),
             queued_by_class: state.queue.by_class(),
-            expected_wait: state.expected_wait(Class::Interactive, 0, &self.shared.rule, now),
+            expected_wait: state.expected_wait(Class::Interactive, caller, 0, &self.shared.rule, now),
             throttled_total: state.throttled_total,
         }
     }
@@ -493,10 +500,10 @@ impl State {
         Forecast { now, back, cycle, elsewhere }
     }
 
-    /// How long the `nth` new ask would wait.
-    fn expected_wait(&self, class: Class, nth: usize, rule: &Rule, now: Instant) -> Duration {
+    /// How long the `nth` new ask of a caller would wait.
+    fn expected_wait(&self, class: Class, caller: &Caller, nth: usize, rule: &Rule, now: Instant) -> Duration {
         let forecast = self.forecast(rule, now);
-        let ahead = self.queue.ahead(class, nth, forecast.elsewhere.as_ref());
+        let ahead = self.queue.ahead(class, caller, nth, forecast.elsewhere.as_ref());
         forecast.wait(ahead)
     }
 }

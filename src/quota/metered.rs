@@ -111,7 +111,7 @@ impl<C: Call> Metered<C> {
             let pause = if error.kind == CallErrorKind::Adjusted { Duration::ZERO } else { pause };
             let (class, deadline) = (audience.class(), audience.deadline());
             let since = Instant::now();
-            if since + pause + self.limiter.expected_wait(class, 1) >= deadline {
+            if since + pause + self.limiter.expected_wait(class, &audience.caller(), 1) >= deadline {
                 return Err(error);
             }
             tracing::warn!(attempt = number, kind = ?error.kind, vendor = %error.vendor,

@@ -63,10 +63,10 @@ impl<C: Clone + PartialEq, T> Queue<C, T> {
         self.lanes[class as usize].pop().or_else(|| self.pop())
     }
 
-    /// How many permits are given before the `nth` new entry (from 0) of `class` gets its own, if nobody else comes.
-    /// With what waits `elsewhere`, where permits are shared.
-    pub(super) fn ahead(&self, class: Class, nth: usize, elsewhere: Option<&Elsewhere>) -> usize {
-        self.ahead_in(class, self.lanes[class as usize].length + nth, elsewhere)
+    /// How many permits are given before the `nth` new entry (from 0) of a caller in `class` gets its own, if nobody else
+    /// comes. With what waits `elsewhere`, where permits are shared.
+    pub(super) fn ahead(&self, class: Class, caller: &C, nth: usize, elsewhere: Option<&Elsewhere>) -> usize {
+        self.ahead_in(class, self.lanes[class as usize].before_new(caller, nth), elsewhere)
     }
 
     /// The same for an entry that is queued already.
@@ -77,7 +77,7 @@ impl<C: Clone + PartialEq, T> Queue<C, T> {
     }
 
     /// The same for the last of several entries.
-    pub(super) fn ahead_of_last(&self, ids: &HashSet<u64>, elsewhere: Option<&Elsewhere>) -> Option<usize> {
+    fn ahead_of_last(&self, ids: &HashSet<u64>, elsewhere: Option<&Elsewhere>) -> Option<usize> {
         let classes = [Class::Interactive, Class::Bulk, Class::Background].into_iter();
         classes
             .filter_map(|class| {
@@ -85,6 +85,18 @@ impl<C: Clone + PartialEq, T> Queue<C, T> {
                 Some(self.ahead_in(class, own, elsewhere))
             })
             .max()
+    }
+
+    /// The same for the last of several entries, if they go into the turns of `caller` in `class` where those come sooner.
+    pub(super) fn ahead_of_joined(
+        &self,
+        ids: &HashSet<u64>,
+        class: Class,
+        caller: &C,
+        elsewhere: Option<&Elsewhere>,
+    ) -> Option<usize> {
+        let last = self.ahead_of_last(ids, elsewhere)?;
+        Some(last.min(self.ahead(class, caller, ids.len().saturating_sub(1), elsewhere)))
     }
 
     /// `own` entries of the same class go first.
@@ -114,6 +126,14 @@ impl<C: Clone + PartialEq, T> Lane<C, T> {
         }
         self.length -= 1;
         Some(entry)
+    }
+
+    /// How many entries of the lane go before the `nth` new one (from 0) of a caller.
+    fn before_new(&self, caller: &C, nth: usize) -> usize {
+        match self.callers.iter().enumerate().find(|(_, (known, _))| known == caller) {
+            Some((at, (_, entries))) => self.before_entry(at, entries.len() + nth),
+            None => self.before_entry(self.callers.len(), nth) + nth,
+        }
     }
 
     /// How many entries of the lane go before this one.
@@ -203,7 +223,7 @@ mod tests {
                     for _ in 0..taken {
                         queue.pop();
                     }
-                    let ahead = queue.ahead(class, 0, None);
+                    let ahead = queue.ahead(class, &(), 0, None);
                     queue.push(class, (), 999, "me");
                     assert_eq!(queue.ahead_of(999, None), Some(ahead), "{class:?} behind {i} {b} {x}, {taken} taken");
                     let served = std::iter::from_fn(|| queue.pop()).position(|name| name == "me").unwrap();
@@ -211,6 +231,45 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Whoever has little in the queue is told of their own turns, and not of all that others have before them.
+    #[test]
+    fn the_forecast_of_each_caller_is_what_then_happens() {
+        for lengths in [vec![], vec![40], vec![40, 3], vec![1, 0, 7], vec![2, 2, 2]] {
+            for taken in 0..3 {
+                for (caller, n) in (0..=lengths.len()).flat_map(|caller| (1..4).map(move |n| (caller, n))) {
+                    let mut queue = Queue::new();
+                    for (other, length) in lengths.iter().enumerate() {
+                        (0..*length)
+                            .for_each(|n| queue.push(Class::Interactive, other, 100 * other as u64 + n, "other"));
+                    }
+                    for _ in 0..taken {
+                        queue.pop();
+                    }
+                    let ahead = queue.ahead(Class::Interactive, &caller, n - 1, None);
+                    (0..n as u64).for_each(|n| queue.push(Class::Interactive, caller, 900 + n, "me"));
+                    assert_eq!(queue.ahead_of(899 + n as u64, None), Some(ahead), "{caller} behind {lengths:?}");
+                    let mut served = std::iter::from_fn(|| queue.pop()).enumerate().filter(|(_, name)| *name == "me");
+                    assert_eq!(served.nth(n - 1).map(|(at, _)| at), Some(ahead), "{caller} behind {lengths:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_others_wait_for_comes_in_the_turns_of_whoever_has_it_sooner() {
+        let mut queue = Queue::new();
+        (0..40).for_each(|id| queue.push(Class::Interactive, 1, id, "1"));
+        let joined = |caller: i32, ids: &[u64], class| {
+            queue.ahead_of_joined(&ids.iter().copied().collect(), class, &caller, None)
+        };
+        assert_eq!(joined(1, &[30], Class::Interactive), Some(30));
+        assert_eq!(joined(2, &[30], Class::Interactive), Some(1));
+        assert_eq!(joined(2, &[20, 30], Class::Interactive), Some(3));
+        assert_eq!(joined(2, &[0], Class::Interactive), Some(0));
+        assert_eq!(joined(2, &[30], Class::Background), Some(30));
+        assert_eq!(joined(2, &[77], Class::Interactive), None);
     }
 
     #[test]

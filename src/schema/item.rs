@@ -154,13 +154,17 @@ impl<T: RawItem> OutputType for RawList<'_, T> {
                 Items::Later(_, items) => items().resolve(context, field).await,
             };
         };
+        // What there will be no room for is refused before anything is made of it.
+        let least = plan.least_length(self.len());
+        request.take_room(least).map_err(too_large)?;
         let _turn = if self.len() < LONG { None } else { request.long_lists.acquire().await.ok() };
+        let most = request.room().saturating_add(least);
         let json = match &self.0 {
-            Items::There(items) => plan.list(items, request.room()).await,
-            Items::Later(_, items) => plan.list(&items(), request.room()).await,
+            Items::There(items) => plan.list(items, most).await,
+            Items::Later(_, items) => plan.list(&items(), most).await,
         };
         let json = json.ok_or_else(|| too_large(request.too_large()))?;
-        request.take_room(json.len()).map_err(too_large)?;
+        request.take_room(json.len().saturating_sub(least)).map_err(too_large)?;
         // No scalar is made of bytes: those in an answer are JSON, and are written as they are.
         Ok(Value::Binary(json.into()))
     }

@@ -192,7 +192,8 @@ impl Gateway {
         self.service.still_holds(lasting)
     }
 
-    /// The permits of every operation of every configured account, as they are now.
+    /// The permits of every operation of every configured account, as they are now; waits are those of somebody who shows
+    /// no key.
     pub fn quotas(&self) -> impl Iterator<Item = Quota<'_>> {
         self.service.quotas()
     }

@@ -94,14 +94,14 @@ impl<O: Operation> Store<O> {
             let draft = admitted.survey.drafts.of(account, scheduler);
             let mut own = scheduler.unawaited(own);
             own.retain(|slice| !draft.has(slice) && self.memory.refusal(&slice.subject).is_none());
-            let mut proposal = draft.weigh(&own, Class::Background, 0);
+            let mut proposal = draft.weigh(&own, Class::Background, &ask.caller, 0);
             let limiter = scheduler.limiter();
             let queued = limiter.queued_by(&ask.caller) + draft.new_calls();
             let most = limiter.most_queued().saturating_sub(queued).min(*room);
             if proposal.new_calls > most {
                 // A slice costs one call at most.
                 own.truncate(most);
-                proposal = draft.weigh(&own, Class::Background, 0);
+                proposal = draft.weigh(&own, Class::Background, &ask.caller, 0);
             }
             *room = room.saturating_sub(proposal.new_calls);
             draft.accept(proposal, false);
@@ -233,7 +233,7 @@ impl<O: Operation> Drafts<O> {
     ) -> Option<Proposal<O::Subject>> {
         let scheduler = store.schedulers.get(account)?;
         let ahead = self.ahead(account, pending);
-        Some(self.of(account, scheduler).weigh(slices, ask.class, ahead))
+        Some(self.of(account, scheduler).weigh(slices, ask.class, &ask.caller, ahead))
     }
 
     /// How many calls were drafted for the permits of an account. Two keys of one vendor account share its permits.

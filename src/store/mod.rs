@@ -28,7 +28,7 @@ pub use shared::SharedAnswers;
 pub use ticket::{Answered, Series, Served, Ticket};
 
 use crate::archive::Collected;
-use crate::domain::{Account, Ask, Class, Freshness, Held, Operation, RequestCost, Slice, Subject, Window};
+use crate::domain::{Account, Ask, Caller, Class, Freshness, Held, Operation, RequestCost, Slice, Subject, Window};
 use crate::error::{Code, WeirError};
 use crate::planner::{Parts, Scheduler, SliceCache as _, Subscriber, Task};
 use crate::quota::Limiter;
@@ -337,7 +337,12 @@ impl<O: Operation> Store<O> {
         if let Some(meter) = &self.meter {
             ticket::count(&parts, meter);
         }
-        let queue = Queued { store: Arc::clone(self), gaps, class: subscriber.ask.class };
+        let queue = Queued {
+            store: Arc::clone(self),
+            gaps,
+            class: subscriber.ask.class,
+            caller: subscriber.ask.caller.clone(),
+        };
         Ticket::new(parts, subscriber, Box::new(queue))
     }
 
@@ -357,7 +362,9 @@ impl<O: Operation> Store<O> {
         // The forecast costs as much as the queue is long, and matters only to windows on the very edge.
         let checked = after(ask.max_wait).or_else(|_| {
             after(Duration::ZERO)?;
-            let wait = self.limiter(account).map_or(Duration::ZERO, |limiter| limiter.expected_wait(ask.class, 1));
+            let wait = self
+                .limiter(account)
+                .map_or(Duration::ZERO, |limiter| limiter.expected_wait(ask.class, &ask.caller, 1));
             after(wait.min(ask.max_wait))
         });
         checked.map_err(|error| Arc::new(WeirError::from_call(&error, account)))
@@ -369,11 +376,12 @@ struct Queued<O: Operation> {
     store: Arc<Store<O>>,
     gaps: Vec<Slice<O::Subject>>,
     class: Class,
+    caller: Caller,
 }
 
 impl<O: Operation> Queue for Queued<O> {
     fn expected_wait(&self, account: &Account) -> Duration {
-        self.store.limiter(account).map_or(Duration::ZERO, |limiter| limiter.expected_wait(self.class, 1))
+        self.store.limiter(account).map_or(Duration::ZERO, |limiter| limiter.expected_wait(self.class, &self.caller, 1))
     }
 
     fn fell_back(&self) {

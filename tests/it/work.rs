@@ -169,7 +169,7 @@ async fn work(n: usize) -> [usize; 3] {
     sleep(Duration::from_secs(1)).await;
     drop(tickets);
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(gateway.limiter(&account()).unwrap().status().queued, 0, "nobody waits any more");
+    assert_eq!(gateway.limiter(&account()).unwrap().status(&Caller::Anonymous).queued, 0, "nobody waits any more");
     let left = counted.1.load(Ordering::Relaxed);
 
     // The phones share the first call and the second permit is for another channel; the other channels come too late.

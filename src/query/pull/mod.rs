@@ -241,9 +241,9 @@ impl Pull {
             }
             self.check_calls(all)?;
         }
-        let mut wait = Duration::ZERO;
+        let (mut wait, asked) = (Duration::ZERO, self.request(true));
         for ((account, operation), n) in &calls {
-            let own = self.service.stores().expected_wait(account, operation, self.class, *n);
+            let own = self.service.stores().expected_wait(account, operation, asked.ask(), *n);
             if own > self.patience() {
                 return Err(Arc::new(self.too_late(own, account)));
             }

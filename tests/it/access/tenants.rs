@@ -367,15 +367,35 @@ async fn turns_in_the_queue_are_their_own() {
         let site = site.clone();
         async move { ask_with(&site, key, &query, &json!({ "maxWait": "PT1H" })).await }
     };
+    // An hour of the first, so many before the last one.
+    let last = gateway.now().floor(Duration::from_hours(1));
+    let hour = |n: u32| {
+        let end = last - Duration::from_hours(1) * n;
+        let start = end - Duration::from_hours(1);
+        format!(
+            "{{ operationDistribution(appId: \"app-one\", range: {{between: {{start: \"{start}\", end: \"{end}\"}}}}) \
+             {{ start }} }}"
+        )
+    };
     let asking = [tokio::spawn(much("one", "app-one", "PROVINCE")), tokio::spawn(much("one", "app-two", "PROVINCE"))];
     sleep(Duration::from_secs(1)).await;
     let refused = much("one", "app-one", "COUNTRY").await;
     assert_eq!(refused.codes()[0], "QUOTA_WAIT_TOO_LONG");
     assert!(refused.text().contains("\"limitName\":\"queue\""), "{:.300}", refused.text());
-    let began = Instant::now();
-    let others = ask_with(&site, "other", &window("app-two", 0), &json!({ "maxWait": "PT1H" })).await;
-    assert_eq!(others.codes(), [""; 0], "{}", others.text());
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    // Nor are others refused for it: they are told of their own turns, also for what the first has asked for already.
+    for (asked, is_queued_by_one) in [(window("app-two", 0), false), (hour(3), true), (hour(200), true)] {
+        let explained = ask_with(&site, "other", &asked, &json!({ "explain": true })).await.json();
+        let told = explained["extensions"]["weir"]["plan"]["expectedWaitMs"].as_u64().unwrap();
+        let began = Instant::now();
+        let others = ask_with(&site, "other", &asked, &json!({ "maxWait": "PT3S" })).await;
+        assert_eq!(others.codes(), [""; 0], "{}", others.text());
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(3), "{took:?}");
+        let told = Duration::from_millis(told);
+        assert!(took + Duration::from_millis(400) > told && took < told + Duration::from_secs(1), "{told:?}, {took:?}");
+        let collapsed = others.json()["extensions"]["weir"]["collapsed"].as_u64();
+        assert_eq!(collapsed, Some(u64::from(is_queued_by_one)), "{}", others.text());
+    }
     assert!(asking.iter().all(|asking| !asking.is_finished()));
     let others = tokio::spawn(much("other", "app-one", "COUNTRY"));
     sleep(Duration::from_secs(1)).await;
