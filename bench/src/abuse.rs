@@ -193,16 +193,20 @@ fn slow(weir: &Server, options: &Options) -> Outcome<()> {
         socket.write_all(head)?;
         sockets.push(socket);
     }
-    for _ in 0..if options.quick { 10 } else { 40 } {
-        for some in sockets.chunks_mut(AT_A_TIME) {
-            // Those that were given up are closed, and stay so.
-            for socket in some {
-                _ = socket.write_all(b"a");
+    let send = || {
+        run_last().map_err(|error| error.to_string())?;
+        for _ in 0..if options.quick { 10 } else { 40 } {
+            for some in sockets.chunks_mut(AT_A_TIME) {
+                // Those that were given up are closed, and stay so.
+                for socket in some {
+                    _ = socket.write_all(b"a");
+                }
+                thread::sleep(Duration::from_millis(2));
             }
-            thread::sleep(Duration::from_millis(2));
         }
-    }
-    Ok(())
+        Ok::<_, String>(())
+    };
+    Ok(thread::scope(|scope| scope.spawn(send).join()).map_err(|_| "the sender panicked")??)
 }
 
 /// Sends bodies without an end, each until it is cut, `all` bytes together.

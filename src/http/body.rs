@@ -29,8 +29,8 @@ const LONG_BODY_FACTOR: usize = 32;
 /// For how long a body for which there is no room is read and thrown away, for the same reason.
 const HEARD_OUT: Duration = Duration::from_secs(1);
 
-/// After so much that was thrown away, of all callers together, nothing more of it is read for a [`PAUSE`]: 128 MB a second.
-const AT_A_TIME: usize = 128 << 10;
+/// After so much that was thrown away, of all callers together, nothing more of it is read for a [`PAUSE`]: 64 MB a second.
+const AT_A_TIME: usize = 64 << 10;
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// What is held of all bodies.
@@ -187,6 +187,6 @@ mod tests {
         let refused = join_all((0..4).map(|_| bodies.read(pieces(1_000), 1_000 * KB, Duration::from_secs(30)))).await;
         assert!(refused.iter().all(|refused| refused.as_ref().unwrap_err().limit().is_some()));
         // Four times 32 times the limit, for each of which the limit itself was not thrown away.
-        assert!(began.elapsed() >= Duration::from_millis(4 * 30_000 / 128), "{:?}", began.elapsed());
+        assert!(began.elapsed() >= Duration::from_millis(4 * 30_000 / 64), "{:?}", began.elapsed());
     }
 }
