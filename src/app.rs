@@ -138,6 +138,9 @@ impl App {
         let traces = config.telemetry.otlp().map(|url| Traces::new(url, Arc::clone(&runtime.clock))).transpose()?;
         let service = service.archiving(archive.clone()).traced(traces.clone()).masking(mask(config));
         let access = Arc::new(Access::new(config, Arc::clone(&runtime.clock))?);
+        if let Some(link) = &others {
+            access.share(link.clone());
+        }
         let watch = archive.clone().map(|writer| {
             // An archive of our own cannot tell others that we collect.
             let link = others.filter(|_| config.archive.file().is_some());

@@ -5,6 +5,7 @@
 
 mod jwks;
 pub mod keys;
+mod spent;
 mod tokens;
 
 use std::borrow::Cow;
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::config::{ApiKey, Config};
 use crate::domain::{Budget, Caller, Clock, Identity, SystemClock};
+use crate::redis::Redis;
 use keys::Key;
 use tokens::Tokens;
 
@@ -109,11 +111,25 @@ impl Access {
         let mut all = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.get(name).filter(|budget| budget.per_day() == per_day).cloned();
         known.unwrap_or_else(|| {
-            let spent = all.get(name).map_or(0, |budget| budget.spent_on(self.clock.now()));
-            let budget = Arc::new(Budget::new(per_day).having_spent(spent, self.clock.now()));
+            let now = self.clock.now();
+            let (_, spent) = all.get(name).map_or((0, 0), |budget| budget.spent_here(now));
+            let budget = Arc::new(Budget::new(per_day).having_spent(spent, now));
             all.insert(name.to_owned(), Arc::clone(&budget));
             budget
         })
+    }
+
+    /// Counts the calls of a day together with the other replicas, from now on.
+    pub fn share(self: &Arc<Self>, redis: Redis) {
+        tokio::spawn(spent::share(Arc::downgrade(self), redis));
+    }
+
+    /// The budgets of all who have one, each by whose it is.
+    fn budgets(&self) -> Vec<(String, Arc<Budget>)> {
+        let keys = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = keys.iter().map(|(name, budget)| (format!("key {name}"), Arc::clone(budget)));
+        let policy = self.policy();
+        keys.chain(policy.tokens.iter().flat_map(Tokens::budgets)).collect()
     }
 
     fn policy(&self) -> Arc<Policy> {

@@ -106,6 +106,11 @@ impl Tokens {
         })
     }
 
+    /// The budgets of the bearers, each by whose it is.
+    pub(super) fn budgets(&self) -> impl Iterator<Item = (String, Arc<Budget>)> {
+        self.budgets.iter().map(|(whose, budget)| (format!("token {} {}", whose.1, whose.0), budget))
+    }
+
     /// The bearer of a token; `None` where the issuer's keys have to be fetched to tell.
     pub(super) fn check(&self, token: &str, now: Timestamp) -> Option<Result<Caller, Refused>> {
         let keys = self.jwks.held();

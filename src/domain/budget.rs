@@ -1,30 +1,40 @@
 //! The upstream calls that a caller may cause on a day.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Timestamp;
 use super::time::DAY;
 
-/// What is left of a caller's calls. A day is a UTC day; each process counts its own.
+/// What is left of a caller's calls. A day is a UTC day.
 #[derive(Debug)]
 pub struct Budget {
     per_day: u64,
     spent: Mutex<Spent>,
+    was_asked: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Spent {
     day: i64,
+    /// In this process.
     calls: u64,
+    /// At other replicas, as far as they have told.
+    elsewhere: u64,
+}
+
+impl Spent {
+    fn all(&self) -> u64 {
+        self.calls.saturating_add(self.elsewhere)
+    }
 }
 
 impl Budget {
     /// So many calls a day.
     #[must_use]
     pub fn new(per_day: u64) -> Self {
-        Self { per_day, spent: Mutex::default() }
+        Self { per_day, spent: Mutex::default(), was_asked: AtomicBool::new(false) }
     }
 
     /// The same, of which so many are spent today.
@@ -34,10 +44,24 @@ impl Budget {
         self
     }
 
-    /// The calls that are spent of the day of `now`.
+    /// The day of `now`, counted from 1970, and the calls that are spent of it in this process.
     #[must_use]
-    pub fn spent_on(&self, now: Timestamp) -> u64 {
-        self.on(now).calls
+    pub fn spent_here(&self, now: Timestamp) -> (i64, u64) {
+        let spent = self.on(now);
+        (spent.day, spent.calls)
+    }
+
+    /// So many calls of a day are spent at other replicas.
+    pub fn note_elsewhere(&self, day: i64, calls: u64) {
+        let mut spent = self.spent();
+        if spent.day == day {
+            spent.elsewhere = calls;
+        }
+    }
+
+    /// Whether calls were wanted since this was last asked.
+    pub fn was_asked(&self) -> bool {
+        self.was_asked.swap(false, Ordering::Relaxed)
     }
 
     /// Calls a day.
@@ -49,7 +73,7 @@ impl Budget {
     /// The calls that are left of the day of `now`.
     #[must_use]
     pub fn left(&self, now: Timestamp) -> u64 {
-        self.per_day.saturating_sub(self.on(now).calls)
+        self.per_day.saturating_sub(self.on(now).all())
     }
 
     /// How long it is until a new day begins.
@@ -60,9 +84,10 @@ impl Budget {
 
     /// Takes `n` calls, or none of them; answers of which day.
     fn take(&self, n: u64, now: Timestamp) -> Option<i64> {
+        self.was_asked.store(true, Ordering::Relaxed);
         let mut spent = self.on(now);
-        let calls = spent.calls.checked_add(n).filter(|calls| *calls <= self.per_day)?;
-        spent.calls = calls;
+        spent.all().checked_add(n).filter(|calls| *calls <= self.per_day)?;
+        spent.calls = spent.calls.saturating_add(n);
         Some(spent.day)
     }
 
@@ -92,7 +117,7 @@ impl Budget {
         let mut spent = self.spent();
         // A clock that is set back does not renew it.
         if day > spent.day {
-            *spent = Spent { day, calls: 0 };
+            *spent = Spent { day, ..Spent::default() };
         }
         spent
     }
@@ -208,10 +233,26 @@ mod tests {
         let budget = Arc::new(Budget::new(2));
         let charge = Charge::to(Some(Arc::clone(&budget)));
         charge.take_beyond(5, noon());
-        assert_eq!((budget.spent_on(noon()), budget.left(noon())), (5, 0));
+        assert_eq!((budget.spent_here(noon()).1, budget.left(noon())), (5, 0));
         charge.note_call();
         drop(charge);
         assert_eq!(budget.left(noon()), 1);
+    }
+
+    #[test]
+    fn what_is_spent_elsewhere_is_not_left_here() {
+        let (budget, now) = (Arc::new(Budget::new(10)), noon());
+        let (charge, day) = (Charge::to(Some(Arc::clone(&budget))), budget.spent_here(now).0);
+        assert!(!budget.was_asked());
+        assert!(charge.take(2, now) && budget.was_asked() && !budget.was_asked());
+        budget.note_elsewhere(day, 5);
+        assert_eq!((budget.left(now), budget.spent_here(now)), (3, (day, 2)));
+        assert!(!charge.take(4, now) && charge.take(3, now));
+        budget.note_elsewhere(day - 1, 0);
+        assert_eq!(budget.left(now), 0, "that was yesterday");
+        budget.note_elsewhere(day, u64::MAX);
+        assert!(!charge.take(1, now));
+        assert_eq!(budget.left(now + DAY), 10);
     }
 
     #[test]

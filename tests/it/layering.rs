@@ -55,7 +55,7 @@ const ALLOWED: [(&str, &[&str]); 23] = [
         ],
     ),
     // Who may ask is said by the config.
-    ("access", &["config"]),
+    ("access", &["config", "redis"]),
     ("formats", &["query::pull"]),
     ("watch", &["archive", "query", "redis"]),
     ("document", &[]),

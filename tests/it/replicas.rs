@@ -12,4 +12,5 @@ mod mutants;
 mod processes;
 mod rollback;
 mod script;
+mod spent;
 mod turns;
