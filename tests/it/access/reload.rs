@@ -88,6 +88,42 @@ async fn nobody_is_cut_off_by_it() {
     tokio::join!(asking, reloading);
 }
 
+/// What one caller may ask at once is another number from then on, also for those whose requests are in progress.
+#[tokio::test]
+async fn how_much_one_caller_may_ask_at_once_is_reloaded() {
+    let (dir, vendors) = (TempDir::new().unwrap(), Process::simulate(&[]).await);
+    let key = generate();
+    write(dir.path(), &vendors, "");
+    let path = dir.path().join("weir.toml");
+    let sound = std::fs::read_to_string(&path).unwrap();
+    let with = |most: usize| {
+        let limits = format!("[limits]\nrequests_per_caller = {most}\n");
+        std::fs::write(&path, format!("{sound}{limits}{}", key_lines("own", &key, ""))).unwrap();
+    };
+    with(1);
+    let weir = Process::serve(&path).await;
+    let client = Client::new(&weir.address);
+    // Two calls a second: these take ten.
+    let hours =
+        "{ operationDistributions(appIds: [\"app-one\"], range: {last: \"PT20H\"}, window: \"PT1H\") { start } }";
+    let few = "{ quotas { operation } }";
+    let asking = client.ask(&key, hours);
+    let changing = async {
+        until(async || {
+            let (status, answer) = client.ask(&key, few).await;
+            status == 503 && answer["errors"][0]["extensions"]["limitName"] == "requests_per_caller"
+        })
+        .await;
+        with(2);
+        send_signal("HUP", weir.pid());
+        until(async || client.ask(&key, few).await.0 == 200).await;
+        let queued = client.ask(&key, "{ quotas { operation queued } }").await.1;
+        assert!(queued["data"]["quotas"].to_string().contains("ListOperationDistribution"), "{queued}");
+    };
+    let ((status, answer), ()) = tokio::join!(asking, changing);
+    assert_eq!((status, answer.get("errors")), (200, None::<&Value>), "{answer}");
+}
+
 async fn until(mut holds: impl AsyncFnMut() -> bool) {
     for _ in 0..100 {
         if holds().await {
