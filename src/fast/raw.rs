@@ -12,7 +12,6 @@ use std::collections::HashSet;
 use async_graphql::parser::types::{Field, Selection, SelectionSet};
 use async_graphql::resolver_utils::EnumType;
 use async_graphql::{ContextSelectionSet, OutputType, Positioned};
-
 use tokio::task::yield_now;
 
 use crate::domain::Timestamp;
