@@ -1,6 +1,6 @@
 //! SIGHUP: keys, limits and the log's level as they are in the file now, whole or not at all, and nobody is cut off.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -12,20 +12,35 @@ use crate::support::redis::send_signal;
 
 const ALIASES: &str = "{ a: channels { custSpaceId } b: channels { custSpaceId } }";
 
-fn write(dir: &Path, vendors: &Process, more: &str) {
-    config(dir, &vendors.address, more);
+/// A config whose end is written anew. Keys come last in the file: they are sections of their own.
+struct Ending {
+    dir: TempDir,
+    begins: String,
+}
+
+impl Ending {
+    fn new(vendors: &Process) -> Self {
+        let dir = TempDir::new().unwrap();
+        let begins = std::fs::read_to_string(config(dir.path(), &vendors.address, "")).unwrap();
+        Self { dir, begins }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("weir.toml")
+    }
+
+    fn with(&self, more: &str) {
+        std::fs::write(self.path(), format!("{}{more}", self.begins)).unwrap();
+    }
 }
 
 #[tokio::test]
 async fn a_key_comes_and_goes_without_a_restart() {
-    let (dir, vendors) = (TempDir::new().unwrap(), Process::simulate(&[]).await);
-    let (old, new) = (generate(), generate());
-    // Keys come last in the file: they are sections of their own.
-    let path = config(dir.path(), &vendors.address, "");
-    let sound = std::fs::read_to_string(&path).unwrap();
-    let with = |more: &str| std::fs::write(&path, format!("{sound}{more}")).unwrap();
+    let vendors = Process::simulate(&[]).await;
+    let (file, old, new) = (Ending::new(&vendors), generate(), generate());
+    let with = |more: &str| file.with(more);
     with(&key_lines("dashboards", &old, ""));
-    let weir = Process::serve(&path).await;
+    let weir = Process::serve(&file.path()).await;
     let client = Client::new(&weir.address);
     assert_eq!(client.ask(&old, ALIASES).await.0, 200);
     assert_eq!(client.ask(&new, ALIASES).await.0, 401);
@@ -65,13 +80,10 @@ async fn a_key_comes_and_goes_without_a_restart() {
 /// Whoever asks while it happens is answered, by what was before or by what comes after.
 #[tokio::test]
 async fn nobody_is_cut_off_by_it() {
-    let (dir, vendors) = (TempDir::new().unwrap(), Process::simulate(&[]).await);
-    let key = generate();
-    write(dir.path(), &vendors, "");
-    let path = dir.path().join("weir.toml");
-    let sound = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, format!("{sound}{}", key_lines("own", &key, ""))).unwrap();
-    let weir = Process::serve(&path).await;
+    let vendors = Process::simulate(&[]).await;
+    let (file, key) = (Ending::new(&vendors), generate());
+    file.with(&key_lines("own", &key, ""));
+    let weir = Process::serve(&file.path()).await;
     let client = Client::new(&weir.address);
     let asking = async {
         for _ in 0..200 {
@@ -91,17 +103,14 @@ async fn nobody_is_cut_off_by_it() {
 /// What one caller may ask at once is another number from then on, also for those whose requests are in progress.
 #[tokio::test]
 async fn how_much_one_caller_may_ask_at_once_is_reloaded() {
-    let (dir, vendors) = (TempDir::new().unwrap(), Process::simulate(&[]).await);
-    let key = generate();
-    write(dir.path(), &vendors, "");
-    let path = dir.path().join("weir.toml");
-    let sound = std::fs::read_to_string(&path).unwrap();
+    let vendors = Process::simulate(&[]).await;
+    let (file, key, watcher) = (Ending::new(&vendors), generate(), generate());
     let with = |most: usize| {
-        let limits = format!("[limits]\nrequests_per_caller = {most}\n");
-        std::fs::write(&path, format!("{sound}{limits}{}", key_lines("own", &key, ""))).unwrap();
+        let keys = [key_lines("own", &key, ""), key_lines("watcher", &watcher, "")].concat();
+        file.with(&format!("[limits]\nrequests_per_caller = {most}\n{keys}"));
     };
     with(1);
-    let weir = Process::serve(&path).await;
+    let weir = Process::serve(&file.path()).await;
     let client = Client::new(&weir.address);
     // Two calls a second: these take ten.
     let hours =
@@ -109,11 +118,14 @@ async fn how_much_one_caller_may_ask_at_once_is_reloaded() {
     let few = "{ quotas { operation } }";
     let asking = client.ask(&key, hours);
     let changing = async {
+        // Somebody else sees that it has begun: what its caller asks before might be let in instead.
         until(async || {
-            let (status, answer) = client.ask(&key, few).await;
-            status == 503 && answer["errors"][0]["extensions"]["limitName"] == "requests_per_caller"
+            let (_, answer) = client.ask(&watcher, "{ quotas { queued } }").await;
+            answer["data"]["quotas"].as_array().unwrap().iter().any(|quota| quota["queued"] != 0)
         })
         .await;
+        let (status, answer) = client.ask(&key, few).await;
+        assert_eq!((status, &answer["errors"][0]["extensions"]["limitName"]), (503, &json!("requests_per_caller")));
         with(2);
         send_signal("HUP", weir.pid());
         until(async || client.ask(&key, few).await.0 == 200).await;
