@@ -5,7 +5,8 @@
 //! than is left: what they spend in a second at the other replicas. While Redis is away each counts on by itself.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::mem;
+use std::sync::Weak;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -23,7 +24,7 @@ const KEPT_SECS: u64 = 2 * 24 * 3_600;
 
 /// Tells and hears for as long as there is an [`Access`].
 pub(super) async fn share(access: Weak<Access>, redis: Redis) {
-    let mut told = HashMap::new();
+    let mut told: HashMap<String, Told> = HashMap::new();
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -31,9 +32,9 @@ pub(super) async fn share(access: Weak<Access>, redis: Redis) {
         let Some(access) = access.upgrade() else { return };
         let (now, budgets) = (access.clock.now(), access.budgets());
         drop(access);
-        told.retain(|name, _| budgets.iter().any(|(known, _)| known == name));
+        let mut before = mem::take(&mut told);
         for (name, budget) in budgets {
-            let last = told.entry(name.clone()).or_insert_with(|| Told { asked: Instant::now(), spent: (0, 0) });
+            let mut last = before.remove(&name).unwrap_or_else(|| Told { asked: Instant::now(), spent: (0, 0) });
             if budget.was_asked() {
                 last.asked = Instant::now();
             }
@@ -41,6 +42,7 @@ pub(super) async fn share(access: Weak<Access>, redis: Redis) {
             if last.asked.elapsed() < IDLE || last.spent != spent {
                 last.spent = exchange(&redis, &name, &budget, spent).await.map_or(last.spent, |()| spent);
             }
+            told.insert(name, last);
         }
     }
 }
@@ -54,7 +56,7 @@ struct Told {
 }
 
 /// Tells what was spent here, and hears what was spent elsewhere.
-async fn exchange(redis: &Redis, name: &str, budget: &Arc<Budget>, (day, calls): (i64, u64)) -> Result<(), Lost> {
+async fn exchange(redis: &Redis, name: &str, budget: &Budget, (day, calls): (i64, u64)) -> Result<(), Lost> {
     // Names of a token's bearer may be addresses of people.
     let key = Redis::name("spent", &format!("{day}:{}", Redis::hashed(name)));
     let mut pipe = redis::pipe();

@@ -63,12 +63,12 @@ impl Reservation {
 
     /// Reserves so many bytes instead, unless all together would then be more than `most`. Fewer than before always fit.
     pub fn try_resize(&self, bytes: usize, most: usize) -> bool {
-        self.resize_if(bytes, |others| others.checked_add(bytes).is_some_and(|all| all <= most))
+        self.resize_if(bytes, |others| bytes <= most.saturating_sub(others))
     }
 
     /// The same, where one that is alone may be as large as it wants.
     pub fn try_resize_alone(&self, bytes: usize, most: usize) -> bool {
-        self.resize_if(bytes, |others| others == 0 || others.checked_add(bytes).is_some_and(|all| all <= most))
+        self.resize_if(bytes, |others| others == 0 || bytes <= most.saturating_sub(others))
     }
 
     /// Reserves so many bytes instead, whether there is room for them or not.
